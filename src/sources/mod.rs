@@ -1,1 +1,190 @@
-//! To be written.
+//! Reading: the [`Source`] seam and the [`Reader`] of one view of it.
+//!
+//! What lives here: what the engine may ask of any source. What does not: how a protocol spells
+//! it (`edfi/`), throttling, tokens and retries (`http/`). The one thing to know: a reader stands
+//! for *one view*; every answer of it comes from there, and [`Reader::confirm`] says whether the
+//! view was still the same at the end (R11).
+
+pub mod edfi;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    ChangeVersion, Fingerprint, Item, KeyChange, KeyShape, NaturalKey, ResourceGraph, ResourcePath,
+    SourceId, Tombstone, Window,
+};
+
+/// How a window is held still while it is read (contract, "Isolation").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Every read of the run carries the source's snapshot header.
+    Snapshot,
+    /// Both edges are asked for; what changes meanwhile comes next time.
+    Bounded,
+}
+
+/// What one source can tell, as `check` shows it and the engine relies on it.
+#[derive(Clone, Debug)]
+pub struct SourceCapabilities {
+    /// `7.3`, as the root document says.
+    pub api_version: String,
+    pub fingerprint: Fingerprint,
+    /// Whether the version has snapshots at all; whether one is there now is another question.
+    pub snapshots: bool,
+    /// Tombstones carry key values.
+    pub deletes: bool,
+    pub key_changes: bool,
+    pub cursor_paging: bool,
+    /// The deletes feed hides keys that live again for every resource; where it does not, the
+    /// source is asked first (R29).
+    pub hides_recreated: bool,
+}
+
+/// One API that is read from.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// What this source is and can do. Costs the discovery requests once a process.
+    async fn capabilities(&self) -> Result<Arc<SourceCapabilities>, SourceError>;
+
+    /// Every resource the source has, and which refers to which.
+    async fn resources(&self) -> Result<Arc<ResourceGraph>, SourceError>;
+
+    /// The newest change version of the live database, whatever snapshot there is.
+    async fn live_newest(&self) -> Result<ChangeVersion, SourceError>;
+
+    /// Takes a view and reads its newest version under it. A snapshot that is missing is
+    /// [`SourceError::SnapshotMissing`], before anything else was read.
+    async fn open(&self, isolation: Isolation) -> Result<Arc<dyn Reader>, SourceError>;
+
+    /// Requests sent so far, retries included; a run reports the difference.
+    fn requests(&self) -> u64;
+}
+
+/// One view of a source. Cheap to share: the pairs of a publication read through one.
+#[async_trait]
+pub trait Reader: Send + Sync {
+    /// The newest version of the view when it was opened: the run's `through`.
+    fn newest(&self) -> ChangeVersion;
+
+    fn isolation(&self) -> Isolation;
+
+    /// Live items whose change version lies in `window`, page by page, in a way in which a moving
+    /// collection cannot make an item fall between two pages (R9).
+    fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages>;
+
+    /// Key changes after `after`, never with an upper edge (R8), ascending by version; complete
+    /// though the feed collapses what lies inside one answer.
+    async fn key_changes(
+        &self,
+        resource: &ResourcePath,
+        after: ChangeVersion,
+    ) -> Result<Vec<KeyChange>, SourceError>;
+
+    /// Tombstones of `window`, ascending by version. Under a snapshot there is no upper edge (R8).
+    fn tombstones(&self, resource: &ResourcePath, window: Window) -> Box<dyn TombstonePages>;
+
+    /// How many tombstones [`Reader::tombstones`] would tell, in one request.
+    async fn count_tombstones(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+    ) -> Result<u64, SourceError>;
+
+    /// How many live items have a version in `window`, in one request.
+    async fn count(
+        &self,
+        resource: &ResourcePath,
+        window: Option<Window>,
+    ) -> Result<u64, SourceError>;
+
+    /// The item with this id, if the view has it and shows it.
+    async fn get(&self, resource: &ResourcePath, id: &SourceId) -> Result<Lookup, SourceError>;
+
+    /// "Does this key live at the source?" Any item that comes back counts unless its key surely
+    /// differs (R2).
+    async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Lookup, SourceError>;
+
+    /// What the key of this resource is called and where it is in a body (R1); `None` when neither
+    /// the API's OpenAPI document nor the built-in table knows the resource.
+    async fn key_shape(
+        &self,
+        resource: &ResourcePath,
+    ) -> Result<Option<Arc<KeyShape>>, SourceError>;
+
+    /// Fails unless the view is still the one that was opened (R11). Bounded views always are.
+    async fn confirm(&self) -> Result<(), SourceError>;
+}
+
+/// What a look at one item found.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    Lives(Item),
+    Absent,
+    /// 403: it may be there; the credentials do not show it. Not a deletion (R3).
+    Hidden,
+}
+
+/// Pages of live items. Dropping it ends the reading.
+#[async_trait]
+pub trait ItemPages: Send {
+    /// The next page, never empty; `None` at the true end of the feed (R10).
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError>;
+}
+
+/// Pages of tombstones.
+#[async_trait]
+pub trait TombstonePages: Send {
+    async fn next(&mut self) -> Result<Option<Vec<Tombstone>>, SourceError>;
+}
+
+/// Why a source could not be read. Every one of them fails the run: nothing moves on a guess.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error(
+        "the snapshot of connection `{connection}` is missing: create one at the source (its `Snapshots` feature), or set `on_missing_snapshot: bounded`"
+    )]
+    SnapshotMissing { connection: String },
+
+    #[error(
+        "the snapshot of connection `{connection}` was replaced while it was read: nothing was moved; run again, and schedule the source's snapshots outside the publication's hours"
+    )]
+    SnapshotReplaced { connection: String },
+
+    #[error("{reading} of connection `{connection}`")]
+    Http {
+        connection: String,
+        reading: String,
+        #[source]
+        source: crate::http::HttpError,
+    },
+
+    /// The answer was not what the protocol promises: HTML, a truncated page, invalid UTF-8, an
+    /// object where an array was due.
+    #[error(
+        "{reading} of connection `{connection}`: {what}; check that its `url` is the API itself and not a sign-in page or a proxy"
+    )]
+    Shape { connection: String, reading: String, what: String },
+
+    #[error("{reading} of connection `{connection}` was refused with status {status}{advice}")]
+    Refused { connection: String, reading: String, status: u16, advice: String },
+
+    /// Discovery or metadata that cannot be used: a missing URL, a cycle, an unsupported version.
+    #[error("connection `{connection}`: {what}")]
+    Unusable { connection: String, what: String },
+}
+
+impl SourceError {
+    /// A short, stable name for `error.kind` in reports and for metric labels.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            SourceError::SnapshotMissing { .. } => "snapshot-missing",
+            SourceError::SnapshotReplaced { .. } => "snapshot-replaced",
+            SourceError::Http { source, .. } => source.kind(),
+            SourceError::Shape { .. } => "unexpected-answer",
+            SourceError::Refused { .. } => "refused",
+            SourceError::Unusable { .. } => "unusable",
+        }
+    }
+}

@@ -1,1 +1,235 @@
-//! To be written.
+//! Remembering: the [`StateStore`] seam, the read-only [`StateView`], and what is kept per pair.
+//!
+//! What lives here: the records and the one way to write them. What does not: sled (`sled.rs`) and
+//! how records are encoded (`codec.rs`). The one thing to know: [`StateStore::commit`] is the only
+//! writer; one [`Step`] is one atomic batch, and it is on disk when `commit` returns `Ok` (I3, I4).
+//!
+//! At rest are names, versions, counts and, in parked and journal records alone, natural keys.
+//! No body, no token, no secret.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::domain::{
+    ChangeVersion, Fingerprint, NaturalKey, Outcome, ParkReason, ResourcePath, SourceId, Stages,
+    TargetId, Watermark, Window,
+};
+
+/// A pair by the names of its publication and target: what state belongs to (contract).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PairId {
+    pub publication: String,
+    pub target: String,
+}
+
+impl fmt::Display for PairId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} → {}", self.publication, self.target)
+    }
+}
+
+/// What is remembered of a pair, the parked items, the journal and the history of runs apart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PairState {
+    /// `None` before the first complete run.
+    pub watermark: Option<Watermark>,
+    /// Set when the pair may do nothing until a person has decided (R18, R19, R27).
+    pub blocked: Option<Block>,
+    pub source: Option<Fingerprint>,
+    pub target: Option<Fingerprint>,
+    /// The target's own newest version at the last commit (R18).
+    pub target_newest: Option<ChangeVersion>,
+    /// Hash of the selection and policies that the watermark was reached with: when it changes,
+    /// "newest equals the watermark" is not "nothing to do" (R17).
+    pub selection: Option<String>,
+    pub caught_up_at: Option<Timestamp>,
+    pub last_run: Option<LastRun>,
+    /// Runs that failed since the last one that did not.
+    pub failed_runs: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// What was found and what to do, in a sentence.
+    pub reason: String,
+    pub since: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    pub id: String,
+    pub outcome: Outcome,
+    pub ended_at: Timestamp,
+}
+
+/// Which resources the watermark speaks for (R17). Its own record, written only when it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Read through the watermark.
+    pub spoken_for: BTreeSet<ResourcePath>,
+    /// Left the selection, or were closed: how far each had been read.
+    pub left: BTreeMap<ResourcePath, ChangeVersion>,
+}
+
+/// A change that waits, by key and never by content (R21).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Stable: made from pair, resource, source id or key, so that parking twice is parking once.
+    pub id: String,
+    pub resource: ResourcePath,
+    pub source_id: Option<SourceId>,
+    /// `None` where it is not known.
+    pub key: Option<NaturalKey>,
+    pub operation: Operation,
+    pub status: ParkStatus,
+    pub reason: ParkReason,
+    /// Status, type, members and a cleaned text; never what was sent.
+    pub error: RefusalRecord,
+    pub attempts: u32,
+    pub first_seen_at: Timestamp,
+    pub next_attempt_at: Timestamp,
+    /// The resource of what it waits for, when it waits for something.
+    pub waits_for: Option<ResourcePath>,
+    /// A tombstone or a key change named this key: it may be deleted at the target (R3, R21).
+    pub named_for_deletion: bool,
+    /// The id that the target had for it when it was looked up, before its name could move (R5, R26).
+    pub target_id: Option<TargetId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    KeyChange,
+    Upsert,
+    Delete,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParkStatus {
+    Parked,
+    /// Its attempts are used up: it waits for a change of it, of its cause, or for a person (R22).
+    Dead,
+}
+
+/// The kept part of a target's refusal (contract, `items[].error`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalRecord {
+    pub status: u16,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub members: Vec<String>,
+    pub detail: Option<String>,
+}
+
+/// A run that has begun and not been committed: what must survive a crash before the target is
+/// touched (R5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunJournal {
+    pub run_id: String,
+    pub window: Window,
+    pub began_at: Timestamp,
+}
+
+/// A name of the journal: the target id that a key had before anything of the run moved (R5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalledName {
+    pub resource: ResourcePath,
+    pub key: NaturalKey,
+    /// `None`: looked up and not there.
+    pub target_id: Option<TargetId>,
+}
+
+/// A run that ended, for `status` and the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub id: String,
+    pub outcome: Outcome,
+    pub window: Option<Window>,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    pub stages: Stages,
+    /// Kind and message of what failed it.
+    pub error: Option<(String, String)>,
+}
+
+/// One atomic batch for one pair. Everything in it becomes visible and durable together.
+#[derive(Clone, Debug, Default)]
+pub struct Step {
+    pub state: Option<PairState>,
+    pub coverage: Option<Coverage>,
+    pub park: Vec<Parked>,
+    /// Ids of parked records that are settled.
+    pub settle: Vec<String>,
+    pub journal: Option<RunJournal>,
+    pub names: Vec<JournalledName>,
+    /// Removes the run journal and every journalled name.
+    pub end_journal: bool,
+    pub run: Option<RunRecord>,
+    /// Removes everything of the pair before the rest of the step is written.
+    pub forget_all: bool,
+}
+
+/// Where state is written. One suite of conformance tests holds every implementation to this.
+#[async_trait]
+pub trait StateStore: StateView {
+    /// Whole or not at all; on disk when it returns `Ok`. Any error poisons the store: later calls
+    /// fail too, and the process should end (design.md section 5).
+    async fn commit(&self, pair: &PairId, step: Step) -> Result<(), StateError>;
+}
+
+/// Where state is read, by the engine and for people.
+#[async_trait]
+pub trait StateView: Send + Sync {
+    /// `None` for a pair that was never seen.
+    async fn load(&self, pair: &PairId) -> Result<Option<PairState>, StateError>;
+    async fn coverage(&self, pair: &PairId) -> Result<Coverage, StateError>;
+    async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError>;
+    async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError>;
+    /// Parked and dead items of a pair in order of id, at most `limit` after `after`.
+    async fn parked(
+        &self,
+        pair: &PairId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Parked>, StateError>;
+    async fn parked_counts(&self, pair: &PairId) -> Result<ParkedCounts, StateError>;
+    /// Newest first.
+    async fn runs(&self, pair: &PairId, limit: usize) -> Result<Vec<RunRecord>, StateError>;
+    /// Every pair with any state, configured or not.
+    async fn pairs(&self) -> Result<Vec<PairId>, StateError>;
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ParkedCounts {
+    pub parked: u64,
+    pub dead: u64,
+}
+
+/// Why state could not be read or written. Exit code 4 is [`StateError::Locked`] alone, 5 the rest
+/// at opening (contract, "Exit status").
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error(
+        "another process holds the state at {path}{holder}: stop it first, or ask it through `server.listen`"
+    )]
+    Locked { path: String, holder: String },
+
+    #[error("the state at {path} cannot be read: {what}; nothing was changed. {repair}")]
+    Unreadable { path: String, what: String, repair: String },
+
+    #[error(
+        "the state at {path} was written by a newer version (format {found}, this program reads up to {known}): run the newer program, or restore a backup"
+    )]
+    Newer { path: String, found: u8, known: u8 },
+
+    #[error(
+        "{doing} in the state at {path}: {what}; the process ends, and the next start goes on from the last complete step"
+    )]
+    Failed { path: String, doing: &'static str, what: String },
+}
