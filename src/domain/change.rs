@@ -5,17 +5,20 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::key::NaturalKey;
 use super::window::ChangeVersion;
 
 /// The id that the source gave an item. Never the target's: the two differ for the same key
 /// (`edfi-wire §0`, fact 10).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct SourceId(pub String);
 
 /// The id that a target gave an item.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct TargetId(pub String);
 
 impl fmt::Display for SourceId {
