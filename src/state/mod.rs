@@ -55,9 +55,25 @@ pub struct PairState {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
+    pub cause: BlockCause,
     /// What was found and what to do, in a sentence.
     pub reason: String,
     pub since: Timestamp,
+}
+
+/// What a person has to decide about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlockCause {
+    /// Newest is below the watermark: the source was restored, or is another one (R18).
+    SourceRegressed,
+    /// The target's own newest version went back: it was restored (R18).
+    TargetRegressed,
+    /// Another database behind the same name (R19).
+    SourceChanged,
+    TargetChanged,
+    /// A run would delete more than the brake allows (R27).
+    Deletes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,7 +133,7 @@ pub enum ParkStatus {
     Dead,
 }
 
-/// The kept part of a target's refusal (contract, `items[].error`).
+/// The kept part of a target's refusal (contract, `items[].error`); see `targets::Refusal`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalRecord {
     pub status: u16,
