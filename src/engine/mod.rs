@@ -1,1 +1,219 @@
-//! To be written.
+//! One run: what changed at a source since a pair's watermark is brought into agreement at its
+//! target, and the watermark moves in the one commit that settles the whole window.
+//!
+//! # What a run is
+//!
+//! The feeds of a source only say *where to look*. A natural key is **touched** when a feed
+//! mentions it, or because it was parked before. For each touched key the run looks at one view
+//! of the source and makes the target agree: it lives, so upsert it; it does not and something
+//! named it, so delete it if it is there. That is idempotent: delivering at least once is as good
+//! as once, and recovering from a crash is doing it again.
+//!
+//! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
+//! each: [`key_changes`], [`upserts`], [`deletes`]; [`apply`] is one change at one target;
+//! [`parked`] is what waits; [`order`] starts a resource when what it needs has finished.
+//! [`plan`] and [`verify`] look without publishing.
+//!
+//! # Invariants held here
+//!
+//! * I1: the watermark moves only in [`run`]'s last commit, after every change of the window was
+//!   applied, unneeded or durably parked.
+//! * I4, R5: names are journalled before the first PUT.
+//! * I8, R3, R4: a DELETE is sent only for a key that was named, does not live at the source and
+//!   was found at the target with every field equal.
+//! * I14: `read = applied + skipped + parked` in every stage; a run that cannot say so fails.
+//! * I20: key changes, upserts, deletes; parents before children, children before parents.
+//! * I22, R18, R19: doubt about identity blocks the pair before anything is written.
+//!
+//! # Races that are accepted
+//!
+//! * Two self-referencing items that refer to each other only at the target, both deleted, stay
+//!   parked as still referenced.
+//! * Two items that exchange a unique value stay parked as taken.
+//! * Without a snapshot, a key that lived when the key changes were read and has gone when the
+//!   guard asks can leave one item behind, which `verify` finds.
+
+pub mod runner;
+pub mod run;
+mod identity;
+mod order;
+mod key_changes;
+mod upserts;
+mod deletes;
+mod names;
+mod brake;
+mod references;
+mod apply;
+pub mod parked;
+pub mod plan;
+pub mod verify;
+pub mod observe;
+pub mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{ResourcePath, Selection, SelectionError};
+use crate::sources::{Isolation, Source, SourceError};
+use crate::state::{BlockCause, PairId, StateError};
+use crate::targets::{Target, WriteError};
+
+/// One publication and one of its targets, ready to run.
+#[derive(Clone)]
+pub struct Pair {
+    pub id: PairId,
+    pub source: Arc<dyn Source>,
+    pub target: Arc<dyn Target>,
+    pub policy: Arc<Policy>,
+}
+
+/// How a publication wants to be published. Filled from the configuration; the defaults are there.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub isolation: Isolation,
+    /// What to do without a snapshot; `None`: fail.
+    pub on_missing_snapshot: Option<Isolation>,
+    pub key_changes: Publish,
+    pub deletes: Publish,
+    pub selection: Selection,
+    pub brake: DeleteBrake,
+    pub retry: RetryPolicy,
+    /// Nobody else writes to the same data: `verify` may look for extras (R3).
+    pub sole_writer: bool,
+    /// Writes in flight at once for one pair, below the adaptive limit of the origin.
+    pub max_in_flight: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    Publish,
+    Skip,
+}
+
+/// R27: more than `above` items of a resource *and* more than `share` of what the source shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeleteBrake {
+    /// Of (would be deleted + lives), in percent.
+    pub percent: f64,
+    pub above: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    pub max_attempts: u32,
+    pub first_delay: Duration,
+    pub max_delay: Duration,
+    /// What a pair may hold; beyond it the run fails and nothing advances.
+    pub max_parked: u64,
+}
+
+/// Attempts that an invalid item gets for one version of it (contract, `retry.max_attempts`).
+pub const INVALID_ATTEMPTS: u32 = 3;
+
+/// Why a run failed: nothing moved, the next one does it again.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("the source could not be read")]
+    Source(#[source] SourceError),
+
+    /// The same, before there was a view; shared by all pairs that wanted to read through it.
+    #[error("the source could not be read")]
+    View(#[source] Arc<SourceError>),
+
+    #[error("the target could not be written")]
+    Target(#[source] WriteError),
+
+    #[error("the state could not be used")]
+    State(#[source] StateError),
+
+    /// A person has to decide first.
+    #[error("{reason}")]
+    Blocked { cause: BlockCause, reason: String },
+
+    #[error("the selection does not fit the connections: {0}")]
+    Selection(SelectionError),
+
+    #[error("the target has no {}, and the source has items of it: exclude it, or install it at the target", list(.resources))]
+    MissingAtTarget { resources: Vec<ResourcePath> },
+
+    #[error("the source cannot tell {what}: set `{key}: skip` to publish without, and use `verify` to find what that leaves behind")]
+    CannotTell { what: &'static str, key: &'static str },
+
+    /// R23.
+    #[error("the target refused {refused} of {answered} writes for good; nothing was moved. Look at `tidemark parked list`: a common reason is credentials or a data standard that does not fit")]
+    MostlyRefused { refused: u64, answered: u64 },
+
+    #[error("more than {max} items would be parked (`retry.max_parked`); nothing was moved. Mend the cause that `tidemark parked list --group-by reason` shows first")]
+    TooManyParked { max: u64 },
+
+    #[error("the run was interrupted; nothing is lost, the next run publishes the window again")]
+    Interrupted,
+
+    #[error("the key of `{resource}` is not known: the API's OpenAPI document does not tell it; leave the resource out with `exclude_only`, or have the document enabled")]
+    UnknownKey { resource: ResourcePath },
+
+    #[error("publication `{publication}` is not the only writer to its target (`sole_writer`): what looks extra may belong to another; nothing was deleted")]
+    NotSoleWriter { publication: String },
+
+    /// I14: a defect of this program, not of either API.
+    #[error("the run cannot account for every change it read (read ≠ applied + skipped + parked); nothing was moved. Please report this")]
+    NotConserved,
+}
+
+impl RunError {
+    /// `error.kind` of the report.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            RunError::Source(error) => error.kind(),
+            RunError::View(error) => error.kind(),
+            RunError::Target(error) => error.kind(),
+            RunError::State(_) => "state",
+            RunError::Blocked { .. } => "blocked",
+            RunError::Selection(_) => "selection",
+            RunError::MissingAtTarget { .. } => "missing-at-target",
+            RunError::CannotTell { .. } => "cannot-tell",
+            RunError::MostlyRefused { .. } => "mostly-refused",
+            RunError::TooManyParked { .. } => "too-many-parked",
+            RunError::Interrupted => "interrupted",
+            RunError::UnknownKey { .. } => "unknown-key",
+            RunError::NotSoleWriter { .. } => "not-sole-writer",
+            RunError::NotConserved => "not-conserved",
+        }
+    }
+
+    /// One sentence: what happened and, from the causes, why.
+    pub fn message(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
+    /// Whether trying again by itself may help: what passes, not what a person must decide.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            RunError::Source(_)
+            | RunError::View(_)
+            | RunError::Target(_)
+            | RunError::State(_)
+            | RunError::MostlyRefused { .. }
+            | RunError::TooManyParked { .. }
+            | RunError::MissingAtTarget { .. }
+            | RunError::Interrupted => true,
+            RunError::Blocked { .. }
+            | RunError::Selection(_)
+            | RunError::CannotTell { .. }
+            | RunError::UnknownKey { .. }
+            | RunError::NotSoleWriter { .. }
+            | RunError::NotConserved => false,
+        }
+    }
+}
+
+fn list(resources: &[ResourcePath]) -> String {
+    resources.iter().map(|r| format!("`{r}`")).collect::<Vec<_>>().join(", ")
+}

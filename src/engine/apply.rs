@@ -1,0 +1,204 @@
+//! One item, one target: make it agree, or park its key, or say why the run cannot go on.
+//!
+//! The table "Answers of a target" of the agreement is [`refused`]. Transport retries are spent
+//! below the target's seam; what arrives here is an answer.
+
+use std::sync::Arc;
+
+use crate::domain::{Item, ParkReason, ResourcePath, SourceId};
+use crate::sources::Lookup;
+use crate::state::Operation;
+use crate::targets::{Disposition, Refusal, WriteError};
+
+use super::RunError;
+use super::parked::Parking;
+use super::references;
+use super::run::Run;
+
+/// What became of an item that was taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    Applied,
+    Skipped,
+    Parked,
+    /// It waits for its association or for the deletes of this run, and is counted then.
+    Deferred,
+}
+
+/// Why an item is being written: which refusals are final depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// A feed brought it.
+    Feed,
+    /// It was parked before; refusing it again says nothing about the target as a whole (R23).
+    Retry,
+    /// A person, once more after its association.
+    AfterAssociation,
+    /// Once more after the deletes (R25).
+    AfterDeletes,
+    /// Fetched because something refers to it; how many references deep (R24).
+    Referenced(u8),
+}
+
+/// References of references of references are fetched; what is deeper is parked.
+const DEEPEST_REFERENCE: u8 = 3;
+/// A host tells one missing reference at a time; an item with more waits for the next run.
+const RESOLUTIONS_PER_ITEM: u8 = 4;
+
+/// Upserts `item`, publishing first what it refers to where that is missing.
+pub(super) async fn upsert(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    item: &Item,
+    turn: Turn,
+) -> Result<Settled, RunError> {
+    if run.is_closed(resource) {
+        return Ok(Settled::Skipped);
+    }
+    let mut resolutions = 0;
+    let mut contended = false;
+    loop {
+        run.check_stop()?;
+        let error = match run.target(|target| target.upsert(resource, item)).await {
+            Ok(_) => {
+                run.agreed(resource, item).await?;
+                return Ok(Settled::Applied);
+            }
+            Err(error) => error,
+        };
+        match error.disposition() {
+            Disposition::ResolveReference if resolutions < RESOLUTIONS_PER_ITEM => {
+                resolutions += 1;
+                let refusal = error.refusal().cloned().unwrap_or_default();
+                let missing =
+                    Box::pin(references::publish_missing(run, resource, item, &refusal, depth(turn)))
+                        .await?;
+                if missing.published {
+                    continue;
+                }
+                let reason = if missing.outside_selection {
+                    ParkReason::ReferenceOutsideSelection
+                } else {
+                    ParkReason::UnresolvedReference
+                };
+                return park(run, resource, item, reason, refusal, missing.waits_for, turn).await;
+            }
+            Disposition::ReadAgain if !contended => {
+                // 412, or 409 of several users: what is written is the whole item, so trying once
+                // more is reading again (agreement, "Answers of a target").
+                contended = true;
+            }
+            disposition => return refused(run, resource, item, turn, disposition, error).await,
+        }
+    }
+}
+
+/// Reads the item with this id again and upserts it: for what is known by its id alone.
+pub(super) async fn upsert_by_id(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    id: &SourceId,
+    turn: Turn,
+) -> Result<Settled, RunError> {
+    match run.reader.get(resource, id).await.map_err(RunError::Source)? {
+        Lookup::Lives(item) => upsert(run, resource, &item, turn).await,
+        // Deleted since: its tombstone says so, in this window or the next one.
+        Lookup::Absent => Ok(Settled::Skipped),
+        Lookup::Hidden => {
+            let refusal = Refusal { status: 403, ..Refusal::default() };
+            run.park(Parking {
+                resource: resource.clone(),
+                source_id: Some(id.clone()),
+                key: None,
+                operation: Operation::Upsert,
+                reason: ParkReason::Forbidden,
+                refusal,
+                waits_for: None,
+                named_for_deletion: false,
+                target_id: None,
+            })?;
+            Ok(Settled::Parked)
+        }
+    }
+}
+
+async fn refused(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    item: &Item,
+    turn: Turn,
+    disposition: Disposition,
+    error: WriteError,
+) -> Result<Settled, RunError> {
+    let refusal = error.refusal().cloned().unwrap_or_default();
+    let reason = match disposition {
+        Disposition::FailRun => return Err(RunError::Target(error)),
+        Disposition::Park(reason) => reason,
+        Disposition::ResolveReference => ParkReason::UnresolvedReference,
+        Disposition::AwaitAssociation if waits_for_association(run, resource, turn) => {
+            run.defer_person(resource, &item.id);
+            return Ok(Settled::Deferred);
+        }
+        Disposition::AwaitAssociation => ParkReason::Forbidden,
+        Disposition::CloseResource => {
+            run.close(resource, refusal)?;
+            return Ok(Settled::Parked);
+        }
+        Disposition::AwaitDeletes(_) if turn != Turn::AfterDeletes => {
+            run.defer_until_deleted(resource, &item.id);
+            return Ok(Settled::Deferred);
+        }
+        Disposition::AwaitDeletes(reason) => reason,
+        // Said of a PUT; on a POST it can only mean that the content is not taken.
+        Disposition::PlainAgreement => ParkReason::Invalid,
+        Disposition::ReadAgain => ParkReason::Contended,
+    };
+    park(run, resource, item, reason, refusal, None, turn).await
+}
+
+fn waits_for_association(run: &Run, resource: &ResourcePath, turn: Turn) -> bool {
+    let first = matches!(turn, Turn::Feed | Turn::Retry | Turn::Referenced(_));
+    let associations = run.graph.people().get(resource);
+    first && associations.is_some_and(|them| !them.is_empty()) && !run.people_were_retried(resource)
+}
+
+async fn park(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    item: &Item,
+    reason: ParkReason,
+    refusal: Refusal,
+    waits_for: Option<ResourcePath>,
+    turn: Turn,
+) -> Result<Settled, RunError> {
+    let waiting_reference =
+        matches!(reason, ParkReason::UnresolvedReference | ParkReason::ReferenceOutsideSelection);
+    if turn != Turn::Retry && !waiting_reference {
+        run.count_refusal()?;
+    }
+    let key = run.key_of(resource, item).await?;
+    run.park(Parking {
+        resource: resource.clone(),
+        source_id: Some(item.id.clone()),
+        key,
+        operation: Operation::Upsert,
+        reason,
+        refusal,
+        waits_for,
+        named_for_deletion: false,
+        target_id: None,
+    })?;
+    Ok(Settled::Parked)
+}
+
+fn depth(turn: Turn) -> u8 {
+    match turn {
+        Turn::Referenced(depth) => depth,
+        Turn::Feed | Turn::Retry | Turn::AfterAssociation | Turn::AfterDeletes => 0,
+    }
+}
+
+/// Whether a reference at this depth may still be fetched.
+pub(super) fn may_go_deeper(depth: u8) -> bool {
+    depth < DEEPEST_REFERENCE
+}

@@ -1,0 +1,478 @@
+//! The third stage: what was named and does not live goes, dependents first.
+//!
+//! Names are tombstones, old keys of key changes, and parked records that something named (R3).
+//! Each is found at the target by its journalled id or by its key, compared field by field (R4),
+//! and sent only if the source's view holds no live item under it (I8).
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::domain::{
+    ChangeVersion, NaturalKey, ParkReason, ResourcePath, SourceId, Stage, Tally, TargetId,
+};
+use crate::sources::{Isolation, Lookup};
+use crate::state::{Operation, Parked};
+use crate::targets::{Deleted, Disposition, Match, Refusal, WriteError};
+
+use super::apply::{self, Settled, Turn};
+use super::brake::{self, Told};
+use super::observe::Event;
+use super::parked::Parking;
+use super::run::{Run, lock};
+use super::{RunError, names, order};
+
+/// One key that something named for deletion.
+#[derive(Clone)]
+struct Named {
+    id: Option<SourceId>,
+    key: Option<NaturalKey>,
+    version: ChangeVersion,
+    by: NamedBy,
+}
+
+#[derive(Clone)]
+enum NamedBy {
+    Tombstone,
+    /// A key change; the item is called this now.
+    OldKey { new: NaturalKey },
+    Parked(Box<Parked>),
+}
+
+/// What became of one name.
+enum Gone {
+    Settled(Settled),
+    /// Something at the target still refers to it: once more at the end of the deletes.
+    StillReferenced,
+}
+
+pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
+    let mut told = brake::tombstones(run).await?;
+    let parked = run.book().named_for_deletion();
+    if told.is_empty() && parked.is_empty() && lock(&run.with_key_changes).is_empty() {
+        return Ok(());
+    }
+    run.tell(&Event::StageStarted { pair: &run.pair.id, stage: Stage::Deletes });
+    look_up_people(run, &told, &parked).await?;
+
+    let once_more = Arc::new(std::sync::Mutex::new(Vec::new()));
+    order::visit(&run.graph.reversed(), |resource| {
+        let (run, once_more) = (Arc::clone(run), Arc::clone(&once_more));
+        let told = told.remove(&resource);
+        async move {
+            let waiting = delete_resource(&run, &resource, told).await?;
+            lock(&once_more).extend(waiting.into_iter().map(|named| (resource.clone(), named)));
+            run.commit_parked().await
+        }
+    })
+    .await?;
+
+    // Bound first: the lock must not be held while the target is asked.
+    let once_more = std::mem::take(&mut *lock(&once_more));
+    for (resource, named) in once_more {
+        run.check_stop()?;
+        let gone = agree_that_gone(run, &resource, &named, Look::Last).await?;
+        let settled = match gone {
+            Gone::Settled(settled) => settled,
+            Gone::StillReferenced => park(run, &resource, &named, ParkReason::StillReferenced, Refusal::default(), None)?,
+        };
+        run.count(Stage::Deletes, &resource, settled, Tally::default());
+    }
+    run.commit_parked().await
+}
+
+/// Once an association is gone, the person behind it is not visible any more (R26).
+async fn look_up_people(
+    run: &Arc<Run>,
+    told: &std::collections::BTreeMap<ResourcePath, Told>,
+    parked: &[Parked],
+) -> Result<(), RunError> {
+    for person in run.graph.people().keys() {
+        let mut keys: Vec<NaturalKey> = Vec::new();
+        match told.get(person) {
+            Some(Told::All(tombstones)) => keys.extend(tombstones.iter().filter_map(|t| t.key.clone())),
+            Some(Told::Many) => {
+                let Some(window) = brake::window(run, person) else { continue };
+                let mut pages = run.reader.tombstones(person, window);
+                while let Some(page) = pages.next().await.map_err(RunError::Source)? {
+                    names::look_up(run, person, page.into_iter().filter_map(|t| t.key)).await?;
+                }
+            }
+            None => {}
+        }
+        let remembered = parked.iter().filter(|r| r.resource == *person && r.target_id.is_none());
+        keys.extend(remembered.filter_map(|record| record.key.clone()));
+        names::look_up(run, person, keys).await?;
+    }
+    Ok(())
+}
+
+/// Deletes what is named of one resource. Returns what is still referred to.
+async fn delete_resource(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    told: Option<Told>,
+) -> Result<Vec<Named>, RunError> {
+    if run.is_closed(resource) {
+        return Ok(Vec::new());
+    }
+    let mut waiting = Vec::new();
+    let mut named = old_keys(run, resource).await?;
+    named.extend(parked_names(run, resource));
+    match told {
+        Some(Told::All(tombstones)) => named.extend(tombstones.into_iter().map(from_tombstone)),
+        Some(Told::Many) => {
+            let Some(window) = brake::window(run, resource) else { return Ok(waiting) };
+            let mut pages = run.reader.tombstones(resource, window);
+            while let Some(page) = pages.next().await.map_err(RunError::Source)? {
+                let page = page.into_iter().map(from_tombstone).collect();
+                waiting.extend(delete_all(run, resource, page).await?);
+            }
+        }
+        None => {}
+    }
+    waiting.extend(delete_all(run, resource, named).await?);
+    Ok(waiting)
+}
+
+fn from_tombstone(tombstone: crate::domain::Tombstone) -> Named {
+    Named {
+        id: Some(tombstone.id),
+        key: tombstone.key,
+        version: tombstone.version,
+        by: NamedBy::Tombstone,
+    }
+}
+
+async fn old_keys(run: &Run, resource: &ResourcePath) -> Result<Vec<Named>, RunError> {
+    if !lock(&run.with_key_changes).contains(resource) {
+        return Ok(Vec::new());
+    }
+    let Some(after) = run.feeds_after(resource) else { return Ok(Vec::new()) };
+    let changes = run.reader.key_changes(resource, after).await.map_err(RunError::Source)?;
+    let mut named = Vec::new();
+    for change in changes.into_iter().filter(|change| !change.old.is(&change.new)) {
+        named.push(Named {
+            id: Some(change.id),
+            key: Some(change.old),
+            version: change.version,
+            by: NamedBy::OldKey { new: change.new },
+        });
+    }
+    Ok(named)
+}
+
+fn parked_names(run: &Run, resource: &ResourcePath) -> Vec<Named> {
+    let now = run.now();
+    let mut due = run.book().due(resource, Operation::Delete, now, true);
+    due.retain(|record| run.options.all_parked || record.next_attempt_at <= now);
+    let named = due.into_iter().map(|record| Named {
+        id: record.source_id.clone(),
+        key: record.key.clone(),
+        version: ChangeVersion(0),
+        by: NamedBy::Parked(Box::new(record)),
+    });
+    named.collect()
+}
+
+/// All names at once; one after the other in ascending version where a resource refers to itself,
+/// because the source deleted children first (R28).
+async fn delete_all(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    mut named: Vec<Named>,
+) -> Result<Vec<Named>, RunError> {
+    if named.is_empty() {
+        return Ok(Vec::new());
+    }
+    run.check_stop()?;
+    run.tell(&Event::ResourceStarted {
+        pair: &run.pair.id,
+        stage: Stage::Deletes,
+        resource,
+        expected: u64::try_from(named.len()).ok(),
+    });
+    run.take_up(Stage::Deletes, named.len().try_into().unwrap_or(u64::MAX));
+    let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
+    let one_by_one = shape.is_none_or(|shape| shape.refers_to(resource));
+    named.sort_by_key(|named| named.version);
+    let at_once = if one_by_one { 1 } else { named.len() };
+
+    let mut waiting = Vec::new();
+    for batch in named.chunks(at_once) {
+        let mut deletes = FuturesUnordered::new();
+        for named in batch {
+            deletes.push(async move {
+                (named, agree_that_gone(run, resource, named, Look::First).await)
+            });
+        }
+        while let Some((named, gone)) = deletes.next().await {
+            let (settled, seen) = match gone? {
+                Gone::Settled(settled) => (settled, Tally { read: 1, ..Tally::default() }),
+                Gone::StillReferenced => {
+                    waiting.push(named.clone());
+                    (Settled::Deferred, Tally { read: 1, ..Tally::default() })
+                }
+            };
+            run.count(Stage::Deletes, resource, settled, seen);
+        }
+    }
+    run.tell(&Event::ResourceFinished { pair: &run.pair.id, stage: Stage::Deletes, resource });
+    Ok(waiting)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    Last,
+}
+
+async fn agree_that_gone(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    named: &Named,
+    look: Look,
+) -> Result<Gone, RunError> {
+    let Some(key) = &named.key else {
+        // Named by a source id alone, which says nothing at the target (R1).
+        return park(run, resource, named, ParkReason::Doubtful, Refusal::default(), None).map(Gone::Settled);
+    };
+    if must_ask_source(run, resource, named).await? {
+        match run.reader.find(resource, key).await.map_err(RunError::Source)? {
+            Lookup::Lives(item) => return lives_again(run, resource, named, &item).await.map(Gone::Settled),
+            Lookup::Hidden => {
+                return park(run, resource, named, ParkReason::Forbidden, Refusal::default(), None).map(Gone::Settled);
+            }
+            Lookup::Absent => {}
+        }
+    }
+    if new_key_is_parked(run, resource, named) {
+        // The old item is all that the target has of it (R6).
+        return park(run, resource, named, ParkReason::WaitsForNewKey, Refusal::default(), None).map(Gone::Settled);
+    }
+    let ids = match find_at_target(run, resource, named, key).await? {
+        AtTarget::Ids(ids) => ids,
+        AtTarget::Doubtful(members) => {
+            let refusal = Refusal { members, ..Refusal::default() };
+            return park(run, resource, named, ParkReason::Doubtful, refusal, None).map(Gone::Settled);
+        }
+    };
+    let mut settled = Settled::Skipped;
+    for id in ids {
+        match run.target(|target| target.delete(resource, &id)).await {
+            Ok(Deleted::Deleted) => settled = Settled::Applied,
+            Ok(Deleted::AlreadyGone) => {}
+            Err(error) => return refused(run, resource, named, id, look, error),
+        }
+    }
+    settle(run, resource, named);
+    Ok(Gone::Settled(settled))
+}
+
+/// The feed hides what lives again, under a snapshot and for most resources; everything else is
+/// asked for (R29, I8).
+async fn must_ask_source(run: &Run, resource: &ResourcePath, named: &Named) -> Result<bool, RunError> {
+    if run.reader.isolation() != Isolation::Snapshot || resource.is_descriptor() {
+        return Ok(true);
+    }
+    match named.by {
+        NamedBy::OldKey { .. } | NamedBy::Parked(_) => return Ok(true),
+        NamedBy::Tombstone => {}
+    }
+    if !run.pair.source.capabilities().await.map_err(RunError::Source)?.hides_recreated {
+        return Ok(true);
+    }
+    let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
+    Ok(shape.is_none_or(|shape| shape.keyed_by_descriptor))
+}
+
+/// The key lives at the source: nothing goes. A parked record is brought into agreement by an
+/// upsert (R21); the others were, or will be, by their feed.
+async fn lives_again(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    named: &Named,
+    item: &crate::domain::Item,
+) -> Result<Settled, RunError> {
+    match &named.by {
+        NamedBy::Tombstone | NamedBy::OldKey { .. } => Ok(Settled::Skipped),
+        NamedBy::Parked(record) => {
+            let settled = apply::upsert(run, resource, item, Turn::AfterDeletes).await?;
+            run.book().settle_record(&record.id);
+            Ok(settled)
+        }
+    }
+}
+
+fn new_key_is_parked(run: &Run, resource: &ResourcePath, named: &Named) -> bool {
+    let renamed = match &named.by {
+        NamedBy::OldKey { .. } => true,
+        NamedBy::Parked(record) => record.reason == ParkReason::WaitsForNewKey,
+        NamedBy::Tombstone => false,
+    };
+    let Some(id) = &named.id else { return false };
+    renamed && run.book().holds_upsert(resource, id)
+}
+
+enum AtTarget {
+    Ids(Vec<TargetId>),
+    Doubtful(Vec<String>),
+}
+
+/// By the id that the name had before anything moved, and then by key as well: an id that moved
+/// on leaves a newcomer under the old key (R5).
+async fn find_at_target(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    named: &Named,
+    key: &NaturalKey,
+) -> Result<AtTarget, RunError> {
+    let mut ids = Vec::new();
+    if let Some(id) = remembered_id(run, resource, named, key)
+        && may_go_by_id(run, resource, &id, key).await?
+    {
+        ids.push(id);
+    }
+    let found = match run.target(|target| target.find(resource, key)).await {
+        Ok(found) => found,
+        Err(error) if error.refusal().is_some() && !ids.is_empty() => return Ok(AtTarget::Ids(ids)),
+        Err(error) if error.refusal().is_some() => return Ok(AtTarget::Doubtful(Vec::new())),
+        Err(error) => return Err(RunError::Target(error)),
+    };
+    match found {
+        Match::One(found) if ids.contains(&found.id) => {}
+        Match::One(found) => {
+            if is_one_key_with_the_new(run, resource, named, key, &found.id).await? {
+                return Ok(AtTarget::Ids(ids));
+            }
+            ids.push(found.id);
+        }
+        Match::None => {}
+        Match::Doubtful { members } if ids.is_empty() => return Ok(AtTarget::Doubtful(members)),
+        Match::Doubtful { .. } => {}
+    }
+    Ok(AtTarget::Ids(ids))
+}
+
+fn remembered_id(
+    run: &Run,
+    resource: &ResourcePath,
+    named: &Named,
+    key: &NaturalKey,
+) -> Option<TargetId> {
+    if let (NamedBy::OldKey { .. }, Some(id)) = (&named.by, &named.id)
+        && lock(&run.renamed).contains(&(resource.clone(), id.clone()))
+    {
+        return None; // That id carries the new key now.
+    }
+    if let NamedBy::Parked(record) = &named.by
+        && record.target_id.is_some()
+    {
+        return record.target_id.clone();
+    }
+    run.journalled(resource, key).flatten()
+}
+
+/// What that id shows now goes, unless it lives at the source (R5).
+async fn may_go_by_id(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    id: &TargetId,
+    key: &NaturalKey,
+) -> Result<bool, RunError> {
+    let shown = match run.target(|target| target.get(resource, id)).await {
+        Ok(Some(found)) => found.key,
+        Ok(None) => return Ok(false),
+        // A person whose association is gone is not shown; the id was theirs, and keys of people
+        // cannot be changed (R26).
+        Err(error) if error.refusal().is_some() => return Ok(run.graph.is_person(resource)),
+        Err(error) => return Err(RunError::Target(error)),
+    };
+    let Some(shown) = shown else { return Ok(false) };
+    if shown.is(key) {
+        return Ok(true);
+    }
+    match run.reader.find(resource, &shown).await.map_err(RunError::Source)? {
+        Lookup::Absent => Ok(true),
+        Lookup::Lives(_) | Lookup::Hidden => Ok(false),
+    }
+}
+
+/// Old and new key differ in case, width or trailing space alone, and no other item has the new
+/// one: to that server they are one key, and the item found is the one that lives (R2).
+async fn is_one_key_with_the_new(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    named: &Named,
+    key: &NaturalKey,
+    found: &TargetId,
+) -> Result<bool, RunError> {
+    let NamedBy::OldKey { new } = &named.by else { return Ok(false) };
+    if key.surely_differs_from(new) {
+        return Ok(false);
+    }
+    match run.target(|target| target.find(resource, new)).await {
+        Ok(Match::One(newer)) => Ok(newer.id == *found),
+        Ok(Match::None | Match::Doubtful { .. }) => Ok(true),
+        Err(error) if error.refusal().is_some() => Ok(true),
+        Err(error) => Err(RunError::Target(error)),
+    }
+}
+
+fn refused(
+    run: &Run,
+    resource: &ResourcePath,
+    named: &Named,
+    id: TargetId,
+    look: Look,
+    error: WriteError,
+) -> Result<Gone, RunError> {
+    let refusal = error.refusal().cloned().unwrap_or_default();
+    let reason = match error.disposition() {
+        Disposition::FailRun => return Err(RunError::Target(error)),
+        Disposition::AwaitDeletes(_) if look == Look::First => return Ok(Gone::StillReferenced),
+        Disposition::AwaitDeletes(reason) => reason,
+        Disposition::CloseResource => {
+            run.close(resource, refusal)?;
+            return Ok(Gone::Settled(Settled::Parked));
+        }
+        Disposition::Park(reason) => reason,
+        Disposition::AwaitAssociation => ParkReason::Forbidden,
+        Disposition::ResolveReference => ParkReason::UnresolvedReference,
+        Disposition::PlainAgreement => ParkReason::Invalid,
+        Disposition::ReadAgain => ParkReason::Contended,
+    };
+    park(run, resource, named, reason, refusal, Some(id)).map(Gone::Settled)
+}
+
+fn park(
+    run: &Run,
+    resource: &ResourcePath,
+    named: &Named,
+    reason: ParkReason,
+    refusal: Refusal,
+    target_id: Option<TargetId>,
+) -> Result<Settled, RunError> {
+    run.park(Parking {
+        resource: resource.clone(),
+        source_id: named.id.clone(),
+        key: named.key.clone(),
+        operation: Operation::Delete,
+        reason,
+        refusal,
+        waits_for: None,
+        named_for_deletion: true,
+        target_id,
+    })?;
+    Ok(Settled::Parked)
+}
+
+/// The name is settled, and whatever waited for the item under it.
+fn settle(run: &Run, resource: &ResourcePath, named: &Named) {
+    match (&named.by, &named.id) {
+        (NamedBy::Parked(record), _) => run.book().settle_record(&record.id),
+        (NamedBy::Tombstone, Some(id)) => run.book().settle(resource, id, named.key.as_ref()),
+        (NamedBy::Tombstone | NamedBy::OldKey { .. }, _) => {}
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether both ends are still who they were: asked before anything is written, and answered by
+//! blocking the pair in doubt (R18, R19, I22).
+
+use crate::sources::Reader;
+use crate::state::{BlockCause, PairState};
+
+use super::{Pair, Publish, RunError};
+
+const WAYS_OUT: &str =
+    "if that is intended, say so with `tidemark watermark set` or `tidemark watermark reset`, then `tidemark verify --repair`";
+
+/// R19 and R18 for the source. Costs a request only when newest is below the watermark.
+pub(super) async fn check_source(
+    pair: &Pair,
+    state: &PairState,
+    reader: &dyn Reader,
+) -> Result<(), RunError> {
+    let source = pair.source.capabilities().await.map_err(RunError::Source)?;
+    if let Some(before) = &state.source
+        && let Some(difference) = source.fingerprint.differs_from(before)
+    {
+        let reason = format!("the source of {} is another database than before ({difference}); {WAYS_OUT}", pair.id);
+        return Err(RunError::Blocked { cause: BlockCause::SourceChanged, reason });
+    }
+    if pair.policy.deletes == Publish::Publish && !source.deletes {
+        return Err(RunError::CannotTell { what: "the keys of deleted items", key: "deletes" });
+    }
+    if pair.policy.key_changes == Publish::Publish && !source.key_changes {
+        return Err(RunError::CannotTell { what: "key changes", key: "key_changes" });
+    }
+
+    let Some(watermark) = state.watermark.as_ref().map(|w| w.change_version()) else { return Ok(()) };
+    if reader.newest() >= watermark {
+        return Ok(());
+    }
+    // Under a snapshot that may only mean that the snapshot is old.
+    let live = pair.source.live_newest().await.map_err(RunError::Source)?;
+    if live >= watermark {
+        tracing::info!(publication = pair.id.publication, target = pair.id.target, "the snapshot is older than the watermark: nothing new to publish");
+        return Ok(());
+    }
+    let reason = format!(
+        "the source of {} reports version {live}, below the watermark {watermark}: it was restored or replaced; {WAYS_OUT}",
+        pair.id
+    );
+    Err(RunError::Blocked { cause: BlockCause::SourceRegressed, reason })
+}
+
+/// R19 and R18 for the target, before the first write of a run.
+pub(super) async fn check_target(pair: &Pair, state: &PairState) -> Result<(), RunError> {
+    let target = pair.target.capabilities().await.map_err(RunError::Target)?;
+    if let Some(before) = &state.target
+        && let Some(difference) = target.fingerprint.differs_from(before)
+    {
+        let reason = format!("the target of {} is another database than before ({difference}); {WAYS_OUT}", pair.id);
+        return Err(RunError::Blocked { cause: BlockCause::TargetChanged, reason });
+    }
+    let Some(before) = state.target_newest else { return Ok(()) };
+    let newest = pair.target.newest().await.map_err(RunError::Target)?;
+    match newest {
+        Some(now) if now < before => {
+            let reason = format!(
+                "the target of {} reports version {now}, below the {before} of the last run: it was restored. Set the watermark to before that with `tidemark watermark set --before TIME`, then run",
+                pair.id
+            );
+            Err(RunError::Blocked { cause: BlockCause::TargetRegressed, reason })
+        }
+        Some(_) | None => Ok(()),
+    }
+}

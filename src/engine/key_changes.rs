@@ -1,0 +1,360 @@
+//! The first stage: renames. By PUT where every guard of R6 allows it, which keeps the target's id
+//! and spares its dependents; by plain agreement everywhere else, which is always right.
+//!
+//! The one thing to know: before the first PUT the target id of *every name* is looked up and
+//! journalled (R5), because a parent's rename moves its dependents' keys at the target, not their
+//! ids. Key changes of one resource at a time are held in memory (R30); they are read again where
+//! they are needed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use crate::domain::{KeyChange, NaturalKey, ResourcePath, SourceId, Stage, Tally, TargetId, Window};
+use crate::sources::Lookup;
+use crate::targets::{Disposition, Match};
+
+use super::apply::Settled;
+use super::observe::Event;
+use super::run::{Run, lock};
+use super::{Publish, RunError, names};
+
+pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
+    if run.pair.policy.key_changes == Publish::Skip {
+        return Ok(());
+    }
+    let order = run.graph.in_order();
+    let renameable = Renameable::among(run, &order).await?;
+    let changed = journal_old_keys(run, &order, &renameable).await?;
+    if changed.is_empty() {
+        return Ok(());
+    }
+    run.tell(&Event::StageStarted { pair: &run.pair.id, stage: Stage::KeyChanges });
+    journal_tombstones(run, &order, &renameable, &changed).await?;
+    journal_parked(run, &changed, &renameable).await?;
+    for resource in order.iter().filter(|resource| changed.contains(*resource)) {
+        rename_resource(run, resource, &renameable).await?;
+    }
+    run.commit_parked().await
+}
+
+/// Which resources can have key changes at all: those whose key a PUT may change, and those whose
+/// key contains such a key.
+struct Renameable {
+    /// Resource → the renameable resources whose key is part of its own, itself included. Only
+    /// resources that can have key changes are in it.
+    through: BTreeMap<ResourcePath, BTreeSet<ResourcePath>>,
+}
+
+impl Renameable {
+    async fn among(run: &Run, order: &[ResourcePath]) -> Result<Renameable, RunError> {
+        let mut renameable = Renameable { through: BTreeMap::new() };
+        for resource in order {
+            if resource.is_descriptor() {
+                continue; // `edfi-wire §5`: key changes of derived resources are always empty.
+            }
+            let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
+            let Some(shape) = shape else {
+                // Nothing is known of it: it is asked.
+                renameable.through.insert(resource.clone(), BTreeSet::from([resource.clone()]));
+                continue;
+            };
+            let mut through = BTreeSet::new();
+            if shape.key_is_updatable {
+                through.insert(resource.clone());
+            }
+            for reference in shape.references.iter().filter(|reference| reference.in_key) {
+                for parent in &reference.resources {
+                    match renameable.through.get(parent) {
+                        Some(parents) => through.extend(parents.iter().cloned()),
+                        // Not selected, and yet its rename moves this key.
+                        None if !run.graph.contains(parent) => {
+                            let parent_shape = run.reader.key_shape(parent).await;
+                            let parent_shape = parent_shape.map_err(RunError::Source)?;
+                            if parent_shape.is_none_or(|shape| shape.key_is_updatable) {
+                                through.insert(parent.clone());
+                            }
+                        }
+                        None => {}
+                    }
+                }
+            }
+            if !through.is_empty() {
+                renameable.through.insert(resource.clone(), through);
+            }
+        }
+        Ok(renameable)
+    }
+
+    fn contains(&self, resource: &ResourcePath) -> bool {
+        self.through.contains_key(resource)
+    }
+
+    /// Whether the key of `resource` contains the key of one of `changed`.
+    fn contains_key_of(&self, resource: &ResourcePath, changed: &BTreeSet<ResourcePath>) -> bool {
+        self.through.get(resource).is_some_and(|through| !through.is_disjoint(changed))
+    }
+}
+
+/// Reads every key-change feed once and looks up the old keys. Returns who had any.
+async fn journal_old_keys(
+    run: &Arc<Run>,
+    order: &[ResourcePath],
+    renameable: &Renameable,
+) -> Result<BTreeSet<ResourcePath>, RunError> {
+    const FEEDS_AT_ONCE: usize = 8;
+    let mut asked = futures_util::stream::iter(
+        order
+            .iter()
+            .filter(|resource| renameable.contains(resource))
+            .filter_map(|resource| Some((resource.clone(), run.feeds_after(resource)?)))
+            .map(|(resource, after)| {
+                let run = Arc::clone(run);
+                async move {
+                    let changes = run.reader.key_changes(&resource, after).await;
+                    (resource, changes)
+                }
+            }),
+    )
+    .buffer_unordered(FEEDS_AT_ONCE);
+
+    let mut changed = BTreeSet::new();
+    while let Some((resource, changes)) = asked.next().await {
+        run.check_stop()?;
+        let changes = changes.map_err(RunError::Source)?;
+        if changes.is_empty() {
+            continue;
+        }
+        names::look_up(run, &resource, changes.into_iter().map(|change| change.old)).await?;
+        changed.insert(resource);
+    }
+    lock(&run.with_key_changes).extend(changed.iter().cloned());
+    Ok(changed)
+}
+
+/// Tombstones of resources whose key contains a renamed one: once the parent is renamed at the
+/// target, they are there under a key that no tombstone tells.
+async fn journal_tombstones(
+    run: &Arc<Run>,
+    order: &[ResourcePath],
+    renameable: &Renameable,
+    changed: &BTreeSet<ResourcePath>,
+) -> Result<(), RunError> {
+    if run.pair.policy.deletes == Publish::Skip {
+        return Ok(());
+    }
+    for resource in order.iter().filter(|r| renameable.contains_key_of(r, changed)) {
+        let Some(after) = run.feeds_after(resource) else { continue };
+        let window = Window { after: Some(after), through: run.window.through };
+        let mut pages = run.reader.tombstones(resource, window);
+        while let Some(page) = pages.next().await.map_err(RunError::Source)? {
+            names::look_up(run, resource, page.into_iter().filter_map(|t| t.key)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Records parked for deletion, for the same reason.
+async fn journal_parked(
+    run: &Arc<Run>,
+    changed: &BTreeSet<ResourcePath>,
+    renameable: &Renameable,
+) -> Result<(), RunError> {
+    let mut keys: BTreeMap<ResourcePath, Vec<NaturalKey>> = BTreeMap::new();
+    for record in run.book().named_for_deletion() {
+        if let Some(key) = record.key
+            && record.target_id.is_none()
+            && renameable.contains_key_of(&record.resource, changed)
+        {
+            keys.entry(record.resource).or_default().push(key);
+        }
+    }
+    for (resource, keys) in keys {
+        names::look_up(run, &resource, keys).await?;
+    }
+    Ok(())
+}
+
+/// All that the feed told of one item.
+struct Renamed {
+    olds: Vec<NaturalKey>,
+    new: NaturalKey,
+    records: u64,
+}
+
+async fn rename_resource(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    renameable: &Renameable,
+) -> Result<(), RunError> {
+    let Some(after) = run.feeds_after(resource) else { return Ok(()) };
+    run.tell(&Event::ResourceStarted {
+        pair: &run.pair.id,
+        stage: Stage::KeyChanges,
+        resource,
+        expected: None,
+    });
+    let changes = run.reader.key_changes(resource, after).await.map_err(RunError::Source)?;
+    let by_put = may_rename_by_put(run, resource, renameable).await?;
+    let mut in_order = Vec::new();
+    for (id, renamed) in by_item(changes, &mut in_order) {
+        run.check_stop()?;
+        run.take_up(Stage::KeyChanges, renamed.records);
+        let settled = rename(run, resource, &id, &renamed, by_put).await?;
+        // Records that one rename settled together: all but one needed nothing of their own.
+        let more = renamed.records - 1;
+        let seen = Tally { read: renamed.records, skipped: more, ..Tally::default() };
+        run.count(Stage::KeyChanges, resource, settled, seen);
+    }
+    run.tell(&Event::ResourceFinished { pair: &run.pair.id, stage: Stage::KeyChanges, resource });
+    Ok(())
+}
+
+/// The records of each item together, items in the order of their last record.
+fn by_item(
+    changes: Vec<KeyChange>,
+    order: &mut Vec<SourceId>,
+) -> Vec<(SourceId, Renamed)> {
+    let mut items: HashMap<SourceId, Renamed> = HashMap::new();
+    for change in changes {
+        order.retain(|id| *id != change.id);
+        order.push(change.id.clone());
+        let renamed = items.entry(change.id).or_insert_with(|| Renamed {
+            olds: Vec::new(),
+            new: change.new.clone(),
+            records: 0,
+        });
+        renamed.olds.push(change.old);
+        renamed.new = change.new;
+        renamed.records += 1;
+    }
+    order.iter().filter_map(|id| Some((id.clone(), items.remove(id)?))).collect()
+}
+
+/// The guards of R6 that hold for a whole resource: the server changes such keys, and every
+/// resource whose key contains this one is in the run.
+async fn may_rename_by_put(
+    run: &Run,
+    resource: &ResourcePath,
+    renameable: &Renameable,
+) -> Result<bool, RunError> {
+    let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
+    if !shape.is_some_and(|shape| shape.key_is_updatable) {
+        return Ok(false);
+    }
+    let source_resources = run.pair.source.resources().await.map_err(RunError::Source)?;
+    for other in source_resources.resources().filter(|other| !run.graph.contains(other)) {
+        let shape = run.reader.key_shape(other).await.map_err(RunError::Source)?;
+        if shape.is_some_and(|shape| shape.key_contains(resource)) {
+            return Ok(false);
+        }
+    }
+    // A resource that is read from its beginning, or closed, is not in the run in this sense.
+    let own = BTreeSet::from([resource.clone()]);
+    let all_read = renameable
+        .through
+        .keys()
+        .filter(|other| renameable.contains_key_of(other, &own))
+        .all(|other| run.feeds_after(other).is_some());
+    Ok(all_read)
+}
+
+/// Renames one item at the target, or leaves it to plain agreement.
+async fn rename(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    id: &SourceId,
+    renamed: &Renamed,
+    by_put: bool,
+) -> Result<Settled, RunError> {
+    let Some((target_id, shown)) = what_old_names_show(run, resource, renamed).await? else {
+        return Ok(Settled::Skipped);
+    };
+    if shown.is(&renamed.new) {
+        // The rename of what it refers to has moved it, or an earlier attempt has.
+        lock(&run.renamed).insert((resource.clone(), id.clone()));
+        return Ok(Settled::Skipped);
+    }
+    if !by_put || !guards_allow(run, resource, renamed, &target_id, &shown).await? {
+        return Ok(Settled::Skipped);
+    }
+    let item = match run.reader.get(resource, id).await.map_err(RunError::Source)? {
+        Lookup::Lives(item) => item,
+        Lookup::Absent | Lookup::Hidden => return Ok(Settled::Skipped),
+    };
+    let read_key = run.key_of(resource, &item).await?;
+    if !read_key.is_some_and(|key| key.is(&renamed.new)) {
+        return Ok(Settled::Skipped); // It has another key by now; the next window tells.
+    }
+    match run.target(|target| target.rename(resource, &target_id, &item)).await {
+        Ok(()) => {
+            lock(&run.renamed).insert((resource.clone(), id.clone()));
+            run.agreed(resource, &item).await?;
+            Ok(Settled::Applied)
+        }
+        Err(error) => match error.disposition() {
+            Disposition::FailRun => Err(RunError::Target(error)),
+            // Whatever a PUT is refused for, plain agreement is always right (R6).
+            Disposition::Park(_)
+            | Disposition::ResolveReference
+            | Disposition::AwaitAssociation
+            | Disposition::CloseResource
+            | Disposition::AwaitDeletes(_)
+            | Disposition::PlainAgreement
+            | Disposition::ReadAgain => Ok(Settled::Skipped),
+        },
+    }
+}
+
+/// The one target id that the old names of the item had, and the key that it shows now. Guards,
+/// PUT and deletes go by id (R5).
+async fn what_old_names_show(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    renamed: &Renamed,
+) -> Result<Option<(TargetId, NaturalKey)>, RunError> {
+    let mut ids = BTreeSet::new();
+    for old in &renamed.olds {
+        ids.extend(run.journalled(resource, old).flatten());
+    }
+    let (Some(id), None) = (ids.pop_first(), ids.pop_first()) else { return Ok(None) };
+    let found = run.target(|target| target.get(resource, &id)).await;
+    match found {
+        Ok(found) => Ok(found.and_then(|found| Some((id, found.key?)))),
+        Err(error) if error.refusal().is_some() => Ok(None),
+        Err(error) => Err(RunError::Target(error)),
+    }
+}
+
+/// The guards of R6 that hold for one item.
+async fn guards_allow(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    renamed: &Renamed,
+    target_id: &TargetId,
+    shown: &NaturalKey,
+) -> Result<bool, RunError> {
+    let new = run.target(|target| target.find(resource, &renamed.new)).await;
+    let new_is_free = match new {
+        Ok(Match::None) => true,
+        Ok(Match::One(found)) => found.id == *target_id,
+        // To such a server old and new may be one key: only then is it the same item (R2).
+        Ok(Match::Doubtful { .. }) => !shown.surely_differs_from(&renamed.new),
+        Err(error) if error.refusal().is_some() => false,
+        Err(error) => return Err(RunError::Target(error)),
+    };
+    if !new_is_free {
+        return Ok(false);
+    }
+    for old in renamed.olds.iter().chain([shown]) {
+        if !old.surely_differs_from(&renamed.new) {
+            continue; // The same key to the source: it finds the renamed item itself.
+        }
+        match run.reader.find(resource, old).await.map_err(RunError::Source)? {
+            Lookup::Absent => {}
+            Lookup::Lives(_) | Lookup::Hidden => return Ok(false),
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,46 @@
+//! Names and the target ids they had before anything of the run moved (R5, R26): looked up once,
+//! journalled, and asked for again by nobody.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::domain::{NaturalKey, ResourcePath};
+use crate::state::JournalledName;
+use crate::targets::Match;
+
+use super::RunError;
+use super::run::Run;
+
+/// Finds the target ids of `keys` and journals them. What an earlier attempt of this window has
+/// journalled stands: the name may have moved since.
+pub(super) async fn look_up(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    keys: impl IntoIterator<Item = NaturalKey>,
+) -> Result<(), RunError> {
+    let mut asked = FuturesUnordered::new();
+    for key in keys.into_iter().collect::<BTreeSet<_>>() {
+        if run.journalled(resource, &key).is_some() {
+            continue;
+        }
+        asked.push(async move {
+            let found = run.target(|target| target.find(resource, &key)).await;
+            (key, found)
+        });
+    }
+    let mut names = Vec::new();
+    while let Some((key, found)) = asked.next().await {
+        let target_id = match found {
+            Ok(Match::One(found)) => Some(found.id),
+            Ok(Match::None | Match::Doubtful { .. }) => None,
+            // A look-up that the target refuses finds nothing; the deletes ask again.
+            Err(error) if error.refusal().is_some() => None,
+            Err(error) => return Err(RunError::Target(error)),
+        };
+        names.push(JournalledName { resource: resource.clone(), key, target_id });
+    }
+    run.journal_names(names).await
+}

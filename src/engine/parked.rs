@@ -1,0 +1,380 @@
+//! What waits: the parked records of one pair during one run, and when each is tried again.
+//!
+//! Keys wait here, never bodies. The book is a copy of what the store holds; every change of it
+//! is durable before the watermark passes it (I4). Bounded by `retry.max_parked`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use sha2::{Digest, Sha256};
+
+use crate::clock::Timestamp;
+use crate::domain::{NaturalKey, ParkReason, ResourcePath, SourceId, TargetId};
+use crate::state::{Operation, PairId, ParkStatus, Parked, RefusalRecord, Step};
+use crate::targets::Refusal;
+
+use super::{INVALID_ATTEMPTS, RetryPolicy};
+
+/// What is to be parked; the book adds attempts and times.
+#[derive(Clone, Debug)]
+pub(super) struct Parking {
+    pub resource: ResourcePath,
+    pub source_id: Option<SourceId>,
+    pub key: Option<NaturalKey>,
+    pub operation: Operation,
+    pub reason: ParkReason,
+    pub refusal: Refusal,
+    pub waits_for: Option<ResourcePath>,
+    pub named_for_deletion: bool,
+    pub target_id: Option<TargetId>,
+}
+
+/// Every parked and dead item of a pair, and what has changed since it was last committed.
+#[derive(Debug)]
+pub(super) struct ParkedBook {
+    pair: PairId,
+    retry: RetryPolicy,
+    records: BTreeMap<String, Parked>,
+    by_source_id: BTreeMap<(ResourcePath, SourceId), String>,
+    by_key: BTreeMap<(ResourcePath, NaturalKey), BTreeSet<String>>,
+    /// Looked at in this run: applied, parked again or settled. Nothing is tried twice.
+    touched: BTreeSet<String>,
+    changed: BTreeMap<String, Parked>,
+    settled: BTreeSet<String>,
+}
+
+impl ParkedBook {
+    pub(super) fn new(pair: PairId, retry: RetryPolicy, records: Vec<Parked>) -> ParkedBook {
+        let mut book = ParkedBook {
+            pair,
+            retry,
+            records: BTreeMap::new(),
+            by_source_id: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            changed: BTreeMap::new(),
+            settled: BTreeSet::new(),
+        };
+        for record in records {
+            book.insert(record);
+        }
+        book
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.records.len().try_into().unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn dead(&self) -> u64 {
+        let dead = self.records.values().filter(|record| record.status == ParkStatus::Dead);
+        dead.count().try_into().unwrap_or(u64::MAX)
+    }
+
+    /// True when nothing of `resource` waits: the usual case, in which no key has to be read.
+    pub(super) fn has_none_of(&self, resource: &ResourcePath) -> bool {
+        !self.records.values().any(|record| record.resource == *resource)
+    }
+
+    /// Resources that are closed until a person retries them (R23a).
+    pub(super) fn closed_resources(&self) -> BTreeSet<ResourcePath> {
+        let closed = |record: &&Parked| record.reason == ParkReason::ResourceClosed;
+        self.records.values().filter(closed).map(|record| record.resource.clone()).collect()
+    }
+
+    /// What is to be tried in its resource's turn: not dead, not looked at in this run, and due
+    /// unless `all` are to be tried (R22).
+    pub(super) fn due(
+        &self,
+        resource: &ResourcePath,
+        operation: Operation,
+        now: Timestamp,
+        all: bool,
+    ) -> Vec<Parked> {
+        let due = |record: &&Parked| {
+            record.resource == *resource
+                && record.operation == operation
+                && record.status == ParkStatus::Parked
+                && record.reason != ParkReason::ResourceClosed
+                && (all || record.next_attempt_at <= now)
+                && !self.touched.contains(&record.id)
+        };
+        self.records.values().filter(due).cloned().collect()
+    }
+
+    pub(super) fn resources_with_due(&self, now: Timestamp, all: bool) -> BTreeSet<ResourcePath> {
+        let due = |record: &&Parked| {
+            record.status == ParkStatus::Parked
+                && record.reason != ParkReason::ResourceClosed
+                && (all || record.next_attempt_at <= now)
+        };
+        self.records.values().filter(due).map(|record| record.resource.clone()).collect()
+    }
+
+    /// Records named for deletion: their target ids are looked up before anything moves (R5).
+    pub(super) fn named_for_deletion(&self) -> Vec<Parked> {
+        self.records.values().filter(|record| record.named_for_deletion).cloned().collect()
+    }
+
+    /// Whether the item with this source id is parked as an upsert.
+    pub(super) fn holds_upsert(&self, resource: &ResourcePath, id: &SourceId) -> bool {
+        self.by_source_id.contains_key(&(resource.clone(), id.clone()))
+    }
+
+    /// Whether anything is parked under this key.
+    pub(super) fn holds_key(&self, resource: &ResourcePath, key: &NaturalKey) -> bool {
+        self.by_key.get(&(resource.clone(), key.clone())).is_some_and(|ids| !ids.is_empty())
+    }
+
+    /// Whether an item with this key was parked in this very run: it is not tried again for the
+    /// sake of what refers to it (R22).
+    pub(super) fn was_parked_now(&self, resource: &ResourcePath, key: &NaturalKey) -> bool {
+        let ids = self.by_key.get(&(resource.clone(), key.clone()));
+        ids.is_some_and(|ids| ids.iter().any(|id| self.touched.contains(id)))
+    }
+
+    pub(super) fn park(&mut self, parking: Parking, now: Timestamp) {
+        let id = record_id(&self.pair, &parking);
+        let before = self.records.get(&id).cloned();
+        // Meeting again what is not due is not an attempt (R22, R23).
+        let counts = before.as_ref().is_none_or(|record| record.next_attempt_at <= now)
+            || before.as_ref().is_some_and(|record| record.reason != parking.reason);
+        let attempts = before.as_ref().map_or(0, |record| record.attempts) + u32::from(counts);
+        let status = match parking.reason {
+            ParkReason::ResourceClosed => ParkStatus::Dead,
+            ParkReason::Invalid if attempts >= INVALID_ATTEMPTS => ParkStatus::Dead,
+            _ if attempts >= self.retry.max_attempts => ParkStatus::Dead,
+            _ => ParkStatus::Parked,
+        };
+        let next_attempt_at = match &before {
+            Some(record) if !counts => record.next_attempt_at,
+            _ => now + delay(&self.retry, attempts),
+        };
+        let record = Parked {
+            id: id.clone(),
+            resource: parking.resource,
+            source_id: parking.source_id,
+            key: parking.key.or_else(|| before.as_ref().and_then(|record| record.key.clone())),
+            operation: parking.operation,
+            status,
+            reason: parking.reason,
+            error: RefusalRecord {
+                status: parking.refusal.status,
+                kind: parking.refusal.kind,
+                members: parking.refusal.members,
+                detail: parking.refusal.detail,
+            },
+            attempts,
+            first_seen_at: before.map_or(now, |record| record.first_seen_at),
+            next_attempt_at,
+            waits_for: parking.waits_for,
+            named_for_deletion: parking.named_for_deletion,
+            target_id: parking.target_id,
+        };
+        self.remove(&id);
+        self.touched.insert(id.clone());
+        self.settled.remove(&id);
+        self.changed.insert(id, record.clone());
+        self.insert(record);
+    }
+
+    /// The item with this id or this key agrees now, or a newer change of the key took over: what
+    /// waited for it is settled, whatever its source id.
+    pub(super) fn settle(&mut self, resource: &ResourcePath, id: &SourceId, key: Option<&NaturalKey>) {
+        let mut ids = BTreeSet::new();
+        ids.extend(self.by_source_id.get(&(resource.clone(), id.clone())).cloned());
+        if let Some(key) = key {
+            ids.extend(self.by_key.get(&(resource.clone(), key.clone())).into_iter().flatten().cloned());
+        }
+        for id in ids {
+            self.settle_record(&id);
+        }
+    }
+
+    pub(super) fn settle_record(&mut self, id: &str) {
+        self.remove(id);
+        self.touched.insert(id.to_owned());
+        self.changed.remove(id);
+        self.settled.insert(id.to_owned());
+    }
+
+    /// It could not be looked at: one more attempt, and otherwise as it was.
+    pub(super) fn keep_parked(&mut self, id: &str, now: Timestamp) {
+        let Some(mut record) = self.records.get(id).cloned() else { return };
+        record.attempts += 1;
+        record.next_attempt_at = now + delay(&self.retry, record.attempts);
+        if record.attempts >= self.retry.max_attempts {
+            record.status = ParkStatus::Dead;
+        }
+        self.touched.insert(id.to_owned());
+        self.changed.insert(id.to_owned(), record.clone());
+        self.records.insert(id.to_owned(), record);
+    }
+
+    /// What changed since the last call, as a step to commit; `None` when nothing did.
+    pub(super) fn take_step(&mut self) -> Option<Step> {
+        if self.changed.is_empty() && self.settled.is_empty() {
+            return None;
+        }
+        Some(Step {
+            park: std::mem::take(&mut self.changed).into_values().collect(),
+            settle: std::mem::take(&mut self.settled).into_iter().collect(),
+            ..Step::default()
+        })
+    }
+
+    fn insert(&mut self, record: Parked) {
+        if let (Some(id), Operation::Upsert) = (&record.source_id, record.operation) {
+            self.by_source_id.insert((record.resource.clone(), id.clone()), record.id.clone());
+        }
+        if let Some(key) = &record.key {
+            let slot = (record.resource.clone(), key.clone());
+            self.by_key.entry(slot).or_default().insert(record.id.clone());
+        }
+        self.records.insert(record.id.clone(), record);
+    }
+
+    fn remove(&mut self, id: &str) {
+        let Some(record) = self.records.remove(id) else { return };
+        if let (Some(source_id), Operation::Upsert) = (&record.source_id, record.operation) {
+            self.by_source_id.remove(&(record.resource.clone(), source_id.clone()));
+        }
+        if let Some(key) = &record.key
+            && let Some(ids) = self.by_key.get_mut(&(record.resource.clone(), key.clone()))
+        {
+            ids.remove(id);
+        }
+    }
+}
+
+/// Stable, and tells nothing of the key to who does not have it. An upsert is its source id; a
+/// delete is its key, because the item may live under another one (R21).
+fn record_id(pair: &PairId, parking: &Parking) -> String {
+    let mut hash = Sha256::new();
+    for part in [&pair.publication, &pair.target, parking.resource.as_str()] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    match (&parking.operation, &parking.source_id, &parking.key) {
+        (Operation::Delete, _, Some(key)) | (Operation::Upsert | Operation::KeyChange, None, Some(key)) => {
+            hash.update(b"key");
+            for (name, value) in key.iter() {
+                hash.update([0]);
+                hash.update(name.as_bytes());
+                hash.update([1]);
+                hash.update(value.as_bytes());
+            }
+        }
+        (_, Some(id), _) => {
+            hash.update(b"id");
+            hash.update(id.0.as_bytes());
+        }
+        (_, None, None) => hash.update(b"resource"),
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Doubling from `first_delay` to `max_delay`.
+fn delay(retry: &RetryPolicy, attempts: u32) -> TimeDelta {
+    let doublings = attempts.saturating_sub(1).min(31);
+    let grown = retry.first_delay.saturating_mul(1 << doublings).min(retry.max_delay);
+    TimeDelta::from_std(grown.min(Duration::from_secs(366 * 86_400)))
+        .expect("a year fits a time delta")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> PairId {
+        PairId { publication: "p".to_owned(), target: "t".to_owned() }
+    }
+
+    fn retry() -> RetryPolicy {
+        RetryPolicy {
+            max_attempts: 5,
+            first_delay: Duration::from_secs(60),
+            max_delay: Duration::from_secs(300),
+            max_parked: 10,
+        }
+    }
+
+    fn students() -> ResourcePath {
+        ResourcePath::parse("/ed-fi/students").unwrap()
+    }
+
+    fn parking(id: &str, reason: ParkReason) -> Parking {
+        Parking {
+            resource: students(),
+            source_id: Some(SourceId(id.to_owned())),
+            key: serde_json::from_str(r#"{"studentUniqueId":"1"}"#).unwrap(),
+            operation: Operation::Upsert,
+            reason,
+            refusal: Refusal::default(),
+            waits_for: None,
+            named_for_deletion: false,
+            target_id: None,
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn record(book: &ParkedBook) -> Parked {
+        book.records.values().next().unwrap().clone()
+    }
+
+    #[test]
+    fn r22_attempts_come_at_growing_delays_and_then_the_item_is_dead() {
+        let mut book = ParkedBook::new(pair(), retry(), Vec::new());
+        let mut now = at(0);
+
+        let mut delays = Vec::new();
+        for _ in 0..5 {
+            book.park(parking("a", ParkReason::Forbidden), now);
+            delays.push((record(&book).next_attempt_at - now).num_seconds());
+            now = record(&book).next_attempt_at;
+        }
+
+        assert_eq!(delays, [60, 120, 240, 300, 300]);
+        assert_eq!(record(&book).status, ParkStatus::Dead);
+        assert_eq!(book.dead(), 1);
+    }
+
+    #[test]
+    fn r22_meeting_what_is_not_due_is_not_an_attempt() {
+        let mut book = ParkedBook::new(pair(), retry(), Vec::new());
+
+        book.park(parking("a", ParkReason::Forbidden), at(0));
+        book.park(parking("a", ParkReason::Forbidden), at(1));
+
+        assert_eq!(record(&book).attempts, 1);
+        assert_eq!(record(&book).next_attempt_at, at(60));
+        assert_eq!(book.len(), 1);
+    }
+
+    #[test]
+    fn an_invalid_item_is_dead_after_three_attempts() {
+        let mut book = ParkedBook::new(pair(), retry(), Vec::new());
+
+        for attempt in 0..3 {
+            book.park(parking("a", ParkReason::Invalid), at(attempt * 10_000));
+        }
+
+        assert_eq!(record(&book).status, ParkStatus::Dead);
+    }
+
+    #[test]
+    fn r21_a_newer_change_of_the_key_settles_what_waited_under_another_source_id() {
+        let mut book = ParkedBook::new(pair(), retry(), Vec::new());
+        book.park(parking("a", ParkReason::Invalid), at(0));
+        book.take_step();
+        let key = record(&book).key.unwrap();
+
+        book.settle(&students(), &SourceId("b".to_owned()), Some(&key));
+
+        assert_eq!(book.len(), 0);
+        assert_eq!(book.take_step().unwrap().settle.len(), 1);
+    }
+}

@@ -1,0 +1,92 @@
+//! What a run would do, without writing: the window, the resources in order, counts per stage.
+
+use futures_util::StreamExt;
+use serde::Serialize;
+
+use crate::domain::{ResourcePath, Window};
+use crate::sources::Reader;
+use crate::state::StateView;
+
+use super::{Pair, Publish, RunError, runner};
+
+/// Counts asked for at once.
+const AT_ONCE: usize = 8;
+
+/// The plan of one pair (contract, `{"plan":[…]}`).
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    pub publication: String,
+    pub target: String,
+    pub window: Window,
+    /// In the target's order; resources without changes are left out.
+    pub resources: Vec<PlannedResource>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedResource {
+    pub resource: ResourcePath,
+    pub key_changes: u64,
+    pub upserts: u64,
+    pub deletes: u64,
+}
+
+/// Asks the source what a run of `pair` would find. Nothing is written, at the target or in the
+/// state.
+pub async fn plan(state: &dyn StateView, pair: &Pair) -> Result<Plan, RunError> {
+    let reader = runner::open_view(pair).await.map_err(RunError::Source)?;
+    let watermark = state.load(&pair.id).await.map_err(RunError::State)?.and_then(|s| s.watermark);
+    let coverage = state.coverage(&pair.id).await.map_err(RunError::State)?;
+    let window = Window { after: watermark.map(|w| w.change_version()), through: reader.newest() };
+    let target = pair.target.resources().await.map_err(RunError::Target)?;
+    let source = pair.source.resources().await.map_err(RunError::Source)?;
+    let both = target.joined_with(&source);
+    let mut selected = pair.policy.selection.select(&both).map_err(RunError::Selection)?;
+    selected.retain(|resource| source.contains(resource));
+
+    let order = both.restricted_to(&selected).in_order();
+    let counts = order.into_iter().map(|resource| {
+        let joins = window.after.is_some() && !coverage.spoken_for.contains(&resource);
+        let edge = coverage.left.get(&resource).copied();
+        let own = if joins { Window { after: edge, through: window.through } } else { window };
+        let reader = &reader;
+        async move { count(pair, &**reader, resource, own).await }
+    });
+    let mut counting = futures_util::stream::iter(counts.collect::<Vec<_>>()).buffered(AT_ONCE);
+    let mut resources = Vec::new();
+    while let Some(planned) = counting.next().await {
+        let planned = planned?;
+        if planned.key_changes + planned.upserts + planned.deletes > 0 {
+            resources.push(planned);
+        }
+    }
+    Ok(Plan {
+        publication: pair.id.publication.clone(),
+        target: pair.id.target.clone(),
+        window,
+        resources,
+    })
+}
+
+async fn count(
+    pair: &Pair,
+    reader: &dyn Reader,
+    resource: ResourcePath,
+    window: Window,
+) -> Result<PlannedResource, RunError> {
+    let mut planned = PlannedResource { resource, key_changes: 0, upserts: 0, deletes: 0 };
+    if window.after.is_some_and(|after| after >= window.through) {
+        return Ok(planned);
+    }
+    let resource = &planned.resource;
+    planned.upserts = reader.count(resource, Some(window)).await.map_err(RunError::Source)?;
+    let Some(after) = window.after else { return Ok(planned) };
+    if pair.policy.key_changes == Publish::Publish && !resource.is_descriptor() {
+        let changes = reader.key_changes(resource, after).await.map_err(RunError::Source)?;
+        planned.key_changes = changes.len().try_into().unwrap_or(u64::MAX);
+    }
+    if pair.policy.deletes == Publish::Publish {
+        planned.deletes =
+            reader.count_tombstones(&planned.resource, window).await.map_err(RunError::Source)?;
+    }
+    Ok(planned)
+}

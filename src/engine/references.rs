@@ -1,0 +1,121 @@
+//! What an item refers to and the target does not have: fetched from the source and published
+//! first (R24), only if its resource is selected, and to a bounded depth.
+
+use std::sync::Arc;
+
+use crate::domain::{Item, Reference, ResourcePath, Stage, Tally};
+use crate::sources::Lookup;
+use crate::targets::{Match, Refusal};
+
+use super::RunError;
+use super::apply::{self, Settled, Turn};
+use super::run::Run;
+
+/// What came of looking for the missing references of one item.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Missing {
+    /// At least one was published: the item is worth another try.
+    pub published: bool,
+    /// One is of a resource that is not selected.
+    pub outside_selection: bool,
+    /// The resource of one that could not be published.
+    pub waits_for: Option<ResourcePath>,
+}
+
+pub(super) async fn publish_missing(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    item: &Item,
+    refusal: &Refusal,
+    depth: u8,
+) -> Result<Missing, RunError> {
+    let mut missing = Missing::default();
+    let Some(shape) = run.reader.key_shape(resource).await.map_err(RunError::Source)? else {
+        return Ok(missing);
+    };
+    for reference in shape.references_of(&item.body) {
+        if !may_be_meant(refusal, &reference) {
+            continue;
+        }
+        let selected: Vec<&ResourcePath> =
+            reference.resources.iter().filter(|r| run.graph.contains(r)).collect();
+        if selected.is_empty() {
+            if is_at_target(run, &reference.resources, &reference).await? {
+                continue;
+            }
+            missing.outside_selection = true;
+            missing.waits_for = reference.resources.first().cloned();
+            continue;
+        }
+        if is_at_target(run, &reference.resources, &reference).await? {
+            continue;
+        }
+        match publish_one(run, &selected, &reference, depth).await? {
+            true => missing.published = true,
+            false => missing.waits_for = selected.first().map(|r| (*r).clone()),
+        }
+    }
+    Ok(missing)
+}
+
+/// A host that names what is missing names the entity (`Student`); its collection begins so, but
+/// for `people`. One that names nothing leaves every reference in question.
+fn may_be_meant(refusal: &Refusal, reference: &Reference) -> bool {
+    if refusal.missing.is_empty() {
+        return true;
+    }
+    let names = |entity: &String| {
+        let entity = entity.to_lowercase();
+        let stem = &entity[..entity.len().saturating_sub(2).max(1)];
+        reference.place.to_lowercase().contains(&entity)
+            || reference.resources.iter().any(|r| r.collection().to_lowercase().starts_with(stem))
+    };
+    refusal.missing.iter().any(names)
+}
+
+async fn is_at_target(
+    run: &Arc<Run>,
+    resources: &[ResourcePath],
+    reference: &Reference,
+) -> Result<bool, RunError> {
+    for resource in resources {
+        if !run.target_has(resource) {
+            continue;
+        }
+        let found = run.target(|target| target.find(resource, &reference.key)).await;
+        match found {
+            Ok(Match::One(_)) => return Ok(true),
+            Ok(Match::None | Match::Doubtful { .. }) => {}
+            // A refused look-up is no answer: publish it and see.
+            Err(error) if error.refusal().is_some() => {}
+            Err(error) => return Err(RunError::Target(error)),
+        }
+    }
+    Ok(false)
+}
+
+async fn publish_one(
+    run: &Arc<Run>,
+    resources: &[&ResourcePath],
+    reference: &Reference,
+    depth: u8,
+) -> Result<bool, RunError> {
+    if !apply::may_go_deeper(depth) {
+        return Ok(false);
+    }
+    for resource in resources {
+        // An item is tried once a run (R22): what was refused already stays refused.
+        if run.was_parked_now(resource, &reference.key) {
+            continue;
+        }
+        let found = run.reader.find(resource, &reference.key).await.map_err(RunError::Source)?;
+        let Lookup::Lives(item) = found else { continue };
+        run.take_up(Stage::Upserts, 1);
+        let settled = apply::upsert(run, resource, &item, Turn::Referenced(depth + 1)).await?;
+        run.count(Stage::Upserts, resource, settled, Tally { read: 1, ..Tally::default() });
+        if settled == Settled::Applied {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,55 @@
+//! The report of a run, as `run --output json` prints it (contract).
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::domain::{Outcome, Stages, Window};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    pub id: String,
+    pub publication: String,
+    pub target: String,
+    pub outcome: Outcome,
+    /// `null` when the run failed before it had a window, or had nothing to do at a pair that
+    /// never ran.
+    pub window: Option<Window>,
+    pub resumed: bool,
+    pub started_at: Timestamp,
+    pub duration_seconds: f64,
+    pub stages: Stages,
+    pub requests: Requests,
+    pub error: Option<ReportedError>,
+    /// Parked and dead items of the pair when the run had ended. Not part of the printed report.
+    #[serde(skip)]
+    pub parked: u64,
+    #[serde(skip)]
+    pub dead: u64,
+    /// The failure may pass by itself: a scheduler starts the run again.
+    #[serde(skip)]
+    pub may_pass: bool,
+}
+
+/// Requests that the run sent, retries included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    pub source: u64,
+    pub target: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedError {
+    pub kind: String,
+    pub message: String,
+}
+
+/// The exit status of several reports: of 1, 3 and 0 the worst counts (contract, "Exit status").
+pub fn exit_status(reports: &[RunReport]) -> u8 {
+    if reports.iter().any(|report| report.outcome == Outcome::Failed) {
+        return 1;
+    }
+    if reports.iter().any(|report| report.outcome == Outcome::Parked) {
+        return 3;
+    }
+    0
+}

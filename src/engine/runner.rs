@@ -1,0 +1,238 @@
+//! From a trigger to runs: one view for all pairs of a publication (R13), never two runs of a pair
+//! at once, and a report whatever happened.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use tokio::task::JoinSet;
+
+use crate::clock::Timestamp;
+use crate::domain::Outcome;
+use crate::sources::{Reader, SourceError};
+use crate::state::{Block, BlockCause, LastRun, PairId, Step};
+
+use super::observe::Event;
+use super::report::{ReportedError, Requests, RunReport};
+use super::run::{self, RunProgress, Surroundings, lock};
+use super::{Pair, RunError};
+
+/// What a person or a schedule wants of a run beyond the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// The delete brake was looked at by a person (R27).
+    pub allow_deletes: bool,
+    /// Every parked item that is not dead is tried, due or not (R22): `run` does, a schedule not.
+    pub all_parked: bool,
+}
+
+/// Runs pairs. One for the process.
+pub struct Runner {
+    around: Surroundings,
+    running: Mutex<BTreeSet<PairId>>,
+}
+
+impl Runner {
+    pub fn new(around: Surroundings) -> Runner {
+        Runner { around, running: Mutex::default() }
+    }
+
+    pub fn is_running(&self, pair: &PairId) -> bool {
+        lock(&self.running).contains(pair)
+    }
+
+    /// Publishes to all `pairs` of one publication, which share one view of their source. A pair
+    /// that is running already is left out.
+    pub async fn run_publication(&self, pairs: Vec<Pair>, options: &RunOptions) -> Vec<RunReport> {
+        let claimed: Vec<Claim<'_>> =
+            pairs.into_iter().filter_map(|pair| Claim::of(&self.running, pair)).collect();
+        let Some(first) = claimed.first() else { return Vec::new() };
+        let view = open_view(&first.pair).await.map_err(Arc::new);
+
+        let mut runs = JoinSet::new();
+        for claim in &claimed {
+            let around = self.around.clone();
+            let (pair, view, options) = (claim.pair.clone(), view.clone(), options.clone());
+            runs.spawn(async move { run_pair(&around, &pair, view, &options).await });
+        }
+        let mut reports = Vec::new();
+        while let Some(report) = runs.join_next().await {
+            match report {
+                Ok(report) => reports.push(report),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        let position = |r: &RunReport| claimed.iter().position(|c| c.pair.id.target == r.target);
+        reports.sort_by_key(position);
+        reports
+    }
+}
+
+/// Holds a pair for one run and lets go of it however the run ends.
+struct Claim<'a> {
+    running: &'a Mutex<BTreeSet<PairId>>,
+    pair: Pair,
+}
+
+impl<'a> Claim<'a> {
+    fn of(running: &'a Mutex<BTreeSet<PairId>>, pair: Pair) -> Option<Claim<'a>> {
+        lock(running).insert(pair.id.clone()).then_some(Claim { running, pair })
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        lock(self.running).remove(&self.pair.id);
+    }
+}
+
+/// The view that all pairs of a publication read through; another isolation only where the
+/// configuration says so.
+pub(super) async fn open_view(pair: &Pair) -> Result<Arc<dyn Reader>, SourceError> {
+    let policy = &pair.policy;
+    match pair.source.open(policy.isolation).await {
+        Err(SourceError::SnapshotMissing { connection }) => match policy.on_missing_snapshot {
+            Some(isolation) => {
+                tracing::warn!(connection, "the snapshot is missing: reading without one, as `on_missing_snapshot` says");
+                pair.source.open(isolation).await
+            }
+            None => Err(SourceError::SnapshotMissing { connection }),
+        },
+        opened => opened,
+    }
+}
+
+type View = Result<Arc<dyn Reader>, Arc<SourceError>>;
+
+async fn run_pair(
+    around: &Surroundings,
+    pair: &Pair,
+    view: View,
+    options: &RunOptions,
+) -> RunReport {
+    let id = new_run_id();
+    let started_at = around.clock.now();
+    let started = tokio::time::Instant::now();
+    let before = Requests { source: pair.source.requests(), target: pair.target.requests() };
+    let progress = RunProgress::default();
+
+    let ended = attempt(around, pair, view, options, &id, &progress).await;
+
+    let (parked, dead) = progress.parked();
+    let mut report = RunReport {
+        id,
+        publication: pair.id.publication.clone(),
+        target: pair.id.target.clone(),
+        outcome: Outcome::Failed,
+        window: progress.window(),
+        resumed: false,
+        started_at,
+        duration_seconds: started.elapsed().as_secs_f64(),
+        stages: progress.stages(),
+        requests: Requests {
+            source: pair.source.requests() - before.source,
+            target: pair.target.requests() - before.target,
+        },
+        error: None,
+        parked,
+        dead,
+        may_pass: false,
+    };
+    let failure = match ended {
+        Ok(ended) => {
+            report.outcome = ended.outcome;
+            report.window = ended.window;
+            report.stages = ended.stages;
+            None
+        }
+        Err(error) => {
+            report.may_pass = error.may_pass();
+            report.error =
+                Some(ReportedError { kind: error.kind().to_owned(), message: error.message() });
+            Some(error)
+        }
+    };
+    if let Err(error) = remember(around, pair, &report, failure.as_ref()).await {
+        // What was published is published; that it cannot be written down must not pass silently.
+        report.outcome = Outcome::Failed;
+        report.error = Some(ReportedError { kind: error.kind().to_owned(), message: error.message() });
+    }
+    around.observers.tell(&Event::RunEnded { pair: &pair.id, report: &report });
+    report
+}
+
+async fn attempt(
+    around: &Surroundings,
+    pair: &Pair,
+    view: View,
+    options: &RunOptions,
+    run_id: &str,
+    progress: &RunProgress,
+) -> Result<run::Ended, RunError> {
+    let state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
+    if let Some(block) = state.blocked
+        && !(block.cause == BlockCause::Deletes && options.allow_deletes)
+    {
+        return Err(RunError::Blocked { cause: block.cause, reason: block.reason });
+    }
+    let reader = view.map_err(|error| RunError::View(error))?;
+    let ended = run::publish(around, pair, reader, options, run_id, progress).await;
+    if ended.is_err() {
+        progress.keep_parked().await?;
+    }
+    ended
+}
+
+/// Writes down how the run ended: for `status`, for the history, and the block if there is one.
+async fn remember(
+    around: &Surroundings,
+    pair: &Pair,
+    report: &RunReport,
+    failure: Option<&RunError>,
+) -> Result<(), RunError> {
+    if matches!(failure, Some(RunError::State(_))) {
+        return Ok(()); // The store has said that it cannot be written.
+    }
+    let now = around.clock.now();
+    let mut state =
+        around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
+    state.last_run = Some(LastRun { id: report.id.clone(), outcome: report.outcome, ended_at: now });
+    match failure {
+        None => {
+            state.failed_runs = 0;
+            state.caught_up_at = Some(now);
+        }
+        Some(error) => {
+            state.failed_runs = state.failed_runs.saturating_add(1);
+            state.blocked = blocked_by(error, now).or(state.blocked);
+        }
+    }
+    let history = (report.outcome != Outcome::NothingToDo).then(|| run::record(report, now));
+    let step = Step { state: Some(state), run: history, ..Step::default() };
+    around.store.commit(&pair.id, step).await.map_err(RunError::State)
+}
+
+fn blocked_by(error: &RunError, now: Timestamp) -> Option<Block> {
+    match error {
+        RunError::Blocked { cause, reason } => {
+            Some(Block { cause: *cause, reason: reason.clone(), since: now })
+        }
+        RunError::View(_)
+        | RunError::Source(_)
+        | RunError::Target(_)
+        | RunError::State(_)
+        | RunError::Selection(_)
+        | RunError::MissingAtTarget { .. }
+        | RunError::CannotTell { .. }
+        | RunError::MostlyRefused { .. }
+        | RunError::TooManyParked { .. }
+        | RunError::UnknownKey { .. }
+        | RunError::NotSoleWriter { .. }
+        | RunError::Interrupted
+        | RunError::NotConserved => None,
+    }
+}
+
+/// Sixteen hexadecimal digits; also sent to both APIs as correlation id.
+fn new_run_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}

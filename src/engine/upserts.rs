@@ -1,0 +1,225 @@
+//! The second stage: every touched key that lives is written, what it depends on first.
+//!
+//! For each resource: what the feed brings, then what was renamed and not by PUT, then what is
+//! parked and due. When the associations of people are finished, the people that were refused
+//! before are tried once more, and only they.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::domain::{Item, KeyShape, NaturalKey, ResourcePath, SourceId, Stage, Tally};
+use crate::sources::Lookup;
+use crate::state::{Operation, Parked};
+
+use super::RunError;
+use super::apply::{self, Settled, Turn};
+use super::observe::Event;
+use super::order;
+use super::run::{Run, lock};
+
+pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
+    run.tell(&Event::StageStarted { pair: &run.pair.id, stage: Stage::Upserts });
+    let finished = Arc::new(Mutex::new(BTreeSet::new()));
+    order::visit(&run.graph, |resource| {
+        let (run, finished) = (Arc::clone(run), Arc::clone(&finished));
+        async move {
+            publish_resource(&run, &resource).await?;
+            for person in people_now_reachable(&run, &finished, resource) {
+                retry_people(&run, &person).await?;
+            }
+            run.commit_parked().await
+        }
+    })
+    .await
+}
+
+async fn publish_resource(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), RunError> {
+    if run.is_closed(resource) {
+        return Ok(());
+    }
+    let window = run.window_of(resource);
+    let mut expected = None;
+    if let Some(window) = window
+        && window.after.is_none()
+        && run.totals_are_wanted()
+    {
+        expected = Some(run.reader.count(resource, Some(window)).await.map_err(RunError::Source)?);
+    }
+    run.tell(&Event::ResourceStarted { pair: &run.pair.id, stage: Stage::Upserts, resource, expected });
+    if let Some(window) = window {
+        let mut pages = run.reader.upserts(resource, window);
+        while let Some(page) = pages.next().await.map_err(RunError::Source)? {
+            run.check_stop()?;
+            publish_page(run, resource, page).await?;
+            run.commit_parked().await?;
+            if run.is_closed(resource) {
+                break;
+            }
+        }
+    }
+    publish_renamed(run, resource).await?;
+    publish_parked(run, resource).await?;
+    run.tell(&Event::ResourceFinished { pair: &run.pair.id, stage: Stage::Upserts, resource });
+    Ok(())
+}
+
+/// All items of a page at once; parents before children where a resource refers to itself (R28).
+async fn publish_page(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    page: Vec<Item>,
+) -> Result<(), RunError> {
+    run.take_up(Stage::Upserts, page.len().try_into().unwrap_or(u64::MAX));
+    let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
+    let generations = match &shape {
+        Some(shape) if shape.refers_to(resource) => parents_first(shape, resource, page),
+        _ => vec![page],
+    };
+    for items in generations {
+        let mut writes = FuturesUnordered::new();
+        for item in &items {
+            writes.push(apply::upsert(run, resource, item, Turn::Feed));
+        }
+        while let Some(settled) = writes.next().await {
+            run.count(Stage::Upserts, resource, settled?, Tally { read: 1, ..Tally::default() });
+        }
+    }
+    Ok(())
+}
+
+/// Splits a page into generations: items whose parent is not in the page, then their children,
+/// and so on. Items that refer to each other in a circle come last; the target decides.
+fn parents_first(shape: &KeyShape, resource: &ResourcePath, page: Vec<Item>) -> Vec<Vec<Item>> {
+    let mut waiting: Vec<(Option<NaturalKey>, Vec<NaturalKey>, Item)> = Vec::new();
+    for item in page {
+        let key = shape.key_of(&item.body);
+        let own = |reference: &crate::domain::Reference| reference.resources.contains(resource);
+        let parents = shape.references_of(&item.body).into_iter().filter(own).map(|r| r.key);
+        waiting.push((key, parents.collect(), item));
+    }
+    let mut generations = Vec::new();
+    while !waiting.is_empty() {
+        let here: BTreeSet<NaturalKey> = waiting.iter().filter_map(|(key, _, _)| key.clone()).collect();
+        let (later, now): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(key, parents, _)| {
+            parents.iter().any(|parent| here.contains(parent) && Some(parent) != key.as_ref())
+        });
+        if now.is_empty() {
+            generations.push(later.into_iter().map(|(_, _, item)| item).collect());
+            break;
+        }
+        generations.push(now.into_iter().map(|(_, _, item)| item).collect());
+        waiting = later;
+    }
+    generations
+}
+
+/// Items whose key changed and that no PUT renamed: plain agreement upserts them under their new
+/// key, whether or not their row lies in this window (a torn rename, R8).
+async fn publish_renamed(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), RunError> {
+    if !lock(&run.with_key_changes).contains(resource) {
+        return Ok(());
+    }
+    let Some(after) = run.feeds_after(resource) else { return Ok(()) };
+    let changes = run.reader.key_changes(resource, after).await.map_err(RunError::Source)?;
+    let ids: BTreeSet<SourceId> = changes.into_iter().map(|change| change.id).collect();
+    for id in ids {
+        let slot = (resource.clone(), id);
+        if lock(&run.renamed).contains(&slot) {
+            continue;
+        }
+        run.check_stop()?;
+        run.take_up(Stage::Upserts, 1);
+        let settled = apply::upsert_by_id(run, resource, &slot.1, Turn::Feed).await?;
+        run.count(Stage::Upserts, resource, settled, Tally { read: 1, ..Tally::default() });
+    }
+    Ok(())
+}
+
+/// Parked upserts in their resource's turn: read again by id *and* by key, each settled for
+/// itself (R21).
+async fn publish_parked(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), RunError> {
+    let now = run.now();
+    let all = run.options.all_parked;
+    let mut due = run.book().due(resource, Operation::Upsert, now, true);
+    due.retain(|record| {
+        all || record.next_attempt_at <= now
+            || record.waits_for.as_ref().is_some_and(|r| run.was_applied(r))
+    });
+    for record in due {
+        run.check_stop()?;
+        run.take_up(Stage::Upserts, 1);
+        let settled = retry_parked(run, &record).await?;
+        run.count(Stage::Upserts, resource, settled, Tally { read: 1, ..Tally::default() });
+    }
+    Ok(())
+}
+
+async fn retry_parked(run: &Arc<Run>, record: &Parked) -> Result<Settled, RunError> {
+    let by_id = match &record.source_id {
+        Some(id) => run.reader.get(&record.resource, id).await.map_err(RunError::Source)?,
+        None => Lookup::Absent,
+    };
+    let by_key = match &record.key {
+        Some(key) => run.reader.find(&record.resource, key).await.map_err(RunError::Source)?,
+        None => Lookup::Absent,
+    };
+    let mut found: BTreeMap<SourceId, Item> = BTreeMap::new();
+    let hidden = matches!(by_id, Lookup::Hidden) || matches!(by_key, Lookup::Hidden);
+    for lookup in [by_id, by_key] {
+        if let Lookup::Lives(item) = lookup {
+            found.insert(item.id.clone(), item);
+        }
+    }
+    if found.is_empty() && hidden {
+        // 403: it may be there. Still parked, and not a deletion (R3).
+        run.book().keep_parked(&record.id, run.now());
+        return Ok(Settled::Parked);
+    }
+    let mut settled = Settled::Skipped;
+    for item in found.into_values() {
+        settled = apply::upsert(run, &record.resource, &item, Turn::Retry).await?;
+    }
+    if settled == Settled::Skipped {
+        // Absent and not named: nothing to write, and nothing may be deleted (R3).
+        run.book().settle_record(&record.id);
+    }
+    Ok(settled)
+}
+
+/// People whose associations have all finished with `resource`.
+fn people_now_reachable(
+    run: &Run,
+    finished: &Mutex<BTreeSet<ResourcePath>>,
+    resource: ResourcePath,
+) -> Vec<ResourcePath> {
+    let mut finished = lock(finished);
+    finished.insert(resource.clone());
+    let reachable = |associations: &BTreeSet<ResourcePath>| {
+        associations.contains(&resource) && associations.is_subset(&finished)
+    };
+    let people = run.graph.people().iter().filter(|(_, associations)| reachable(associations));
+    people.map(|(person, _)| person.clone()).collect()
+}
+
+/// Only what was refused is tried again, by id: the body is read anew (R30).
+async fn retry_people(run: &Arc<Run>, person: &ResourcePath) -> Result<(), RunError> {
+    for id in run.take_refused_people(person) {
+        run.check_stop()?;
+        let settled = apply::upsert_by_id(run, person, &id, Turn::AfterAssociation).await?;
+        run.count(Stage::Upserts, person, settled, Tally::default());
+    }
+    Ok(())
+}
+
+/// Upserts that were refused because a key or value was taken, once more after the deletes (R25).
+pub(super) async fn publish_what_waited_for_deletes(run: &Arc<Run>) -> Result<(), RunError> {
+    for (resource, id) in run.take_deferred_until_deleted() {
+        run.check_stop()?;
+        let settled = apply::upsert_by_id(run, &resource, &id, Turn::AfterDeletes).await?;
+        run.count(Stage::Upserts, &resource, settled, Tally::default());
+    }
+    run.commit_parked().await
+}
