@@ -229,7 +229,7 @@ impl<'r, 't> Fields<'r, 't> {
             self.report.known.insert(path);
         }
         let value = self.found(key)?;
-        let place = place_of(value).or_else(|| self.report.key_place(&path));
+        let place = place_of_secret(value).or_else(|| self.report.key_place(&path));
         match secret_origin(value) {
             Ok(origin) => {
                 if matches!((&origin, &place), (SecretOrigin::Literal(_), Some(Place::File { .. })))
@@ -267,7 +267,7 @@ impl<'r, 't> Fields<'r, 't> {
                 continue;
             };
             if !asks_nothing(value, later.asks_nothing) {
-                let place = self.report.key_place(&path).or_else(|| place_of(value));
+                let place = self.place_of_key(&path, value);
                 let message = "not in this version: remove it".to_owned();
                 self.report.problem(&path, place, message);
             }
@@ -278,10 +278,7 @@ impl<'r, 't> Fields<'r, 't> {
         for (name, value) in table {
             if !self.asked.contains(&name.as_str()) {
                 let path = self.path_to(name);
-                let place = match place_of(value) {
-                    Some(Place::Variable(name)) => Some(Place::Variable(name)),
-                    _ => self.report.key_place(&path),
-                };
+                let place = self.place_of_key(&path, value);
                 let message = format!("unknown key{}", hint(name, &works));
                 self.report.problem(&path, place, message);
             }
@@ -293,9 +290,16 @@ impl<'r, 't> Fields<'r, 't> {
             return;
         }
         let place = self.report.key_place(&self.path);
-        let message = format!("`{key}` is missing: add it");
-        let path = self.path.clone();
-        self.report.problem(&path, place, message);
+        let path = self.path_to(key);
+        self.report.problem(&path, place, "missing: add it".to_owned());
+    }
+
+    /// Where a key was written, be it as a variable.
+    fn place_of_key(&self, path: &[String], value: &Value) -> Option<Place> {
+        match place_of(value) {
+            Some(Place::Variable(name)) => Some(Place::Variable(name)),
+            Some(Place::File { .. }) | None => self.report.key_place(path),
+        }
     }
 
     /// The value of a key; null is absent.
@@ -375,6 +379,14 @@ fn secret_origin(value: &Value) -> Result<SecretOrigin, &'static str> {
             }
         }
         _ => Err(FORMS),
+    }
+}
+
+/// The `config` crate keeps no place for a mapping; the name or path inside has one.
+fn place_of_secret(value: &Value) -> Option<Place> {
+    match &value.kind {
+        ValueKind::Table(table) => table.values().find_map(place_of),
+        _ => place_of(value),
     }
 }
 

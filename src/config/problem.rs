@@ -92,8 +92,10 @@ pub(super) fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
         let again = told
             .iter()
             .rev()
-            .take_while(|earlier| earlier.place == problem.place)
-            .any(|earlier| problem.place.is_some() && earlier.message == problem.message);
+            .take_while(|earlier| earlier.place.is_some() && earlier.place == problem.place)
+            .any(|earlier| {
+                earlier.message == problem.message && last_key(earlier) == last_key(&problem)
+            });
         if !again {
             told.push(problem);
         }
@@ -101,10 +103,14 @@ pub(super) fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
     told
 }
 
+fn last_key(problem: &Problem) -> &str {
+    problem.key_path.rsplit('.').next().unwrap_or_default()
+}
+
 /// The known name that a misspelt one most likely meant.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
-    let tolerated = (name.chars().count() / 3).clamp(1, 3);
+    let tolerated = (name.chars().count() / 3).min(3);
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&name, &candidate.to_lowercase()), candidate))
@@ -113,12 +119,15 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
+/// More names than this do not fit a line that somebody reads.
+const MOST_SHOWN: usize = 20;
+
 /// `; did you mean …?`, or what is known where nothing is near.
-pub(super) fn hint<'a>(name: &str, known: &[&'a str]) -> String {
+pub(super) fn hint(name: &str, known: &[&str]) -> String {
     if let Some(near) = nearest(name, known.iter().copied()) {
         return format!("; did you mean `{near}`?");
     }
-    if known.is_empty() {
+    if known.is_empty() || known.len() > MOST_SHOWN {
         return String::new();
     }
     let mut names: Vec<&str> = known.to_vec();

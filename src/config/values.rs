@@ -36,10 +36,13 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 
 /// Zero or more, in decimal digits.
 pub(super) fn whole<N: FromStr>(text: &str) -> Result<N, String> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    digits.ok_or_else(|| {
-        format!("{} is not a whole number: write it in digits, such as 500", shown(text))
-    })
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!(
+            "{} is not a whole number: write it in digits, such as 500",
+            shown(text)
+        ));
+    }
+    text.parse().map_err(|_| format!("{} is too large: write a smaller number", shown(text)))
 }
 
 /// One or more, in decimal digits.
