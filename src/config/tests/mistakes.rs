@@ -124,6 +124,31 @@ fn six_hundred_unknown_names_do_not_list_six_hundred_known_ones() {
     );
 }
 
+proptest::proptest! {
+    /// What a person types by mistake is a report or a configuration, never a panic.
+    #[test]
+    fn no_edit_of_a_file_makes_the_reader_panic(
+        cut in 0usize..4000,
+        length in 0usize..40,
+        typed in "[-a-z0 \\[\\]{}:,\"'&*!|>%@`?#\t\n\u{e9}]{0,12}",
+    ) {
+        let mut text: Vec<char> = example().chars().collect();
+        let start = cut.min(text.len());
+        let end = (start + length).min(text.len());
+        text.splice(start..end, typed.chars());
+        let text: String = text.into_iter().collect();
+
+        let mut problems = Vec::new();
+        if let Ok(document) = yaml::read("t.yaml", &text, &mut problems) {
+            let tree = stack(&[&document]);
+            let mut report = Report::new(&document.keys);
+            let decoded = entries::decode(&mut report, &tree);
+            check::references(&decoded, &mut report);
+            check::doubts(&decoded.config, &mut report);
+        }
+    }
+}
+
 /// Whole files and their reports.
 const FILES: &[(&str, &str)] = &[
     (
