@@ -1,1 +1,120 @@
-//! To be written.
+//! The configuration: files and variables read, merged and checked whole, then typed.
+//!
+//! What does not live here: what the engine does with it, and how a command shows it. The one
+//! thing to know: a configuration is taken whole or not at all, and every mistake in it is
+//! reported at once, with its key path, its place and the nearest known name.
+//!
+//! A file travels through `yaml` (positions, texts), `layers` (defaults, files, variables),
+//! `entries` (keys, types, defaults) and `check` (what entries say of each other).
+
+mod check;
+mod cron;
+mod decode;
+mod entries;
+mod layers;
+mod names;
+mod not_yet;
+mod problem;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod values;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use config::Value;
+
+pub use cron::CronSchedule;
+pub use names::{ConnectionName, PublicationName};
+pub use problem::{ConfigProblems, Place, Problem};
+pub use secret::{Secret, SecretError};
+pub use tree::{
+    Config, ConnectionConfig, Isolation, OnMissingSnapshot, Percent, PublicationConfig, Publish,
+    ResourcesConfig, RetryConfig, ServerConfig, SoleWriter, StateConfig, Trigger,
+};
+
+use decode::Report;
+use entries::Decoded;
+use layers::{defaults, environment, read_files, stack};
+use problem::in_order;
+use yaml::Document;
+
+/// A configuration without mistakes, and what it makes one doubt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Problem>,
+}
+
+/// Where the configuration is: `--config`, then `TIDEMARK_CONFIG`, then `config/tidemark.yaml`,
+/// then `/etc/tidemark`. Whether it can be read is for [`load`] to say.
+pub fn find_path(
+    flag: Option<PathBuf>,
+    env: &BTreeMap<String, String>,
+) -> Result<PathBuf, ConfigProblems> {
+    if let Some(path) = flag {
+        return Ok(path);
+    }
+    if let Some(path) = env.get("TIDEMARK_CONFIG").filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    let usual = ["config/tidemark.yaml", "/etc/tidemark"].map(PathBuf::from);
+    usual.into_iter().find(|path| path.exists()).ok_or_else(|| {
+        let message = "no configuration: give --config, set TIDEMARK_CONFIG or write \
+                       config/tidemark.yaml (`tidemark config example` prints one)"
+            .to_owned();
+        ConfigProblems(vec![Problem { key_path: String::new(), place: None, message }])
+    })
+}
+
+/// Reads and checks a file, or the `*.yaml` of a directory, under the variables of `env`.
+pub fn load(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, ConfigProblems> {
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    let Ok(files) = read_files(path, &mut problems, &mut warnings) else {
+        return Err(ConfigProblems(in_order(problems)));
+    };
+    let written: BTreeMap<Vec<String>, Place> =
+        files.iter().flat_map(|file| file.keys.clone()).collect();
+
+    let tree = merge(&files, &written, env, &mut problems);
+    let mut report = Report::new(&written);
+    let decoded = entries::decode(&mut report, &tree);
+    check::references(&decoded, &mut report);
+    let Decoded { config, .. } = decoded;
+    check::doubts(&config, &mut report);
+
+    problems.append(&mut report.problems);
+    warnings.append(&mut report.warnings);
+    if !problems.is_empty() {
+        return Err(ConfigProblems(in_order(problems)));
+    }
+    Ok(Loaded { config, warnings: in_order(warnings) })
+}
+
+/// Every key with its default and a comment: `config/reference.yaml`.
+pub fn example() -> &'static str {
+    include_str!("../../config/reference.yaml")
+}
+
+/// Variables may name what the files name and what every entry can have, so the files are read
+/// once for their keys alone; what is wrong with them is told when everything is in place.
+fn merge(
+    files: &[Document],
+    written: &BTreeMap<Vec<String>, Place>,
+    env: &BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> Value {
+    let mut layers: Vec<&Document> = files.iter().collect();
+    let of_files = stack(&layers);
+    let mut report = Report::new(written);
+    entries::decode(&mut report, &of_files);
+    let of_variables = environment(env, &report.known, problems);
+    layers.push(&of_variables);
+    let of_defaults = defaults(&stack(&layers));
+    layers.insert(0, &of_defaults);
+    stack(&layers)
+}

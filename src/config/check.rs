@@ -1,0 +1,182 @@
+//! What no single value can tell: references between entries, publications that meet each other,
+//! and secrets that cannot be read.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use super::decode::{Placed, Report};
+use super::entries::{Decoded, References};
+use super::names::{ConnectionName, PublicationName};
+use super::problem::{Problem, hint};
+use super::tree::{Config, ConnectionConfig, PublicationConfig, ResourcesConfig, SoleWriter};
+
+/// Reports connections that do not exist, are named twice, or are source and target at once.
+pub(super) fn references(decoded: &Decoded, report: &mut Report<'_>) {
+    let known: Vec<&str> = decoded.names.iter().map(String::as_str).collect();
+    for References { source, targets } in &decoded.references {
+        for named in source.iter().chain(targets) {
+            if !known.contains(&named.value.as_str()) {
+                let hint = hint(named.value.as_str(), &known);
+                complain(report, named, format!("no connection is called `{}`{hint}", named.value));
+            }
+        }
+        for (index, target) in targets.iter().enumerate() {
+            if source.as_ref().is_some_and(|source| source.value == target.value) {
+                let message = format!("`{}` is the source: name another target", target.value);
+                complain(report, target, message);
+            }
+            if targets[..index].iter().any(|earlier| earlier.value == target.value) {
+                let message = format!("`{}` is named twice: remove one", target.value);
+                complain(report, target, message);
+            }
+        }
+    }
+}
+
+fn complain(report: &mut Report<'_>, named: &Placed<ConnectionName>, message: String) {
+    report.problem(&named.path, named.place.clone(), message);
+}
+
+/// Warns of what is allowed and seldom meant.
+pub(super) fn doubts(config: &Config, report: &mut Report<'_>) {
+    if config.publications.is_empty() {
+        let message = "no publication is configured: there is nothing to publish".to_owned();
+        report.warning(&[], None, message);
+    }
+    for (name, publication) in &config.publications {
+        same_address(config, name, publication, report);
+        overlaps(config, name, publication, report);
+    }
+}
+
+fn same_address(
+    config: &Config,
+    name: &PublicationName,
+    publication: &PublicationConfig,
+    report: &mut Report<'_>,
+) {
+    for target in &publication.targets {
+        if config.is_same_data(&publication.source, target) {
+            let message = format!(
+                "the source `{}` and the target `{target}` have the same address: make sure that \
+                 their keys lead to different data",
+                publication.source
+            );
+            warn(report, name, "targets", message);
+        }
+    }
+}
+
+fn overlaps(
+    config: &Config,
+    name: &PublicationName,
+    publication: &PublicationConfig,
+    report: &mut Report<'_>,
+) {
+    let earlier = config.publications.iter().take_while(|(other, _)| *other != name);
+    for (other_name, other) in earlier.filter(|(_, other)| other.source == publication.source) {
+        if !may_meet(&other.resources, &publication.resources) {
+            continue;
+        }
+        for target in publication.targets.iter().filter(|target| other.targets.contains(target)) {
+            let message = format!(
+                "publishes from `{}` to `{target}` as `{other_name}` does, and their resources \
+                 may overlap: select different ones",
+                publication.source
+            );
+            warn(report, name, "resources", message);
+        }
+    }
+}
+
+fn warn(report: &mut Report<'_>, name: &PublicationName, key: &str, message: String) {
+    let path = ["publications".to_owned(), name.to_string(), key.to_owned()];
+    let place = report.key_place(&path);
+    report.warning(&path, place, message);
+}
+
+/// Whether two selections may hold the same resource. What depends on what is not known here, so
+/// only selections that are spelled out are told apart.
+fn may_meet(one: &ResourcesConfig, other: &ResourcesConfig) -> bool {
+    let (Some(one_only), Some(other_only)) = (spelled_out(one), spelled_out(other)) else {
+        return !(leaves_out(one, other) || leaves_out(other, one));
+    };
+    one_only.iter().any(|resource| other_only.iter().any(|same| plain(same) == plain(resource)))
+}
+
+/// The only resources of a selection, when it lists them one by one.
+fn spelled_out(resources: &ResourcesConfig) -> Option<&[String]> {
+    let lists = resources.include.is_empty() && !resources.include_only.is_empty();
+    lists.then_some(&resources.include_only)
+}
+
+/// Whether `one` excludes by name everything that `other` spells out.
+fn leaves_out(one: &ResourcesConfig, other: &ResourcesConfig) -> bool {
+    let excluded = |resource: &String| {
+        let mut names = one.exclude.iter().chain(&one.exclude_only);
+        names.any(|name| plain(name) == plain(resource))
+    };
+    spelled_out(other).is_some_and(|only| only.iter().all(excluded))
+}
+
+/// `/ed-fi/students` and `students` are the same.
+fn plain(resource: &str) -> &str {
+    resource.strip_prefix("/ed-fi/").unwrap_or(resource)
+}
+
+impl Config {
+    /// Whether a publication may take the data of a target for its own: nobody else writes to it,
+    /// or a person said so. `auto` looks at every publication that writes to the same address,
+    /// school year and instance with a selection that may hold the same resources.
+    pub fn is_sole_writer(&self, name: &PublicationName, target: &ConnectionName) -> bool {
+        let Some(publication) = self.publications.get(name) else {
+            return false;
+        };
+        match publication.sole_writer {
+            SoleWriter::Yes => true,
+            SoleWriter::No => false,
+            SoleWriter::Auto => self.publications.iter().all(|(other_name, other)| {
+                other_name == name
+                    || !other.targets.iter().any(|theirs| self.is_same_data(theirs, target))
+                    || !may_meet(&other.resources, &publication.resources)
+            }),
+        }
+    }
+
+    /// Every secret that cannot be read now, in order of name.
+    pub fn check_secrets(&self, env: &BTreeMap<String, String>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (name, connection) in &self.connections {
+            for (key, secret) in [("key", &connection.key), ("secret", &connection.secret)] {
+                let Err(error) = secret.read(env) else {
+                    continue;
+                };
+                let message = match error.source() {
+                    Some(cause) => format!("{error} ({cause})"),
+                    None => error.to_string(),
+                };
+                problems.push(Problem {
+                    key_path: format!("connections.{name}.{key}"),
+                    place: secret.place().cloned(),
+                    message,
+                });
+            }
+        }
+        problems
+    }
+
+    fn is_same_data(&self, one: &ConnectionName, other: &ConnectionName) -> bool {
+        if one == other {
+            return true;
+        }
+        match (self.connections.get(one), self.connections.get(other)) {
+            (Some(one), Some(other)) => address(one) == address(other),
+            _ => false,
+        }
+    }
+}
+
+fn address(connection: &ConnectionConfig) -> (&str, Option<u16>, Option<&str>) {
+    let url = connection.url.as_str().trim_end_matches('/');
+    (url, connection.school_year, connection.instance.as_deref())
+}

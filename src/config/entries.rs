@@ -1,0 +1,277 @@
+//! What every key of the configuration is: its name, its type and its default.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use config::{Value, ValueKind};
+
+use super::decode::{Fields, Placed, Report, place_of};
+use super::names::{ConnectionName, PublicationName};
+use super::not_yet::Section;
+use super::problem::shown;
+use super::tree::{
+    Config, ConnectionConfig, Isolation, OnMissingSnapshot, Percent, PublicationConfig, Publish,
+    ResourcesConfig, RetryConfig, ServerConfig, SoleWriter, StateConfig, Trigger,
+};
+use super::values;
+
+/// The sections of a file.
+pub(super) const SECTIONS: &[&str] =
+    &["state", "server", "limits", "defaults", "templates", "connections", "publications"];
+
+/// What could be read. Entries with mistakes are left out of `config`, but not out of `names`.
+pub(super) struct Decoded {
+    pub(super) config: Config,
+    /// Every connection that the configuration names, well written or not.
+    pub(super) names: Vec<String>,
+    pub(super) references: Vec<References>,
+}
+
+/// Which connections a publication names, and where.
+pub(super) struct References {
+    pub(super) source: Option<Placed<ConnectionName>>,
+    pub(super) targets: Vec<Placed<ConnectionName>>,
+}
+
+pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
+    let mut fields = Fields::open(report, Section::Root, Vec::new(), Some(root));
+    let state = state(fields.nested("state", Section::State));
+    let server = server(fields.nested("server", Section::Server));
+    defaults(fields.nested("defaults", Section::Defaults));
+    for key in ["connections", "publications"] {
+        // Asked for here, read below: their keys are the user's own names.
+        drop(fields.nested(key, Section::Root));
+    }
+    fields.finish();
+
+    let mut names = Vec::new();
+    let mut connections = BTreeMap::new();
+    for (name, value) in entries(root, "connections") {
+        names.push(name.clone());
+        let path = vec!["connections".to_owned(), name.clone()];
+        let parsed = ConnectionName::parse(name);
+        if parsed.is_none() {
+            misnamed(report, &path, value);
+        }
+        let connection = connection(Fields::open(report, Section::Connection, path, Some(value)));
+        connections.extend(parsed.zip(connection));
+    }
+    let mut references = Vec::new();
+    let mut publications = BTreeMap::new();
+    for (name, value) in entries(root, "publications") {
+        let path = vec!["publications".to_owned(), name.clone()];
+        let parsed = PublicationName::parse(name);
+        if parsed.is_none() {
+            misnamed(report, &path, value);
+        }
+        let fields = Fields::open(report, Section::Publication, path, Some(value));
+        let (publication, source, targets) = publication(fields);
+        publications.extend(parsed.zip(publication));
+        references.push(References { source, targets });
+    }
+    Decoded { config: Config { state, server, connections, publications }, names, references }
+}
+
+/// The entries of a section, in order of name. That the section is something else than a mapping
+/// has been said when it was asked for.
+fn entries<'t>(root: &'t Value, section: &str) -> BTreeMap<&'t String, &'t Value> {
+    if let ValueKind::Table(root) = &root.kind
+        && let Some(ValueKind::Table(entries)) = root.get(section).map(|value| &value.kind)
+    {
+        return entries.iter().collect();
+    }
+    BTreeMap::new()
+}
+
+fn misnamed(report: &mut Report<'_>, path: &[String], value: &Value) {
+    let place = report.key_place(path).or_else(|| place_of(value));
+    let message = "a name is lower-case letters, digits and `-`: rename it".to_owned();
+    report.problem(path, place, message);
+}
+
+fn state(mut fields: Fields<'_, '_>) -> StateConfig {
+    fields.choice("store", (), &[("sled", ())]);
+    let path = fields.or("path", "data/state".into(), values::path);
+    fields.finish();
+    StateConfig { path }
+}
+
+fn server(mut fields: Fields<'_, '_>) -> ServerConfig {
+    let listen = fields.or("listen", ([127, 0, 0, 1], 8642).into(), values::socket);
+    let max_running = fields.or("max_running", 32, values::positive);
+    let metrics_resource_pairs = fields.or("metrics_resource_pairs", 20, values::whole);
+    fields.finish();
+    ServerConfig { listen, max_running, metrics_resource_pairs }
+}
+
+/// Read for its mistakes alone; what it holds has been put under the entries before.
+fn defaults(mut fields: Fields<'_, '_>) {
+    connection(fields.nested("connection", Section::Connection).partial());
+    publication(fields.nested("publication", Section::Publication).partial());
+    fields.finish();
+}
+
+fn connection(mut fields: Fields<'_, '_>) -> Option<ConnectionConfig> {
+    let kind = fields.required("kind", values::text);
+    if kind.is_some() {
+        fields.choice("kind", (), &[("ed-fi", ())]);
+    }
+    let url = fields.required("url", values::url);
+    let key = fields.secret("key");
+    let secret = fields.secret("secret");
+    let token_url = fields.optional("token_url", values::url);
+    let scope = fields.optional("scope", values::text);
+    let school_year = fields.optional("school_year", values::school_year);
+    let instance = fields.placed("instance", values::text);
+    if let (Some(instance), None) = (&instance, school_year) {
+        let message = "`instance` goes with `school_year`: add it".to_owned();
+        fields.report.problem(&instance.path, instance.place.clone(), message);
+    }
+    let timeout = fields.or("timeout", Duration::from_secs(60), values::positive_duration);
+    let max_concurrency = fields.or("max_concurrency", 512, values::positive);
+    let rate = fields.or("max_requests_per_second", 0, values::whole);
+    fields.finish();
+    Some(ConnectionConfig {
+        url: url?.value,
+        key: key?,
+        secret: secret?,
+        token_url,
+        scope,
+        school_year,
+        instance: instance.map(|placed| placed.value),
+        timeout,
+        max_concurrency,
+        max_requests_per_second: (rate > 0).then_some(rate),
+    })
+}
+
+type PublicationParts =
+    (Option<PublicationConfig>, Option<Placed<ConnectionName>>, Vec<Placed<ConnectionName>>);
+
+fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
+    let source = fields.required("source", connection_name);
+    let targets = targets(&mut fields);
+    let labels = fields.texts("labels");
+    let trigger = trigger(&mut fields);
+    let time_zone = fields.or("time_zone", Tz::UTC, values::time_zone);
+    let isolation = fields.choice(
+        "isolation",
+        Isolation::Snapshot,
+        &[("snapshot", Isolation::Snapshot), ("bounded", Isolation::Bounded)],
+    );
+    let on_missing_snapshot = fields.choice(
+        "on_missing_snapshot",
+        OnMissingSnapshot::Fail,
+        &[("fail", OnMissingSnapshot::Fail), ("bounded", OnMissingSnapshot::Bounded)],
+    );
+    let key_changes = publish_or_skip(&mut fields, "key_changes");
+    let deletes = publish_or_skip(&mut fields, "deletes");
+    let ten_percent = Percent::parse("10%").expect("ten percent is a share");
+    let max_deletes = fields.or("max_deletes", ten_percent, values::percent);
+    let max_deletes_above = fields.or("max_deletes_above", 100, values::whole);
+    let sole_writer = fields.choice(
+        "sole_writer",
+        SoleWriter::Auto,
+        &[("auto", SoleWriter::Auto), ("true", SoleWriter::Yes), ("false", SoleWriter::No)],
+    );
+    let page_size = fields.or("page_size", 500, values::positive);
+    let resources = resources(fields.nested("resources", Section::Resources));
+    let retry = retry(fields.nested("retry", Section::Retry));
+    fields.nested("verify", Section::Verify).finish();
+    fields.finish();
+
+    let named = source.as_ref().map(|source| source.value.clone());
+    let publication = named.map(|source| PublicationConfig {
+        source,
+        targets: targets.iter().map(|target| target.value.clone()).collect(),
+        labels,
+        trigger,
+        time_zone,
+        isolation,
+        on_missing_snapshot,
+        key_changes,
+        deletes,
+        max_deletes,
+        max_deletes_above,
+        sole_writer,
+        page_size,
+        resources,
+        retry,
+    });
+    (publication, source, targets)
+}
+
+fn targets(fields: &mut Fields<'_, '_>) -> Vec<Placed<ConnectionName>> {
+    let said = fields.report.problems.len();
+    fields.require("targets");
+    let targets = fields.list("targets", connection_name);
+    if fields.has("targets") && targets.is_empty() && fields.report.problems.len() == said {
+        let path = fields.path_to("targets");
+        let place = fields.report.key_place(&path);
+        let message = "no target: name at least one connection".to_owned();
+        fields.report.problem(&path, place, message);
+    }
+    targets
+}
+
+fn trigger(fields: &mut Fields<'_, '_>) -> Trigger {
+    let schedule = fields.placed("schedule", values::cron);
+    let every = fields.placed("every", values::at_least_a_second);
+    match (schedule, every) {
+        (Some(_), Some(every)) => {
+            let message = "given beside `schedule`: keep one of the two".to_owned();
+            fields.report.problem(&every.path, every.place, message);
+            Trigger::Manual
+        }
+        (Some(schedule), None) => Trigger::Cron(schedule.value),
+        (None, Some(every)) => Trigger::Every(every.value),
+        (None, None) => Trigger::Manual,
+    }
+}
+
+fn publish_or_skip(fields: &mut Fields<'_, '_>, key: &'static str) -> Publish {
+    let words = [("publish", Publish::Publish), ("skip", Publish::Skip)];
+    fields.choice(key, Publish::Publish, &words)
+}
+
+fn resources(mut fields: Fields<'_, '_>) -> ResourcesConfig {
+    let mut names = |key| {
+        let placed = fields.list(key, values::resource);
+        placed.into_iter().map(|placed| placed.value).collect::<Vec<String>>()
+    };
+    let include = names("include");
+    let include_only = names("include_only");
+    let exclude = names("exclude");
+    let exclude_only = names("exclude_only");
+    let descriptors = fields.or("descriptors", true, values::boolean);
+    fields.finish();
+    ResourcesConfig { include, include_only, exclude, exclude_only, descriptors }
+}
+
+fn retry(mut fields: Fields<'_, '_>) -> RetryConfig {
+    let max_attempts = fields.or("max_attempts", 40, values::positive);
+    let first_delay = fields.or("first_delay", Duration::from_secs(60), values::positive_duration);
+    let longest = fields.placed("max_delay", values::positive_duration);
+    let max_delay = match longest {
+        Some(longest) if longest.value < first_delay => {
+            let message = "shorter than `first_delay`: make it longer".to_owned();
+            fields.report.problem(&longest.path, longest.place, message);
+            first_delay
+        }
+        Some(longest) => longest.value,
+        None => Duration::from_secs(6 * 60 * 60).max(first_delay),
+    };
+    let max_parked = fields.or("max_parked", 10_000, values::positive);
+    fields.finish();
+    RetryConfig { max_attempts, first_delay, max_delay, max_parked }
+}
+
+fn connection_name(text: &str) -> Result<ConnectionName, String> {
+    ConnectionName::parse(text).ok_or_else(|| {
+        format!(
+            "{} is not the name of a connection: a name is lower-case letters, digits and `-`",
+            shown(text)
+        )
+    })
+}

@@ -1,0 +1,64 @@
+//! What the contract names and this version does not do: refused by name, never ignored. A key
+//! moves out of this table into `entries.rs` when it begins to work.
+
+/// Which mapping a key stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    Root,
+    State,
+    Server,
+    Defaults,
+    Connection,
+    Publication,
+    Verify,
+    Resources,
+    Retry,
+}
+
+/// A key that may only be absent, empty, or ask for nothing.
+pub(super) struct KeyNotYet {
+    pub(super) section: Section,
+    pub(super) key: &'static str,
+    /// Spellings that ask for nothing, beside null, `[]` and `{}`.
+    pub(super) asks_nothing: &'static [&'static str],
+}
+
+const fn key(
+    section: Section,
+    key: &'static str,
+    asks_nothing: &'static [&'static str],
+) -> KeyNotYet {
+    KeyNotYet { section, key, asks_nothing }
+}
+
+pub(super) const KEYS: &[KeyNotYet] = &[
+    key(Section::Root, "limits", &[]),
+    key(Section::Root, "templates", &[]),
+    key(Section::State, "secrets_dir", &[]),
+    key(Section::State, "backup", &[]),
+    key(Section::State, "audit_for", &[]),
+    key(Section::Server, "metrics_listen", &[]),
+    key(Section::Server, "admin_token", &[]),
+    key(Section::Server, "tokens", &[]),
+    key(Section::Server, "tls", &[]),
+    key(Section::Connection, "limit", &[]),
+    key(Section::Connection, "closed", &[]),
+    key(Section::Publication, "spread", &["0s"]),
+    key(Section::Publication, "deadline", &["0s"]),
+    key(Section::Publication, "after", &[]),
+    key(Section::Publication, "overlap", &["0s"]),
+    key(Section::Publication, "first_overlap_versions", &["0"]),
+    key(Section::Publication, "shared", &[]),
+    key(Section::Publication, "create_only", &[]),
+    key(Section::Publication, "first_run", &["full"]),
+    key(Section::Verify, "schedule", &[]),
+    key(Section::Verify, "content", &["false"]),
+];
+
+/// Values of keys that work, by the key's name.
+pub(super) const VALUES: &[(&str, &[&str])] = &[
+    ("store", &["postgres"]),
+    ("kind", &["graph", "azure-sql-sync", "datasync", "rest", "file"]),
+    ("isolation", &["open", "combined"]),
+    ("on_missing_snapshot", &["open", "combined"]),
+];

@@ -1,0 +1,178 @@
+//! The configuration as types. Every default is `config/reference.yaml`'s; a test holds the two
+//! together. Paths are relative to the directory in which tidemark starts.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use url::Url;
+
+use super::cron::CronSchedule;
+use super::names::{ConnectionName, PublicationName};
+use super::secret::Secret;
+
+/// A configuration that was read and checked whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub state: StateConfig,
+    pub server: ServerConfig,
+    pub connections: BTreeMap<ConnectionName, ConnectionConfig>,
+    pub publications: BTreeMap<PublicationName, PublicationConfig>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateConfig {
+    /// The directory of the sled store. Default `data/state`.
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Default `127.0.0.1:8642`.
+    pub listen: SocketAddr,
+    /// Pairs at once, at least 1. Default 32.
+    pub max_running: usize,
+    /// Above so many pairs metrics leave the label `resource` out. Default 20.
+    pub metrics_resource_pairs: usize,
+}
+
+/// One Ed-Fi ODS/API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionConfig {
+    /// Where the root document is; `http` or `https`, without credentials, query or fragment.
+    pub url: Url,
+    pub key: Secret,
+    pub secret: Secret,
+    /// Only where the root document does not tell, or tells wrongly.
+    pub token_url: Option<Url>,
+    /// An education organization id, where the host wants one.
+    pub scope: Option<String>,
+    /// For year-specific hosts.
+    pub school_year: Option<u16>,
+    /// For year-specific hosts with several instances; only with `school_year`.
+    pub instance: Option<String>,
+    /// Of one request, more than zero. Default 60 s.
+    pub timeout: Duration,
+    /// A ceiling for requests in flight, at least 1. Default 512.
+    pub max_concurrency: usize,
+    /// Requests a second; `None` (written 0, the default) is no fixed rate.
+    pub max_requests_per_second: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicationConfig {
+    pub source: ConnectionName,
+    /// At least one; none twice; the source is not among them.
+    pub targets: Vec<ConnectionName>,
+    pub labels: BTreeMap<String, String>,
+    pub trigger: Trigger,
+    /// Of the schedule. Default UTC.
+    pub time_zone: Tz,
+    /// Default `snapshot`.
+    pub isolation: Isolation,
+    /// Default `fail`.
+    pub on_missing_snapshot: OnMissingSnapshot,
+    /// Default `publish`.
+    pub key_changes: Publish,
+    /// Default `publish`.
+    pub deletes: Publish,
+    /// The share of what the source shows of a resource that one run may delete. Default 10 %.
+    pub max_deletes: Percent,
+    /// The share counts only for more deletes than this. Default 100.
+    pub max_deletes_above: u64,
+    /// Default `auto`; see [`Config::is_sole_writer`].
+    pub sole_writer: SoleWriter,
+    /// Items a page, at least 1. Default 500.
+    pub page_size: u32,
+    pub resources: ResourcesConfig,
+    pub retry: RetryConfig,
+}
+
+/// What starts the runs of a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// Neither `schedule` nor `every`: only `tidemark run` starts it.
+    Manual,
+    Cron(CronSchedule),
+    Every(Duration),
+}
+
+/// How a window is held still while it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    Snapshot,
+    /// Both edges of the window are asked for.
+    Bounded,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMissingSnapshot {
+    Fail,
+    Bounded,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    Publish,
+    Skip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SoleWriter {
+    /// As long as no other publication of the configuration writes to the same data.
+    Auto,
+    Yes,
+    No,
+}
+
+/// 0 % to 100 %, in hundredths of a percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(u16);
+
+impl Percent {
+    /// `10%`, `0.5%`: at most two decimals.
+    pub fn parse(text: &str) -> Option<Percent> {
+        let number = text.strip_suffix('%')?.trim_end();
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !is_number(whole) || !is_number(decimals) || whole.len() > 3 || decimals.len() > 2 {
+            return None;
+        }
+        let hundredths = format!("{decimals:0<2}").parse::<u16>().ok()?;
+        let parts = whole.parse::<u16>().ok()? * 100 + hundredths;
+        (parts <= 10_000).then_some(Percent(parts))
+    }
+
+    /// The share of `whole`, rounded down.
+    pub fn of(self, whole: u64) -> u64 {
+        let share = u128::from(whole) * u128::from(self.0) / 10_000;
+        u64::try_from(share).expect("a share of at most 100 % is no larger than its whole")
+    }
+}
+
+/// The four forms of a selection. Names are `students` or `/tpdm/candidates`, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourcesConfig {
+    /// With everything they depend on.
+    pub include: Vec<String>,
+    pub include_only: Vec<String>,
+    /// With everything that depends on them.
+    pub exclude: Vec<String>,
+    pub exclude_only: Vec<String>,
+    /// Default `true`.
+    pub descriptors: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// Then a parked item is dead; at least 1. Default 40.
+    pub max_attempts: u32,
+    /// More than zero. Default 1 minute.
+    pub first_delay: Duration,
+    /// At least `first_delay`. Default 6 hours.
+    pub max_delay: Duration,
+    /// What a pair may hold, at least 1. Default 10,000.
+    pub max_parked: u64,
+}
