@@ -178,7 +178,7 @@ async fn too_many_tokens_is_not_asked_again() {
     told(&error);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_early_renewal_that_fails_goes_on_with_the_old_token() {
     let api = Api::start(|seen| async move {
         let problem = r#"{"type":"urn:ed-fi:api:security:authentication:too-many-tokens"}"#;
@@ -189,7 +189,6 @@ async fn an_early_renewal_that_fails_goes_on_with_the_old_token() {
         }
     })
     .await;
-    tokio::time::resume();
     let client = client(&api);
     client.send(ApiRequest::get(api.at("/x"))).await.expect("an answer");
 
@@ -208,10 +207,11 @@ async fn an_early_renewal_is_made_by_one_while_others_go_on() {
 
     client.shared.tokens.make_due();
     a_hundred(&client, &api).await;
+    client.send(ApiRequest::get(api.at("/x"))).await.expect("an answer");
 
     assert_eq!(api.count("/oauth/token"), 2);
     let last = api.seen().into_iter().filter(|seen| seen.path == "/x").next_back();
-    let last = last.expect("a hundred requests").authorization;
+    let last = last.expect("some requests").authorization;
     assert_eq!(last, Some(format!("Bearer {TOKEN}-2")));
 }
 
