@@ -1,9 +1,9 @@
 //! How many requests an origin is sent at once, found out by watching it.
 //!
 //! The limit grows while it is in use and answers come as fast as before; it is cut when the
-//! origin refuses (429, 503), stalls, or answers far more slowly than it can. Growth and cuts
-//! happen once a *round*, the time it takes to hear from a request that was sent after the last
-//! change: what was in flight already says nothing about the new limit.
+//! origin refuses (429, 503), stalls, or answers far more slowly than it can. It grows once a
+//! *round*, the time it takes to hear from a request that was sent after the last change, and what
+//! was in flight when it was cut does not cut it again: that says nothing about the new limit.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -54,13 +54,14 @@ impl Limiter {
 
     /// Waits for a permit. First come, first served.
     pub(super) async fn permit(self: &Arc<Self>) -> Permit {
-        if self.permits.available_permits() == 0 {
-            self.controller().reached = true;
-        }
+        let has_to_wait = self.permits.available_permits() == 0;
         let held = Arc::clone(&self.permits)
             .acquire_owned()
             .await
             .expect("the semaphore of a limiter is never closed");
+        if has_to_wait {
+            self.controller().reached = true;
+        }
         Permit { limiter: Arc::clone(self), held: Some(held), began: Instant::now() }
     }
 
@@ -131,11 +132,13 @@ struct Controller {
     in_force: usize,
     /// Permits in use that have to go when they come back.
     owed: usize,
-    /// Never cut yet: grow by a quarter, not by one.
-    eager: bool,
+    /// Where the last cut happened, until the limit has gone beyond it.
+    too_much: Option<f64>,
     /// Somebody had to wait for a permit in this round.
     reached: bool,
     round_began: Instant,
+    /// The last cut, or the beginning.
+    cut_at: Instant,
     reads: Latency,
     writes: Latency,
 }
@@ -144,6 +147,7 @@ impl Controller {
     const CUT_WHEN_REFUSED: f64 = 0.9;
     const CUT_WHEN_STALLED: f64 = 0.5;
     const CUT_WHEN_SLOW: f64 = 0.9;
+    const STEP_WHERE_IT_WAS_TOO_MUCH: f64 = 1.0 / 32.0;
 
     fn new(start: usize, ceiling: usize) -> Controller {
         Controller {
@@ -151,9 +155,10 @@ impl Controller {
             ceiling,
             in_force: start,
             owed: 0,
-            eager: true,
+            too_much: None,
             reached: false,
             round_began: Instant::now(),
+            cut_at: Instant::now(),
             reads: Latency::default(),
             writes: Latency::default(),
         }
@@ -164,16 +169,16 @@ impl Controller {
     }
 
     fn learn(&mut self, load: Load, traffic: Traffic, began: Instant, now: Instant) {
-        let of_this_round = began >= self.round_began;
+        let since_the_cut = began >= self.cut_at;
         match load {
             Load::Borne => {
                 self.latency(traffic).add(now - began);
-                if of_this_round {
+                if began >= self.round_began {
                     self.end_round(now);
                 }
             }
-            Load::Refused if of_this_round => self.cut(Self::CUT_WHEN_REFUSED, now),
-            Load::Stalled if of_this_round => self.cut(Self::CUT_WHEN_STALLED, now),
+            Load::Refused if since_the_cut => self.cut(Self::CUT_WHEN_REFUSED, now),
+            Load::Stalled if since_the_cut => self.cut(Self::CUT_WHEN_STALLED, now),
             Load::Refused | Load::Stalled | Load::Unknown => {}
         }
     }
@@ -181,20 +186,35 @@ impl Controller {
     fn end_round(&mut self, now: Instant) {
         let limit = self.limit;
         let slow = self.reads.end_round(limit, now) | self.writes.end_round(limit, now);
-        if slow && limit > Limiter::START as f64 {
+        if slow {
             return self.cut(Self::CUT_WHEN_SLOW, now);
         }
         if self.reached {
-            let step = if self.eager { (self.limit / 4.0).max(1.0) } else { 1.0 };
-            self.limit = (self.limit + step).min(self.ceiling as f64);
+            self.grow();
         }
         self.begin_round(now);
     }
 
+    /// By a quarter where nothing is known, by one up to what was too much, and slowly past that:
+    /// every attempt to pass it may cost somebody a refusal.
+    fn grow(&mut self) {
+        let step = match self.too_much {
+            None => (self.limit / 4.0).max(1.0),
+            Some(known) if self.limit + 1.0 < known => 1.0,
+            Some(_) => Self::STEP_WHERE_IT_WAS_TOO_MUCH,
+        };
+        self.limit = (self.limit + step).min(self.ceiling as f64);
+        if self.too_much.is_some_and(|known| self.limit > known + 1.0) {
+            self.too_much = None;
+        }
+    }
+
     /// At least one whole permit less, so that small limits shrink too.
     fn cut(&mut self, factor: f64, now: Instant) {
+        let limit = self.limit.floor();
         self.limit = (self.limit * factor).min(self.limit - 1.0).max(1.0);
-        self.eager = false;
+        self.too_much = Some(limit);
+        self.cut_at = now;
         self.begin_round(now);
     }
 
@@ -232,7 +252,7 @@ impl Latency {
     const FAR_LONGER: f64 = 2.0;
     /// Differences below this are the machine's noise.
     const NOISE: f64 = 0.005;
-    const RISE_PER_SECOND: f64 = 1.01;
+    const RISE_PER_SECOND: f64 = 1.001;
 
     fn add(&mut self, took: Duration) {
         self.total += took;
@@ -262,6 +282,11 @@ impl Latency {
             self.slow_since = None;
             return false;
         }
+        // So few at once do not queue, whatever they wait for.
+        if limit <= Limiter::START as f64 {
+            self.best = Some((mean, now));
+            return false;
+        }
         let (limit_then, mean_then) = *self.slow_since.get_or_insert((limit, mean));
         // A third less in flight and no faster: this is not queueing, the requests are merely
         // different or the server is. What is now becomes what to compare with.
@@ -276,6 +301,11 @@ impl Latency {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use rand::Rng;
+
     use super::*;
 
     const MILLI: Duration = Duration::from_millis(1);
@@ -334,15 +364,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_cut_the_limit_grows_back_by_one_a_round() {
+    async fn after_a_cut_the_limit_grows_back() {
         let limiter = Arc::new(Limiter::new(100));
         round(&limiter, MILLI, Limiter::START).await;
         assert_eq!(limiter.in_force(), 7);
 
-        round(&limiter, MILLI, 0).await;
-        round(&limiter, MILLI, 0).await;
+        for _ in 0..100 {
+            round(&limiter, MILLI, 0).await;
+        }
 
-        assert!((8..=9).contains(&limiter.in_force()), "{}", limiter.in_force());
+        assert_eq!(limiter.in_force(), 100);
     }
 
     #[tokio::test(start_paused = true)]
@@ -404,21 +435,57 @@ mod tests {
         assert_eq!(limiter.in_force(), 64);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_limit_of_sixty_four_is_found_and_followed_with_few_refusals() {
+    /// A server on the paused clock that takes 20 ms a write and turns away what is beyond its
+    /// capacity at once; twice as many workers as could ever be in flight press upon it.
+    async fn press(capacities: &[usize], each_for: Duration) -> Vec<(f64, f64)> {
         let limiter = Arc::new(Limiter::new(512));
-        let (mut sent, mut refused, mut used) = (0, 0, 0);
-
-        for _ in 0..500 {
-            let limit = limiter.in_force();
-            let over = limit.saturating_sub(64);
-            round(&limiter, 20 * MILLI, over).await;
-            sent += limit;
-            refused += over;
-            used += limit.min(64);
+        let capacity = Arc::new(AtomicUsize::new(capacities[0]));
+        let in_flight = Arc::new(AtomicUsize::new(0));
+        let served = Arc::new(AtomicUsize::new(0));
+        let refused = Arc::new(AtomicUsize::new(0));
+        let mut workers = tokio::task::JoinSet::new();
+        for _ in 0..1024 {
+            let (limiter, capacity, in_flight) =
+                (Arc::clone(&limiter), Arc::clone(&capacity), Arc::clone(&in_flight));
+            let (served, refused) = (Arc::clone(&served), Arc::clone(&refused));
+            workers.spawn(async move {
+                loop {
+                    let permit = limiter.permit().await;
+                    let room = in_flight.fetch_add(1, SeqCst) < capacity.load(SeqCst);
+                    let took = if room { rand::rng().random_range(16..=24) } else { 1 };
+                    tokio::time::sleep(took * MILLI).await;
+                    in_flight.fetch_sub(1, SeqCst);
+                    if room { &served } else { &refused }.fetch_add(1, SeqCst);
+                    let load = if room { Load::Borne } else { Load::Refused };
+                    permit.finish(load, Traffic::Write);
+                }
+            });
         }
 
-        assert!(used as f64 > 0.9 * 500.0 * 64.0, "used {used}");
-        assert!((refused as f64) < 0.01 * sent as f64, "refused {refused} of {sent}");
+        let mut shares = Vec::new();
+        for now in capacities {
+            capacity.store(*now, SeqCst);
+            let began = served.load(SeqCst) + refused.load(SeqCst);
+            tokio::time::sleep(each_for / 2).await;
+            let half = served.load(SeqCst);
+            tokio::time::sleep(each_for / 2).await;
+            let possible = *now as f64 * (each_for / 2).as_secs_f64() / 0.020;
+            let sent = served.load(SeqCst) + refused.load(SeqCst) - began;
+            shares.push((
+                (served.load(SeqCst) - half) as f64 / possible,
+                refused.swap(0, SeqCst) as f64 / sent as f64,
+            ));
+        }
+        shares
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_capacity_of_a_server_is_found_and_followed_with_few_refusals() {
+        for capacities in [&[16][..], &[256], &[64, 32, 64, 128]] {
+            for (used, refused) in press(capacities, Duration::from_secs(20)).await {
+                let found = format!("used {used:.3}, refused {refused:.4} of {capacities:?}");
+                assert!(used > 0.9 && refused < 0.01, "{found}");
+            }
+        }
     }
 }

@@ -267,7 +267,9 @@ async fn the_limit_of_an_origin_shrinks_on_429_and_grows_back() {
     })
     .await;
     let limits = Arc::new(Limits::default());
-    let client = ApiClient::new(options(&api.url), &origins(), limits.clone()).expect("a client");
+    let mut options = options(&api.url);
+    options.retry.max_attempts = 10;
+    let client = ApiClient::new(options, &origins(), limits.clone()).expect("a client");
     let many = |count: usize| {
         let (client, api) = (&client, &api);
         join_all((0..count).map(move |_| client.send(ApiRequest::get(api.at("/x")))))
