@@ -18,7 +18,7 @@ use super::request::Traffic;
 pub(super) enum Load {
     /// It was answered.
     Borne,
-    /// It was turned away: 429, 503 or 504.
+    /// It was turned away: 408, 429, 503 or 504.
     Refused,
     /// It was not answered in time.
     Stalled,

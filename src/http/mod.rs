@@ -22,6 +22,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -52,7 +53,7 @@ use retry::{Verdict, judge};
 use wire::Wire;
 
 /// What a connection is like. [`ClientOptions::new`] has the defaults of the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientOptions {
     /// The connection's name, for messages and metrics.
     pub name: String,
@@ -440,6 +441,12 @@ impl ApiClient {
     }
 }
 
+impl fmt::Debug for ApiClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiClient").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}
+
 /// What a request holds while it is in flight.
 struct Admission {
     token: Option<Arc<Token>>,
@@ -448,16 +455,17 @@ struct Admission {
 }
 
 fn load_of(answer: &Result<ApiResponse, HttpError>) -> Load {
-    match answer {
-        Ok(response) => match response.status {
-            StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Load::Refused,
-            status if status.is_server_error() => Load::Unknown,
-            _ => Load::Borne,
-        },
-        Err(error) if matches!(error, HttpError::Timeout { .. }) => Load::Stalled,
-        Err(_) => Load::Unknown,
+    if let Err(HttpError::Timeout { .. }) = answer {
+        return Load::Stalled;
+    }
+    let Ok(response) = answer else { return Load::Unknown };
+    match response.status {
+        StatusCode::REQUEST_TIMEOUT
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Load::Refused,
+        status if status.is_server_error() => Load::Unknown,
+        _ => Load::Borne,
     }
 }
 

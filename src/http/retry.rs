@@ -77,7 +77,7 @@ pub(super) fn judge(
     now: DateTime<Utc>,
 ) -> Verdict {
     match answer {
-        Ok(response) => judge_status(response, request, place(), now),
+        Ok(response) => judge_status(response, request, place, now),
         Err(error) => judge_error(error, alive),
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn judge(
 fn judge_status(
     response: ApiResponse,
     request: &ApiRequest,
-    place: Place,
+    place: impl Fn() -> Place,
     now: DateTime<Utc>,
 ) -> Verdict {
     let status = response.status;
@@ -97,15 +97,15 @@ fn judge_status(
             .header("location")
             .and_then(|location| request.url.join(location).ok())
             .map(|url| bare_address(&url));
-        return Verdict::Failed(HttpError::Redirected { place, status, to });
+        return Verdict::Failed(HttpError::Redirected { place: place(), status, to });
     }
     let retry_after = || retry_after(&response, now);
     if status == StatusCode::TOO_MANY_REQUESTS {
-        let error = HttpError::Throttled { place, status, attempts: 1 };
+        let error = HttpError::Throttled { place: place(), status, attempts: 1 };
         return Verdict::Again { error, retry_after: retry_after() };
     }
     if status == StatusCode::REQUEST_TIMEOUT || status.is_server_error() {
-        let error = HttpError::ServerError { place, status, attempts: 1 };
+        let error = HttpError::ServerError { place: place(), status, attempts: 1 };
         return Verdict::Again { error, retry_after: retry_after() };
     }
     Verdict::Final(response)

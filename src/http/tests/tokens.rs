@@ -210,7 +210,7 @@ async fn an_early_renewal_is_made_by_one_while_others_go_on() {
     client.send(ApiRequest::get(api.at("/x"))).await.expect("an answer");
 
     assert_eq!(api.count("/oauth/token"), 2);
-    let last = api.seen().into_iter().filter(|seen| seen.path == "/x").next_back();
+    let last = api.seen().into_iter().rfind(|seen| seen.path == "/x");
     let last = last.expect("some requests").authorization;
     assert_eq!(last, Some(format!("Bearer {TOKEN}-2")));
 }
