@@ -339,3 +339,37 @@ async fn an_observer_hears_of_exchanges_and_retries_without_paths() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_ceiling_on_requests_per_second_holds_the_next_one_back() {
+    let api = Api::start(|_| async { answer(200, &[], "") }).await;
+    let stop = CancellationToken::new();
+    let mut client = client_with(ClientOptions { max_requests_per_second: 1, ..options(&api.url) });
+    client = client.for_run("run", stop.clone());
+
+    client.send(ApiRequest::get(api.at("/x"))).await.expect("the first goes at once");
+    let waiting = tokio::spawn({
+        let request = ApiRequest::get(api.at("/x"));
+        async move { client.send(request).await }
+    });
+    tokio::task::yield_now().await;
+    stop.cancel();
+
+    let stopped = waiting.await.expect("no panic").expect_err("it had to wait");
+    assert_eq!(stopped.kind(), "stopped");
+    assert_eq!(api.count("/x"), 1);
+}
+
+#[tokio::test]
+async fn connections_to_one_origin_share_its_limit_and_others_do_not() {
+    let busy = Api::start(|_| async { answer(503, &[], "") }).await;
+    let idle = Api::start(|_| async { answer(200, &[], "") }).await;
+    let origins = origins();
+    let new = |url| ApiClient::new(options(url), &origins, Arc::new(Unobserved)).expect("a client");
+    let (one, other, elsewhere) = (new(&busy.url), new(&busy.url), new(&idle.url));
+
+    one.send(ApiRequest::get(busy.at("/x"))).await.expect_err("busy");
+
+    assert!(other.limit_in_force() < elsewhere.limit_in_force());
+    assert_eq!(one.limit_in_force(), other.limit_in_force());
+}
