@@ -14,6 +14,7 @@ use chrono::TimeDelta;
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
@@ -22,7 +23,7 @@ use crate::clock::Timestamp;
 /// When something happens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Timetable {
-    Cron(CronTimes),
+    Cron(Box<CronTimes>),
     /// So long after the last time, at least a second.
     Every(Duration),
     Never,
@@ -32,7 +33,6 @@ pub enum Timetable {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CronTimes {
     cron: Cron,
-    text: String,
     zone: Tz,
 }
 
@@ -71,12 +71,12 @@ impl Timetable {
                 what: error.to_string().trim_end_matches('.').to_owned(),
             },
         )?;
-        let times = CronTimes { cron, text: text.to_owned(), zone };
+        let times = CronTimes { cron, zone };
         // 30 February parses; better said now than waited for.
         if times.next_after(Timestamp::UNIX_EPOCH).is_none() {
             return Err(ScheduleError::NeverComes { text: text.to_owned() });
         }
-        Ok(Timetable::Cron(times))
+        Ok(Timetable::Cron(Box::new(times)))
     }
 
     pub fn every(interval: Duration) -> Result<Timetable, ScheduleError> {
@@ -106,14 +106,6 @@ impl CronTimes {
         let next = self.cron.find_next_occurrence(&local, false).ok()?;
         Some(next.to_utc())
     }
-
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    pub fn zone(&self) -> &str {
-        self.zone.name()
-    }
 }
 
 /// Our own table of what is due.
@@ -125,6 +117,8 @@ pub struct Schedule {
 #[derive(Clone, Debug)]
 struct Entry {
     timetable: Timetable,
+    /// How long after each cron time its own moment comes.
+    offset: TimeDelta,
     next: Option<Timestamp>,
 }
 
@@ -133,21 +127,24 @@ impl Schedule {
         Schedule::default()
     }
 
-    /// Puts `name` on the table, in place of what stood there under it. `last` is when it started
-    /// last: what was missed since then is due at once, and once. What never started waits for its
-    /// first cron time, or begins at once where it is to happen every so often.
+    /// Puts `name` on the table, in place of what stood there under it. `spread`: each name has its
+    /// own fixed moment within so long after every cron time. `last` is when it started last: what
+    /// was missed since then is due at once, and once. What never started waits for its first cron
+    /// time, or begins at once where it is to happen every so often.
     pub fn set(
         &mut self,
         name: &str,
         timetable: Timetable,
+        spread: Duration,
         last: Option<Timestamp>,
         now: Timestamp,
     ) {
-        let next = match (&timetable, last) {
+        let mut entry = Entry { timetable, offset: offset_of(name, spread), next: None };
+        entry.next = match (&entry.timetable, last) {
             (Timetable::Every(_), None) => Some(now),
-            (_, last) => timetable.next_after(last.unwrap_or(now)),
+            (_, last) => entry.next_after(last.unwrap_or(now)),
         };
-        self.entries.insert(name.to_owned(), Entry { timetable, next });
+        self.entries.insert(name.to_owned(), entry);
     }
 
     pub fn remove(&mut self, name: &str) {
@@ -155,7 +152,7 @@ impl Schedule {
     }
 
     /// When `name` comes next, for people to see.
-    pub fn next(&self, name: &str) -> Option<Timestamp> {
+    pub fn next_of(&self, name: &str) -> Option<Timestamp> {
         self.entries.get(name)?.next
     }
 
@@ -166,7 +163,7 @@ impl Schedule {
         for (name, entry) in &mut self.entries {
             entry.mind_a_clock_that_went_back(now);
             if entry.next.is_some_and(|next| next <= now) {
-                entry.next = entry.timetable.next_after(now);
+                entry.next = entry.next_after(now);
                 due.push(name.clone());
             }
         }
@@ -175,6 +172,16 @@ impl Schedule {
 }
 
 impl Entry {
+    fn next_after(&self, moment: Timestamp) -> Option<Timestamp> {
+        match self.timetable {
+            Timetable::Cron(_) => {
+                let tick = self.timetable.next_after(moment - self.offset)?;
+                Some(tick + self.offset)
+            }
+            Timetable::Every(_) | Timetable::Never => self.timetable.next_after(moment),
+        }
+    }
+
     /// An interval never waits longer than itself (P11). A cron time that has been does not come
     /// again: running a nightly job twice is worse than running it when it is next due.
     fn mind_a_clock_that_went_back(&mut self, now: Timestamp) {
@@ -182,6 +189,19 @@ impl Entry {
             self.next = self.next.min(self.timetable.next_after(now));
         }
     }
+}
+
+/// The same for a name wherever and whenever it is asked, so that a pair keeps its place in the
+/// night.
+fn offset_of(name: &str, spread: Duration) -> TimeDelta {
+    let spread = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+    if spread == 0 {
+        return TimeDelta::zero();
+    }
+    let hash = Sha256::digest(name.as_bytes());
+    let (first, _) = hash.split_first_chunk::<8>().expect("a SHA-256 hash has 32 bytes");
+    let millis = u64::from_be_bytes(*first) % spread;
+    i64::try_from(millis).ok().and_then(TimeDelta::try_milliseconds).unwrap_or_default()
 }
 
 /// Rings once a second. It says "look again", never what is due.
@@ -350,15 +370,27 @@ mod tests {
     fn missed_times_come_once() {
         let mut schedule = Schedule::new();
         let start = at("2026-01-31T10:00:00Z");
-        schedule.set("a", Timetable::cron("0 */15 * * * *", "UTC").unwrap(), None, start);
-        schedule.set("b", Timetable::every(Duration::from_secs(60)).unwrap(), Some(start), start);
+        schedule.set(
+            "a",
+            Timetable::cron("0 */15 * * * *", "UTC").unwrap(),
+            Duration::ZERO,
+            None,
+            start,
+        );
+        schedule.set(
+            "b",
+            Timetable::every(Duration::from_secs(60)).unwrap(),
+            Duration::ZERO,
+            Some(start),
+            start,
+        );
 
         let late = at("2026-01-31T12:07:00Z");
 
         assert_eq!(schedule.due(late), ["a", "b"]);
         assert_eq!(schedule.due(late), [""; 0]);
-        assert_eq!(schedule.next("a"), Some(at("2026-01-31T12:15:00Z")));
-        assert_eq!(schedule.next("b"), Some(at("2026-01-31T12:08:00Z")));
+        assert_eq!(schedule.next_of("a"), Some(at("2026-01-31T12:15:00Z")));
+        assert_eq!(schedule.next_of("b"), Some(at("2026-01-31T12:08:00Z")));
     }
 
     #[test]
@@ -377,7 +409,7 @@ mod tests {
         ] {
             let mut schedule = Schedule::new();
 
-            schedule.set("it", timetable, last.map(at), now);
+            schedule.set("it", timetable, Duration::ZERO, last.map(at), now);
 
             assert_eq!(!schedule.due(now).is_empty(), due, "{case}");
         }
@@ -387,15 +419,51 @@ mod tests {
     fn p11_a_clock_that_goes_back_neither_stalls_an_interval_nor_repeats_a_night() {
         let mut schedule = Schedule::new();
         let before = at("2026-01-31T20:30:00Z");
-        schedule.set("often", Timetable::every(Duration::from_secs(60)).unwrap(), None, before);
-        schedule.set("nightly", Timetable::cron("0 0 20 * * *", "UTC").unwrap(), None, before);
+        schedule.set(
+            "often",
+            Timetable::every(Duration::from_secs(60)).unwrap(),
+            Duration::ZERO,
+            None,
+            before,
+        );
+        schedule.set(
+            "nightly",
+            Timetable::cron("0 0 20 * * *", "UTC").unwrap(),
+            Duration::ZERO,
+            None,
+            before,
+        );
         schedule.due(before);
 
         let an_hour_back = at("2026-01-31T19:30:00Z");
 
         assert_eq!(schedule.due(an_hour_back), [""; 0]);
-        assert_eq!(schedule.next("often"), Some(at("2026-01-31T19:31:00Z")));
+        assert_eq!(schedule.next_of("often"), Some(at("2026-01-31T19:31:00Z")));
         assert_eq!(schedule.due(at("2026-01-31T20:00:00Z")), ["often"]);
+    }
+
+    #[test]
+    fn a_spread_gives_each_name_its_own_fixed_moment_after_the_tick() {
+        let spread = Duration::from_secs(4 * 3600);
+        let nightly = Timetable::cron("0 0 20 * * *", "UTC").unwrap();
+        let now = at("2026-01-31T21:00:00Z");
+        let last_night = at("2026-01-30T20:00:00Z");
+        let mut moments = std::collections::BTreeSet::new();
+
+        for number in 0..50 {
+            let name = format!("pair-{number}");
+            let mut schedule = Schedule::new();
+            schedule.set(&name, nightly.clone(), spread, Some(last_night), last_night);
+            let moment = schedule.next_of(&name).unwrap();
+            schedule.set(&name, nightly.clone(), spread, Some(moment), now);
+
+            let offset = (moment - last_night) % TimeDelta::days(1);
+            assert!(offset < TimeDelta::hours(4), "{name} comes {offset} after the tick");
+            assert_eq!(schedule.next_of(&name), Some(moment + TimeDelta::days(1)), "{name}");
+            moments.insert(moment);
+        }
+
+        assert!(moments.len() > 40, "{} moments for 50 names", moments.len());
     }
 
     #[tokio::test]
@@ -416,7 +484,7 @@ mod tests {
         let now = at("2026-01-31T10:00:00Z");
         let tick = Timetable::cron("0 */15 * * * *", "UTC").unwrap();
         for number in 0..5000 {
-            schedule.set(&format!("pair-{number}"), tick.clone(), None, now);
+            schedule.set(&format!("pair-{number}"), tick.clone(), Duration::ZERO, None, now);
         }
 
         let due = schedule.due(at("2026-01-31T10:15:00Z"));

@@ -154,7 +154,11 @@ fn batch_of(writes: Writes) -> Batch {
 }
 
 fn engine(error: ::sled::Error) -> Trouble {
-    Trouble::Engine(error.to_string())
+    Trouble::Engine(match error {
+        ::sled::Error::Corruption { .. } => "a part of the database is corrupted".to_owned(),
+        ::sled::Error::Io(error) => format!("the database engine could not go on: {error}"),
+        other => format!("the database engine could not go on: {other}"),
+    })
 }
 
 /// A state directory on the way to being open.
