@@ -1,1 +1,227 @@
-//! To be written.
+//! Logs: where they go, how they look, and how an error is put into one line.
+//!
+//! What lives here: the set-up for `--log-format` and `--log-level`. What does not: what is logged,
+//! which stands beside what happens. The one thing to know: only our own records are let through.
+//! The crates under us would print addresses, and addresses can hold natural keys.
+
+use std::error::Error;
+use std::fmt;
+use std::io::IsTerminal;
+use std::str::FromStr;
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How a record looks: for people, or one JSON object a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// How much is logged: `off`, `error`, `warn`, `info` (the default), `debug` or `trace`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLevel(LevelFilter);
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    #[error("`{0}` is not a log format: text or json")]
+    UnknownFormat(String),
+
+    #[error("`{0}` is not a log level: off, error, warn, info, debug or trace")]
+    UnknownLevel(String),
+
+    #[error("logging was set up twice in one process")]
+    Twice(#[source] tracing::subscriber::SetGlobalDefaultError),
+}
+
+/// Sends this process's records to standard error. Once a process.
+pub fn init(format: LogFormat, level: LogLevel) -> Result<(), TelemetryError> {
+    init_to(format, level, std::io::stderr().is_terminal(), std::io::stderr)
+}
+
+/// The same to another writer: progress bars share the terminal with the log. `colours` only where
+/// a terminal shows it; the variable `NO_COLOR` is heeded.
+pub fn init_to<W>(
+    format: LogFormat,
+    level: LogLevel,
+    colours: bool,
+    writer: W,
+) -> Result<(), TelemetryError>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let colours = colours && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing::subscriber::set_global_default(subscriber(format, level, colours, writer))
+        .map_err(TelemetryError::Twice)
+}
+
+fn subscriber<W>(
+    format: LogFormat,
+    level: LogLevel,
+    colours: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::default()
+        .add_directive(format!("tidemark={}", level.0).parse().expect("a level makes a directive"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match format {
+        LogFormat::Text => Box::new(lines.with_ansi(colours).finish()),
+        LogFormat::Json => {
+            Box::new(lines.json().flatten_event(true).with_span_list(false).finish())
+        }
+    }
+}
+
+/// An error with everything that caused it, in one line: `a: b: c`. A cause that the message before
+/// already ends with is not said twice.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl FromStr for LogFormat {
+    type Err = TelemetryError;
+
+    fn from_str(text: &str) -> Result<LogFormat, TelemetryError> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            other => Err(TelemetryError::UnknownFormat(other.to_owned())),
+        }
+    }
+}
+
+impl Default for LogLevel {
+    fn default() -> LogLevel {
+        LogLevel(LevelFilter::INFO)
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = TelemetryError;
+
+    fn from_str(text: &str) -> Result<LogLevel, TelemetryError> {
+        let level = match text.to_ascii_lowercase().as_str() {
+            "off" => LevelFilter::OFF,
+            "error" => LevelFilter::ERROR,
+            "warn" => LevelFilter::WARN,
+            "info" => LevelFilter::INFO,
+            "debug" => LevelFilter::DEBUG,
+            "trace" => LevelFilter::TRACE,
+            _ => return Err(TelemetryError::UnknownLevel(text.to_owned())),
+        };
+        Ok(LogLevel(level))
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: &str, work: impl FnOnce()) -> String {
+        let page = Page::default();
+        let written = page.clone();
+        let subscriber = subscriber(format, level.parse().unwrap(), false, move || page.clone());
+        tracing::subscriber::with_default(subscriber, work);
+        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_record_in_json_is_one_object_a_line() {
+        let text = logged(LogFormat::Json, "info", || {
+            tracing::info!(publication = "a", "run began");
+        });
+
+        let record: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+        assert_eq!(record["publication"], "a");
+        assert_eq!(record["message"], "run began");
+        assert_eq!(record["level"], "INFO");
+    }
+
+    #[test]
+    fn a_record_in_text_has_its_fields_and_no_colours() {
+        let text = logged(LogFormat::Text, "info", || {
+            tracing::info!(publication = "a", "run began");
+        });
+
+        assert!(text.contains("run began publication=\"a\""), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn what_is_below_the_level_or_not_ours_is_left_out() {
+        let text = logged(LogFormat::Text, "warn", || {
+            tracing::info!("below");
+            tracing::warn!(target: "hyper::client", "not ours");
+            tracing::warn!("ours");
+        });
+
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("ours"), "{text}");
+    }
+
+    #[test]
+    fn unknown_words_are_refused_with_the_known_ones() {
+        let format = "xml".parse::<LogFormat>().unwrap_err().to_string();
+        let level = "loud".parse::<LogLevel>().unwrap_err().to_string();
+
+        assert_eq!(format, "`xml` is not a log format: text or json");
+        assert_eq!(level, "`loud` is not a log level: off, error, warn, info, debug or trace");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{message}")]
+    struct Step {
+        message: &'static str,
+        #[source]
+        cause: Option<Box<Step>>,
+    }
+
+    #[test]
+    fn a_chain_is_said_in_one_line_and_nothing_twice() {
+        let root = Step { message: "no route", cause: None };
+        let middle = Step { message: "cannot connect: no route", cause: Some(Box::new(root)) };
+        let top = Step { message: "reading a page", cause: Some(Box::new(middle)) };
+
+        assert_eq!(chain(&top), "reading a page: cannot connect: no route");
+    }
+}

@@ -1,11 +1,22 @@
 //! Remembering: the [`StateStore`] seam, the read-only [`StateView`], and what is kept per pair.
 //!
-//! What lives here: the records and the one way to write them. What does not: sled (`sled.rs`) and
-//! how records are encoded (`codec.rs`). The one thing to know: [`StateStore::commit`] is the only
+//! What lives here: the records and the one way to write them. What does not: what a step comes to
+//! (`records.rs`), how records are encoded (`codec.rs`), and the stores: `sled.rs`, `memory.rs`.
+//! The one thing to know: [`StateStore::commit`] is the only
 //! writer; one [`Step`] is one atomic batch, and it is on disk when `commit` returns `Ok` (I3, I4).
 //!
 //! At rest are names, versions, counts and, in parked and journal records alone, natural keys.
 //! No body, no token, no secret.
+
+mod sled;
+mod memory;
+mod records;
+mod codec;
+mod marker;
+mod lock;
+
+#[cfg(test)]
+mod conformance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,6 +29,10 @@ use crate::domain::{
     ChangeVersion, Fingerprint, NaturalKey, Outcome, ParkReason, ResourcePath, SourceId, Stages,
     TargetId, Watermark, Window,
 };
+
+pub use self::memory::MemoryStore;
+pub use self::records::RUNS_KEPT;
+pub use self::sled::open;
 
 /// A pair by the names of its publication and target: what state belongs to (contract).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -174,7 +189,9 @@ pub struct RunRecord {
     pub error: Option<(String, String)>,
 }
 
-/// One atomic batch for one pair. Everything in it becomes visible and durable together.
+/// One atomic batch for one pair. Everything in it becomes visible and durable together. What it
+/// removes goes first: an item that it settles and parks stays parked, a journal that it ends and
+/// begins is the new one.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
     pub state: Option<PairState>,

@@ -1,0 +1,443 @@
+//! What every store must do, as claims that run over each of them.
+//!
+//! The samples at the top are for the tests of single stores too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tempfile::TempDir;
+
+use super::*;
+use crate::domain::{KeyText, Tally};
+
+/// A store that can be closed and opened again.
+enum Stand {
+    Memory(Arc<MemoryStore>),
+    Sled { directory: TempDir, store: Option<Arc<dyn StateStore>> },
+}
+
+impl Stand {
+    fn memory() -> Stand {
+        Stand::Memory(Arc::new(MemoryStore::new()))
+    }
+
+    fn sled() -> Stand {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path()).unwrap();
+        Stand::Sled { directory, store: Some(store) }
+    }
+
+    fn store(&self) -> Arc<dyn StateStore> {
+        match self {
+            Stand::Memory(store) => Arc::<MemoryStore>::clone(store),
+            Stand::Sled { store, .. } => Arc::clone(store.as_ref().unwrap()),
+        }
+    }
+
+    fn reopen(&mut self) {
+        match self {
+            Stand::Memory(store) => *store = Arc::new(store.reopened()),
+            Stand::Sled { directory, store } => {
+                *store = None;
+                *store = Some(open(directory.path()).unwrap());
+            }
+        }
+    }
+}
+
+macro_rules! every_store {
+    ($($claim:ident,)*) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(&mut super::Stand::memory()).await;
+            })*
+        }
+        mod sled {
+            $(#[tokio::test]
+            async fn $claim() {
+                super::$claim(&mut super::Stand::sled()).await;
+            })*
+        }
+    };
+}
+
+every_store! {
+    a_pair_that_was_never_seen_has_nothing,
+    everything_of_a_step_is_there_after_its_commit,
+    a_step_changes_only_what_it_names,
+    a_settled_item_is_gone_and_one_parked_in_the_same_step_stays,
+    parking_twice_is_parking_once,
+    a_journal_ends_with_its_names_and_the_next_one_stays,
+    a_name_has_one_entry,
+    forgetting_takes_one_pair_and_nothing_else,
+    parked_items_come_in_pages_in_order_of_id,
+    pairs_are_listed_whatever_is_known_of_them,
+    runs_come_newest_first_and_the_oldest_go,
+    steps_of_many_pairs_at_once_all_arrive,
+    a_store_that_is_opened_again_has_everything,
+    numbers_of_natural_keys_keep_their_text,
+}
+
+pub(super) fn pair(name: &str) -> PairId {
+    PairId { publication: name.to_owned(), target: "state".to_owned() }
+}
+
+pub(super) fn moment(minutes: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::minutes(minutes)
+}
+
+pub(super) fn state(watermark: i64) -> PairState {
+    PairState {
+        watermark: Some(Watermark::ChangeVersion(ChangeVersion(watermark))),
+        blocked: Some(Block { reason: "asked to".to_owned(), since: moment(1) }),
+        source: Some(Fingerprint {
+            data_url: "http://source/data/v3".to_owned(),
+            school_year: None,
+            instance: Some("one".to_owned()),
+            data_models: BTreeMap::from([("Ed-Fi".to_owned(), "5.2.0".to_owned())]),
+            api_version: "7.3".to_owned(),
+        }),
+        target: None,
+        target_newest: Some(ChangeVersion(7)),
+        selection: Some("hash".to_owned()),
+        caught_up_at: Some(moment(2)),
+        last_run: Some(LastRun {
+            id: "run".to_owned(),
+            outcome: Outcome::Parked,
+            ended_at: moment(3),
+        }),
+        failed_runs: 2,
+    }
+}
+
+fn students() -> ResourcePath {
+    ResourcePath::parse("/ed-fi/students").unwrap()
+}
+
+pub(super) fn key(number: &str) -> NaturalKey {
+    [
+        ("amount".to_owned(), KeyText::Bare(number.to_owned())),
+        ("studentUniqueId".to_owned(), KeyText::Text(format!("student \"{number}\""))),
+    ]
+    .into_iter()
+    .collect()
+}
+
+pub(super) fn parked(id: &str, status: ParkStatus) -> Parked {
+    Parked {
+        id: id.to_owned(),
+        resource: students(),
+        source_id: Some(SourceId("a1".to_owned())),
+        key: Some(key("1.10")),
+        operation: Operation::Upsert,
+        status,
+        reason: ParkReason::Invalid,
+        error: RefusalRecord {
+            status: 400,
+            kind: Some("urn:bad-request".to_owned()),
+            members: vec!["$.birthDate".to_owned()],
+            detail: None,
+        },
+        attempts: 2,
+        first_seen_at: moment(4),
+        next_attempt_at: moment(5),
+        waits_for: None,
+        named_for_deletion: true,
+        target_id: Some(TargetId("b2".to_owned())),
+    }
+}
+
+fn window(through: i64) -> Window {
+    Window { after: None, through: ChangeVersion(through) }
+}
+
+fn journal(run_id: &str) -> RunJournal {
+    RunJournal { run_id: run_id.to_owned(), window: window(9), began_at: moment(6) }
+}
+
+pub(super) fn name(number: &str, target_id: Option<&str>) -> JournalledName {
+    JournalledName {
+        resource: students(),
+        key: key(number),
+        target_id: target_id.map(|id| TargetId(id.to_owned())),
+    }
+}
+
+pub(super) fn run(number: i64) -> RunRecord {
+    RunRecord {
+        id: format!("run-{number}"),
+        outcome: Outcome::Complete,
+        window: Some(window(number)),
+        started_at: moment(number),
+        ended_at: moment(number + 1),
+        stages: Stages {
+            upserts: Tally { read: 3, applied: 1, skipped: 1, parked: 1 },
+            ..Stages::default()
+        },
+        error: Some(("source".to_owned(), "it went away".to_owned())),
+    }
+}
+
+fn coverage() -> Coverage {
+    Coverage {
+        spoken_for: BTreeSet::from([students()]),
+        left: BTreeMap::from([(
+            ResourcePath::parse("/tpdm/candidates").unwrap(),
+            ChangeVersion(3),
+        )]),
+    }
+}
+
+fn everything() -> Step {
+    Step {
+        state: Some(state(9)),
+        coverage: Some(coverage()),
+        park: vec![parked("p1", ParkStatus::Parked), parked("p2", ParkStatus::Dead)],
+        journal: Some(journal("run-1")),
+        names: vec![name("1", Some("t1")), name("2", None)],
+        run: Some(run(1)),
+        ..Step::default()
+    }
+}
+
+async fn has_everything(store: &dyn StateStore, pair: &PairId) {
+    assert_eq!(store.load(pair).await.unwrap(), Some(state(9)));
+    assert_eq!(store.coverage(pair).await.unwrap(), coverage());
+    let items = store.parked(pair, None, 10).await.unwrap();
+    assert_eq!(items, [parked("p1", ParkStatus::Parked), parked("p2", ParkStatus::Dead)]);
+    let counts = store.parked_counts(pair).await.unwrap();
+    assert_eq!(counts, ParkedCounts { parked: 1, dead: 1 });
+    assert_eq!(store.journal(pair).await.unwrap(), Some(journal("run-1")));
+    assert_eq!(names(store, pair).await, [name("1", Some("t1")), name("2", None)]);
+    assert_eq!(store.runs(pair, 10).await.unwrap(), [run(1)]);
+}
+
+async fn has_nothing(store: &dyn StateStore, pair: &PairId) {
+    assert_eq!(store.load(pair).await.unwrap(), None);
+    assert_eq!(store.coverage(pair).await.unwrap(), Coverage::default());
+    assert_eq!(store.parked(pair, None, 10).await.unwrap(), []);
+    assert_eq!(store.parked_counts(pair).await.unwrap(), ParkedCounts::default());
+    assert_eq!(store.journal(pair).await.unwrap(), None);
+    assert_eq!(store.names(pair).await.unwrap(), []);
+    assert_eq!(store.runs(pair, 10).await.unwrap(), []);
+}
+
+/// Names have no order of their own.
+async fn names(store: &dyn StateStore, pair: &PairId) -> Vec<JournalledName> {
+    let mut names = store.names(pair).await.unwrap();
+    names.sort_by(|one, other| one.key.cmp(&other.key));
+    names
+}
+
+async fn a_pair_that_was_never_seen_has_nothing(stand: &mut Stand) {
+    let store = stand.store();
+
+    has_nothing(&*store, &pair("a")).await;
+    assert_eq!(store.pairs().await.unwrap(), []);
+}
+
+async fn everything_of_a_step_is_there_after_its_commit(stand: &mut Stand) {
+    let store = stand.store();
+
+    store.commit(&pair("a"), everything()).await.unwrap();
+
+    has_everything(&*store, &pair("a")).await;
+}
+
+async fn a_step_changes_only_what_it_names(stand: &mut Stand) {
+    let store = stand.store();
+    store.commit(&pair("a"), everything()).await.unwrap();
+
+    store.commit(&pair("a"), Step::default()).await.unwrap();
+    store.commit(&pair("b"), Step { state: Some(state(1)), ..Step::default() }).await.unwrap();
+
+    has_everything(&*store, &pair("a")).await;
+}
+
+async fn a_settled_item_is_gone_and_one_parked_in_the_same_step_stays(stand: &mut Stand) {
+    let store = stand.store();
+    store.commit(&pair("a"), everything()).await.unwrap();
+
+    let step = Step {
+        settle: vec!["p1".to_owned(), "p2".to_owned(), "never-seen".to_owned()],
+        park: vec![parked("p2", ParkStatus::Parked)],
+        ..Step::default()
+    };
+    store.commit(&pair("a"), step).await.unwrap();
+
+    let left = store.parked(&pair("a"), None, 10).await.unwrap();
+    assert_eq!(left, [parked("p2", ParkStatus::Parked)]);
+}
+
+async fn parking_twice_is_parking_once(stand: &mut Stand) {
+    let store = stand.store();
+    let again = Parked { attempts: 3, ..parked("p1", ParkStatus::Dead) };
+
+    for item in [parked("p1", ParkStatus::Parked), again.clone()] {
+        store.commit(&pair("a"), Step { park: vec![item], ..Step::default() }).await.unwrap();
+    }
+
+    assert_eq!(store.parked(&pair("a"), None, 10).await.unwrap(), [again]);
+    let counts = store.parked_counts(&pair("a")).await.unwrap();
+    assert_eq!(counts, ParkedCounts { parked: 0, dead: 1 });
+}
+
+async fn a_journal_ends_with_its_names_and_the_next_one_stays(stand: &mut Stand) {
+    let store = stand.store();
+    store.commit(&pair("a"), everything()).await.unwrap();
+
+    let next = Step {
+        end_journal: true,
+        journal: Some(journal("run-2")),
+        names: vec![name("2", Some("t2"))],
+        ..Step::default()
+    };
+    store.commit(&pair("a"), next).await.unwrap();
+
+    assert_eq!(store.journal(&pair("a")).await.unwrap(), Some(journal("run-2")));
+    assert_eq!(store.names(&pair("a")).await.unwrap(), [name("2", Some("t2"))]);
+
+    store.commit(&pair("a"), Step { end_journal: true, ..Step::default() }).await.unwrap();
+
+    assert_eq!(store.journal(&pair("a")).await.unwrap(), None);
+    assert_eq!(store.names(&pair("a")).await.unwrap(), []);
+    assert_eq!(store.load(&pair("a")).await.unwrap(), Some(state(9)));
+}
+
+async fn a_name_has_one_entry(stand: &mut Stand) {
+    let store = stand.store();
+
+    for target_id in [None, Some("t1")] {
+        let step = Step { names: vec![name("1", target_id)], ..Step::default() };
+        store.commit(&pair("a"), step).await.unwrap();
+    }
+
+    assert_eq!(store.names(&pair("a")).await.unwrap(), [name("1", Some("t1"))]);
+}
+
+async fn forgetting_takes_one_pair_and_nothing_else(stand: &mut Stand) {
+    let store = stand.store();
+    for name in ["a", "ab", "b"] {
+        store.commit(&pair(name), everything()).await.unwrap();
+    }
+
+    store.commit(&pair("a"), Step { forget_all: true, ..Step::default() }).await.unwrap();
+    let anew = Step { forget_all: true, state: Some(state(1)), ..Step::default() };
+    store.commit(&pair("b"), anew).await.unwrap();
+
+    has_nothing(&*store, &pair("a")).await;
+    has_everything(&*store, &pair("ab")).await;
+    assert_eq!(store.load(&pair("b")).await.unwrap(), Some(state(1)));
+    assert_eq!(store.runs(&pair("b"), 10).await.unwrap(), []);
+    assert_eq!(store.pairs().await.unwrap(), [pair("ab"), pair("b")]);
+}
+
+async fn parked_items_come_in_pages_in_order_of_id(stand: &mut Stand) {
+    let store = stand.store();
+    let ids: Vec<String> = (0..25).map(|number| format!("item-{number:02}")).collect();
+    let park = ids.iter().rev().map(|id| parked(id, ParkStatus::Parked)).collect();
+    store.commit(&pair("a"), Step { park, ..Step::default() }).await.unwrap();
+
+    let mut seen: Vec<String> = Vec::new();
+    let mut sizes = Vec::new();
+    loop {
+        let after = seen.last().map(String::as_str);
+        let page = store.parked(&pair("a"), after, 10).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        sizes.push(page.len());
+        seen.extend(page.into_iter().map(|item| item.id));
+    }
+
+    assert_eq!(seen, ids);
+    assert_eq!(sizes, [10, 10, 5]);
+}
+
+async fn pairs_are_listed_whatever_is_known_of_them(stand: &mut Stand) {
+    let store = stand.store();
+    let long = "a-publication-with-quite-a-long-name";
+    store.commit(&pair(long), everything()).await.unwrap();
+    store.commit(&pair("z"), Step { run: Some(run(1)), ..Step::default() }).await.unwrap();
+    let step = Step { park: vec![parked("p", ParkStatus::Dead)], ..Step::default() };
+    store.commit(&pair("b"), step).await.unwrap();
+
+    assert_eq!(store.pairs().await.unwrap(), [pair(long), pair("b"), pair("z")]);
+}
+
+async fn runs_come_newest_first_and_the_oldest_go(stand: &mut Stand) {
+    let store = stand.store();
+    let last = i64::try_from(RUNS_KEPT).unwrap() + 5;
+
+    for number in 1..=last {
+        let step = Step { run: Some(run(number)), ..Step::default() };
+        store.commit(&pair("a"), step).await.unwrap();
+    }
+
+    let newest = store.runs(&pair("a"), 2).await.unwrap();
+    assert_eq!(newest, [run(last), run(last - 1)]);
+    let all = store.runs(&pair("a"), 1000).await.unwrap();
+    assert_eq!(all.len(), RUNS_KEPT);
+    assert_eq!(all.last(), Some(&run(6)));
+}
+
+async fn steps_of_many_pairs_at_once_all_arrive(stand: &mut Stand) {
+    let store = stand.store();
+    let mut committing = tokio::task::JoinSet::new();
+
+    for number in 0..20 {
+        let store = Arc::clone(&store);
+        committing.spawn(async move {
+            let step = Step { state: Some(state(number)), ..Step::default() };
+            store.commit(&pair(&format!("pair-{number}")), step).await
+        });
+    }
+    for committed in committing.join_all().await {
+        committed.unwrap();
+    }
+
+    for number in 0..20 {
+        let found = store.load(&pair(&format!("pair-{number}"))).await.unwrap();
+        assert_eq!(found, Some(state(number)));
+    }
+}
+
+async fn a_store_that_is_opened_again_has_everything(stand: &mut Stand) {
+    stand.store().commit(&pair("a"), everything()).await.unwrap();
+
+    for _ in 0..3 {
+        stand.reopen();
+
+        has_everything(&*stand.store(), &pair("a")).await;
+    }
+}
+
+async fn numbers_of_natural_keys_keep_their_text(stand: &mut Stand) {
+    let spelt = ["1.10", "1.1", "-0", "1E5", "123456789012345678901234567890.10", "true"];
+    let names = spelt.iter().map(|number| name(number, None)).collect();
+    stand.store().commit(&pair("a"), Step { names, ..Step::default() }).await.unwrap();
+
+    stand.reopen();
+
+    let mut kept: Vec<_> = stand.store().names(&pair("a")).await.unwrap();
+    kept.sort_by_key(|name| spelt.iter().position(|text| name.key.get("amount") == Some(*text)));
+    let kept: Vec<_> = kept.iter().map(|name| name.key.get("amount").unwrap()).collect();
+    assert_eq!(kept, spelt);
+}
+
+#[tokio::test]
+async fn a_broken_store_keeps_what_it_had_and_does_nothing_more() {
+    let store = MemoryStore::new();
+    store.break_after(1);
+    store.commit(&pair("a"), everything()).await.unwrap();
+
+    let refused =
+        store.commit(&pair("a"), Step { state: Some(state(10)), ..Step::default() }).await;
+
+    assert!(matches!(refused, Err(StateError::Failed { .. })), "{refused:?}");
+    let later = store.load(&pair("a")).await;
+    assert!(matches!(later, Err(StateError::Failed { .. })), "{later:?}");
+    has_everything(&store.reopened(), &pair("a")).await;
+}

@@ -1,0 +1,155 @@
+//! A store that forgets when it is dropped: for tests, with a switch that breaks it.
+//!
+//! What lives here: the table and the switch. What a step means is `records.rs`, as for every
+//! store; records pass through their bytes here too, so that a test with this store sees what
+//! would be on disk.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::codec::Trouble;
+use super::records::{self, Entries, Table};
+use super::{
+    Coverage, JournalledName, PairId, PairState, Parked, ParkedCounts, RunJournal, RunRecord,
+    StateError, StateStore, StateView, Step,
+};
+
+/// State in memory. The same promises as on disk, durability apart.
+#[derive(Default)]
+pub struct MemoryStore {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    table: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Commits that still succeed before the store breaks; `None`: it does not.
+    commits_left: Option<u64>,
+    broken: bool,
+}
+
+impl MemoryStore {
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    /// Breaks the store after `commits` more of them, as a full disk would: the next one fails,
+    /// writes nothing, and so does every call after it.
+    pub fn break_after(&self, commits: u64) {
+        self.lock().commits_left = Some(commits);
+    }
+
+    /// A new store with what this one had committed, as after a restart.
+    pub fn reopened(&self) -> MemoryStore {
+        let table = self.lock().table.clone();
+        MemoryStore { inner: Mutex::new(Inner { table, ..Inner::default() }) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        // Nothing is half done when a holder panics: a step is worked out before it is applied.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(
+        &self,
+        doing: &'static str,
+        read: impl FnOnce(&dyn Table) -> Result<T, Trouble>,
+    ) -> Result<T, StateError> {
+        let mut inner = self.lock();
+        if inner.broken {
+            return Err(broken().failed("memory", doing));
+        }
+        read(&inner.table).map_err(|trouble| {
+            inner.broken = true;
+            trouble.failed("memory", doing)
+        })
+    }
+}
+
+fn broken() -> Trouble {
+    Trouble::Engine("an earlier call failed".to_owned())
+}
+
+impl Inner {
+    fn commit(&mut self, pair: &PairId, step: &Step) -> Result<(), Trouble> {
+        if self.broken {
+            return Err(broken());
+        }
+        if self.commits_left == Some(0) {
+            return Err(Trouble::Engine("broken on purpose".to_owned()));
+        }
+        for (key, value) in records::writes(&self.table, pair, step)? {
+            match value {
+                Some(bytes) => self.table.insert(key, bytes),
+                None => self.table.remove(&key),
+            };
+        }
+        self.commits_left = self.commits_left.map(|left| left - 1);
+        Ok(())
+    }
+}
+
+impl Table for BTreeMap<Vec<u8>, Vec<u8>> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
+        Ok(BTreeMap::get(self, key).cloned())
+    }
+
+    fn range(&self, from: Vec<u8>, until: Vec<u8>) -> Entries<'_> {
+        Box::new(
+            BTreeMap::range(self, from..until).map(|(key, bytes)| Ok((key.clone(), bytes.clone()))),
+        )
+    }
+}
+
+#[async_trait]
+impl StateStore for MemoryStore {
+    async fn commit(&self, pair: &PairId, step: Step) -> Result<(), StateError> {
+        let mut inner = self.lock();
+        inner.commit(pair, &step).map_err(|trouble| {
+            inner.broken = true;
+            trouble.failed("memory", "saving a step")
+        })
+    }
+}
+
+#[async_trait]
+impl StateView for MemoryStore {
+    async fn load(&self, pair: &PairId) -> Result<Option<PairState>, StateError> {
+        self.read("reading a pair", |table| records::load(table, pair))
+    }
+
+    async fn coverage(&self, pair: &PairId) -> Result<Coverage, StateError> {
+        self.read("reading what a watermark speaks for", |table| records::coverage(table, pair))
+    }
+
+    async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError> {
+        self.read("reading a journal", |table| records::journal(table, pair))
+    }
+
+    async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError> {
+        self.read("reading journalled names", |table| records::names(table, pair))
+    }
+
+    async fn parked(
+        &self,
+        pair: &PairId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Parked>, StateError> {
+        self.read("reading parked items", |table| records::parked(table, pair, after, limit))
+    }
+
+    async fn parked_counts(&self, pair: &PairId) -> Result<ParkedCounts, StateError> {
+        self.read("counting parked items", |table| records::parked_counts(table, pair))
+    }
+
+    async fn runs(&self, pair: &PairId, limit: usize) -> Result<Vec<RunRecord>, StateError> {
+        self.read("reading the history of runs", |table| records::runs(table, pair, limit))
+    }
+
+    async fn pairs(&self) -> Result<Vec<PairId>, StateError> {
+        self.read("listing pairs", records::pairs)
+    }
+}

@@ -1,0 +1,217 @@
+//! Which records a step writes and how they are read back, over any table that keeps its keys in
+//! order.
+//!
+//! What lives here: the meaning of a [`Step`], once for every store. What does not: bytes
+//! (`codec.rs`), durability and locks (`sled.rs`, `memory.rs`). The one thing to know: within a
+//! step, what is removed is removed first, so that whatever the step also writes stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::{self, Kind, Trouble};
+use super::{
+    Coverage, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts, RunJournal,
+    RunRecord, Step,
+};
+
+/// Runs kept for each pair; older ones go in the step that adds one.
+pub const RUNS_KEPT: usize = 100;
+
+pub(super) type Entry = (Vec<u8>, Vec<u8>);
+pub(super) type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, Trouble>> + 'a>;
+
+/// Bytes by bytes, in order of key.
+pub(super) trait Table {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Trouble>;
+    /// Every entry from `from` (inclusive) up to `until` (exclusive).
+    fn range(&self, from: Vec<u8>, until: Vec<u8>) -> Entries<'_>;
+}
+
+/// What one step comes to: a key with its value, or with `None` where it goes.
+pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// The one batch of a step. Reads the table to find what to remove, and changes nothing.
+pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Writes, Trouble> {
+    let mut writes = removals(table, pair, step)?;
+    if let Some(state) = &step.state {
+        writes.insert(codec::kind_prefix(pair, Kind::State), Some(codec::encode(state)?));
+    }
+    if let Some(coverage) = &step.coverage {
+        writes.insert(codec::kind_prefix(pair, Kind::Coverage), Some(codec::encode(coverage)?));
+    }
+    if let Some(journal) = &step.journal {
+        writes.insert(codec::kind_prefix(pair, Kind::Journal), Some(codec::encode(journal)?));
+    }
+    for parked in &step.park {
+        writes.insert(codec::parked_key(pair, &parked.id), Some(codec::encode(parked)?));
+    }
+    for name in &step.names {
+        writes.insert(codec::name_key(pair, name)?, Some(codec::encode(name)?));
+    }
+    if let Some(run) = &step.run {
+        add_run(table, pair, run, &mut writes)?;
+    }
+    Ok(writes)
+}
+
+fn removals(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Writes, Trouble> {
+    let mut writes = Writes::new();
+    if step.forget_all {
+        remove_all(table, &codec::pair_prefix(pair), &mut writes)?;
+    }
+    if step.end_journal {
+        writes.insert(codec::kind_prefix(pair, Kind::Journal), None);
+        remove_all(table, &codec::kind_prefix(pair, Kind::Name), &mut writes)?;
+    }
+    for id in &step.settle {
+        writes.insert(codec::parked_key(pair, id), None);
+    }
+    Ok(writes)
+}
+
+fn remove_all(table: &dyn Table, prefix: &[u8], writes: &mut Writes) -> Result<(), Trouble> {
+    for entry in under(table, prefix) {
+        writes.insert(entry?.0, None);
+    }
+    Ok(())
+}
+
+/// Adds a run and lets go of those beyond [`RUNS_KEPT`], oldest first.
+fn add_run(
+    table: &dyn Table,
+    pair: &PairId,
+    run: &RunRecord,
+    writes: &mut Writes,
+) -> Result<(), Trouble> {
+    let mut kept = BTreeSet::new();
+    for entry in under(table, &codec::kind_prefix(pair, Kind::Run)) {
+        let (key, _) = entry?;
+        if !writes.contains_key(&key) {
+            kept.insert(key);
+        }
+    }
+    let key = codec::run_key(pair, run);
+    kept.insert(key.clone());
+    writes.insert(key, Some(codec::encode(run)?));
+    for oldest in kept.iter().take(kept.len().saturating_sub(RUNS_KEPT)) {
+        writes.insert(oldest.clone(), None);
+    }
+    Ok(())
+}
+
+fn under<'a>(table: &'a dyn Table, prefix: &[u8]) -> Entries<'a> {
+    table.range(prefix.to_vec(), codec::end_of(prefix))
+}
+
+pub(super) fn load(table: &dyn Table, pair: &PairId) -> Result<Option<PairState>, Trouble> {
+    single(table, pair, Kind::State)
+}
+
+pub(super) fn coverage(table: &dyn Table, pair: &PairId) -> Result<Coverage, Trouble> {
+    Ok(single(table, pair, Kind::Coverage)?.unwrap_or_default())
+}
+
+pub(super) fn journal(table: &dyn Table, pair: &PairId) -> Result<Option<RunJournal>, Trouble> {
+    single(table, pair, Kind::Journal)
+}
+
+fn single<T: DeserializeOwned>(
+    table: &dyn Table,
+    pair: &PairId,
+    kind: Kind,
+) -> Result<Option<T>, Trouble> {
+    match table.get(&codec::kind_prefix(pair, kind))? {
+        Some(bytes) => codec::decode(&bytes).map(Some),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn names(table: &dyn Table, pair: &PairId) -> Result<Vec<JournalledName>, Trouble> {
+    under(table, &codec::kind_prefix(pair, Kind::Name))
+        .map(|entry| codec::decode(&entry?.1))
+        .collect()
+}
+
+pub(super) fn parked(
+    table: &dyn Table,
+    pair: &PairId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Parked>, Trouble> {
+    let prefix = codec::kind_prefix(pair, Kind::Parked);
+    let from = match after {
+        // The next key there can be: the same with a zero byte at its end.
+        Some(id) => codec::parked_key(pair, &format!("{id}\0")),
+        None => prefix.clone(),
+    };
+    table
+        .range(from, codec::end_of(&prefix))
+        .take(limit)
+        .map(|entry| codec::decode(&entry?.1))
+        .collect()
+}
+
+/// As much of a parked record as counting needs.
+#[derive(Deserialize)]
+struct Counted {
+    status: ParkStatus,
+}
+
+pub(super) fn parked_counts(table: &dyn Table, pair: &PairId) -> Result<ParkedCounts, Trouble> {
+    let mut counts = ParkedCounts::default();
+    for entry in under(table, &codec::kind_prefix(pair, Kind::Parked)) {
+        match codec::decode::<Counted>(&entry?.1)?.status {
+            ParkStatus::Parked => counts.parked += 1,
+            ParkStatus::Dead => counts.dead += 1,
+        }
+    }
+    Ok(counts)
+}
+
+pub(super) fn runs(
+    table: &dyn Table,
+    pair: &PairId,
+    limit: usize,
+) -> Result<Vec<RunRecord>, Trouble> {
+    let entries: Vec<_> =
+        under(table, &codec::kind_prefix(pair, Kind::Run)).collect::<Result<_, _>>()?;
+    entries.iter().rev().take(limit).map(|(_, bytes)| codec::decode(bytes)).collect()
+}
+
+/// Every pair that has a record, in order of name. One look-up a pair, whatever it holds.
+pub(super) fn pairs(table: &dyn Table) -> Result<Vec<PairId>, Trouble> {
+    let until = codec::end_of(&[codec::PAIR_SPACE]);
+    let mut from = vec![codec::PAIR_SPACE];
+    let mut pairs = Vec::new();
+    while let Some(entry) = table.range(from, until.clone()).next() {
+        let (key, _) = entry?;
+        let (pair, _) = codec::read_key(&key).ok_or_else(foreign_key)?;
+        from = codec::end_of(&codec::pair_prefix(&pair));
+        pairs.push(pair);
+    }
+    pairs.sort();
+    Ok(pairs)
+}
+
+/// Reads every record of every pair, so that what cannot be read is known before a run relies on it.
+pub(super) fn verify(table: &dyn Table) -> Result<(), Trouble> {
+    for entry in under(table, &[codec::PAIR_SPACE]) {
+        let (key, bytes) = entry?;
+        let (_, kind) = codec::read_key(&key).ok_or_else(foreign_key)?;
+        match kind {
+            Kind::Coverage => codec::decode::<Coverage>(&bytes).map(drop),
+            Kind::Journal => codec::decode::<RunJournal>(&bytes).map(drop),
+            Kind::Name => codec::decode::<JournalledName>(&bytes).map(drop),
+            Kind::Parked => codec::decode::<Parked>(&bytes).map(drop),
+            Kind::Run => codec::decode::<RunRecord>(&bytes).map(drop),
+            Kind::State => codec::decode::<PairState>(&bytes).map(drop),
+        }?;
+    }
+    Ok(())
+}
+
+fn foreign_key() -> Trouble {
+    Trouble::Damaged("it holds a record that no version of this program writes".to_owned())
+}
