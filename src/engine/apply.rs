@@ -70,9 +70,14 @@ pub(super) async fn upsert(
             Disposition::ResolveReference if resolutions < RESOLUTIONS_PER_ITEM => {
                 resolutions += 1;
                 let refusal = error.refusal().cloned().unwrap_or_default();
-                let missing =
-                    Box::pin(references::publish_missing(run, resource, item, &refusal, depth(turn)))
-                        .await?;
+                let missing = Box::pin(references::publish_missing(
+                    run,
+                    resource,
+                    item,
+                    &refusal,
+                    depth(turn),
+                ))
+                .await?;
                 if missing.published {
                     continue;
                 }

@@ -29,18 +29,17 @@ pub(super) async fn tombstones(run: &Arc<Run>) -> Result<BTreeMap<ResourcePath, 
     if run.pair.policy.deletes == Publish::Skip {
         return Ok(BTreeMap::new());
     }
-    let feeds = run
-        .graph
-        .resources()
-        .filter_map(|resource| Some((resource.clone(), window(run, resource)?)))
-        .map(|(resource, window)| {
-            let run = Arc::clone(run);
-            async move {
+    let mut feeds = Vec::new();
+    for resource in run.graph.resources() {
+        if let Some(window) = window(run, resource) {
+            let (run, resource) = (Arc::clone(run), resource.clone());
+            feeds.push(async move {
                 let told = read(run.reader.tombstones(&resource, window)).await;
                 (resource, told)
-            }
-        });
-    let mut reading = futures_util::stream::iter(feeds.collect::<Vec<_>>()).buffer_unordered(FEEDS_AT_ONCE);
+            });
+        }
+    }
+    let mut reading = futures_util::stream::iter(feeds).buffer_unordered(FEEDS_AT_ONCE);
     let mut all = BTreeMap::new();
     while let Some((resource, told)) = reading.next().await {
         run.check_stop()?;
@@ -126,11 +125,11 @@ async fn count_at_target(
     tombstones: &[Tombstone],
 ) -> Result<u64, RunError> {
     const LOOK_UPS_AT_ONCE: usize = 32;
-    let keys: Vec<_> = tombstones.iter().filter_map(|tombstone| tombstone.key.clone()).collect();
-    let look_ups = keys.into_iter().map(|key| async move {
-        run.target(|target| target.find(resource, &key)).await
-    });
-    let mut asked = futures_util::stream::iter(look_ups.collect::<Vec<_>>()).buffer_unordered(LOOK_UPS_AT_ONCE);
+    let mut look_ups = Vec::new();
+    for key in tombstones.iter().filter_map(|tombstone| tombstone.key.as_ref()) {
+        look_ups.push(async move { run.target(|target| target.find(resource, key)).await });
+    }
+    let mut asked = futures_util::stream::iter(look_ups).buffer_unordered(LOOK_UPS_AT_ONCE);
     let mut there = 0;
     while let Some(found) = asked.next().await {
         match found {

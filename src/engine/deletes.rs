@@ -36,7 +36,9 @@ struct Named {
 enum NamedBy {
     Tombstone,
     /// A key change; the item is called this now.
-    OldKey { new: NaturalKey },
+    OldKey {
+        new: NaturalKey,
+    },
     Parked(Box<Parked>),
 }
 
@@ -75,7 +77,9 @@ pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
         let gone = agree_that_gone(run, &resource, &named, Look::Last).await?;
         let settled = match gone {
             Gone::Settled(settled) => settled,
-            Gone::StillReferenced => park(run, &resource, &named, ParkReason::StillReferenced, Refusal::default(), None)?,
+            Gone::StillReferenced => {
+                park(run, &resource, &named, ParkReason::StillReferenced, Refusal::default(), None)?
+            }
         };
         run.count(Stage::Deletes, &resource, settled, Tally::default());
     }
@@ -91,7 +95,9 @@ async fn look_up_people(
     for person in run.graph.people().keys() {
         let mut keys: Vec<NaturalKey> = Vec::new();
         match told.get(person) {
-            Some(Told::All(tombstones)) => keys.extend(tombstones.iter().filter_map(|t| t.key.clone())),
+            Some(Told::All(tombstones)) => {
+                keys.extend(tombstones.iter().filter_map(|t| t.key.clone()))
+            }
             Some(Told::Many) => {
                 let Some(window) = brake::window(run, person) else { continue };
                 let mut pages = run.reader.tombstones(person, window);
@@ -236,26 +242,32 @@ async fn agree_that_gone(
 ) -> Result<Gone, RunError> {
     let Some(key) = &named.key else {
         // Named by a source id alone, which says nothing at the target (R1).
-        return park(run, resource, named, ParkReason::Doubtful, Refusal::default(), None).map(Gone::Settled);
+        return park(run, resource, named, ParkReason::Doubtful, Refusal::default(), None)
+            .map(Gone::Settled);
     };
     if must_ask_source(run, resource, named).await? {
         match run.reader.find(resource, key).await.map_err(RunError::Source)? {
-            Lookup::Lives(item) => return lives_again(run, resource, named, &item).await.map(Gone::Settled),
+            Lookup::Lives(item) => {
+                return lives_again(run, resource, named, &item).await.map(Gone::Settled);
+            }
             Lookup::Hidden => {
-                return park(run, resource, named, ParkReason::Forbidden, Refusal::default(), None).map(Gone::Settled);
+                return park(run, resource, named, ParkReason::Forbidden, Refusal::default(), None)
+                    .map(Gone::Settled);
             }
             Lookup::Absent => {}
         }
     }
     if new_key_is_parked(run, resource, named) {
         // The old item is all that the target has of it (R6).
-        return park(run, resource, named, ParkReason::WaitsForNewKey, Refusal::default(), None).map(Gone::Settled);
+        return park(run, resource, named, ParkReason::WaitsForNewKey, Refusal::default(), None)
+            .map(Gone::Settled);
     }
     let ids = match find_at_target(run, resource, named, key).await? {
         AtTarget::Ids(ids) => ids,
         AtTarget::Doubtful(members) => {
             let refusal = Refusal { members, ..Refusal::default() };
-            return park(run, resource, named, ParkReason::Doubtful, refusal, None).map(Gone::Settled);
+            return park(run, resource, named, ParkReason::Doubtful, refusal, None)
+                .map(Gone::Settled);
         }
     };
     let mut settled = Settled::Skipped;
@@ -272,7 +284,11 @@ async fn agree_that_gone(
 
 /// The feed hides what lives again, under a snapshot and for most resources; everything else is
 /// asked for (R29, I8).
-async fn must_ask_source(run: &Run, resource: &ResourcePath, named: &Named) -> Result<bool, RunError> {
+async fn must_ask_source(
+    run: &Run,
+    resource: &ResourcePath,
+    named: &Named,
+) -> Result<bool, RunError> {
     if run.reader.isolation() != Isolation::Snapshot || resource.is_descriptor() {
         return Ok(true);
     }
@@ -336,7 +352,9 @@ async fn find_at_target(
     }
     let found = match run.target(|target| target.find(resource, key)).await {
         Ok(found) => found,
-        Err(error) if error.refusal().is_some() && !ids.is_empty() => return Ok(AtTarget::Ids(ids)),
+        Err(error) if error.refusal().is_some() && !ids.is_empty() => {
+            return Ok(AtTarget::Ids(ids));
+        }
         Err(error) if error.refusal().is_some() => return Ok(AtTarget::Doubtful(Vec::new())),
         Err(error) => return Err(RunError::Target(error)),
     };

@@ -6,8 +6,7 @@ use crate::state::{BlockCause, PairState};
 
 use super::{Pair, Publish, RunError};
 
-const WAYS_OUT: &str =
-    "if that is intended, say so with `tidemark watermark set` or `tidemark watermark reset`, then `tidemark verify --repair`";
+const WAYS_OUT: &str = "if that is intended, say so with `tidemark watermark set` or `tidemark watermark reset`, then `tidemark verify --repair`";
 
 /// R19 and R18 for the source. Costs a request only when newest is below the watermark.
 pub(super) async fn check_source(
@@ -19,7 +18,10 @@ pub(super) async fn check_source(
     if let Some(before) = &state.source
         && let Some(difference) = source.fingerprint.differs_from(before)
     {
-        let reason = format!("the source of {} is another database than before ({difference}); {WAYS_OUT}", pair.id);
+        let reason = format!(
+            "the source of {} is another database than before ({difference}); {WAYS_OUT}",
+            pair.id
+        );
         return Err(RunError::Blocked { cause: BlockCause::SourceChanged, reason });
     }
     if pair.policy.deletes == Publish::Publish && !source.deletes {
@@ -29,14 +31,20 @@ pub(super) async fn check_source(
         return Err(RunError::CannotTell { what: "key changes", key: "key_changes" });
     }
 
-    let Some(watermark) = state.watermark.as_ref().map(|w| w.change_version()) else { return Ok(()) };
+    let Some(watermark) = state.watermark.as_ref().map(|w| w.change_version()) else {
+        return Ok(());
+    };
     if reader.newest() >= watermark {
         return Ok(());
     }
     // Under a snapshot that may only mean that the snapshot is old.
     let live = pair.source.live_newest().await.map_err(RunError::Source)?;
     if live >= watermark {
-        tracing::info!(publication = pair.id.publication, target = pair.id.target, "the snapshot is older than the watermark: nothing new to publish");
+        tracing::info!(
+            publication = pair.id.publication,
+            target = pair.id.target,
+            "the snapshot is older than the watermark: nothing new to publish"
+        );
         return Ok(());
     }
     let reason = format!(
@@ -52,7 +60,10 @@ pub(super) async fn check_target(pair: &Pair, state: &PairState) -> Result<(), R
     if let Some(before) = &state.target
         && let Some(difference) = target.fingerprint.differs_from(before)
     {
-        let reason = format!("the target of {} is another database than before ({difference}); {WAYS_OUT}", pair.id);
+        let reason = format!(
+            "the target of {} is another database than before ({difference}); {WAYS_OUT}",
+            pair.id
+        );
         return Err(RunError::Blocked { cause: BlockCause::TargetChanged, reason });
     }
     let Some(before) = state.target_newest else { return Ok(()) };

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use crate::domain::{KeyChange, NaturalKey, ResourcePath, SourceId, Stage, Tally, TargetId, Window};
+use crate::domain::{
+    KeyChange, NaturalKey, ResourcePath, SourceId, Stage, Tally, TargetId, Window,
+};
 use crate::sources::Lookup;
 use crate::targets::{Disposition, Match};
 
@@ -104,20 +106,17 @@ async fn journal_old_keys(
     renameable: &Renameable,
 ) -> Result<BTreeSet<ResourcePath>, RunError> {
     const FEEDS_AT_ONCE: usize = 8;
-    let mut asked = futures_util::stream::iter(
-        order
-            .iter()
-            .filter(|resource| renameable.contains(resource))
-            .filter_map(|resource| Some((resource.clone(), run.feeds_after(resource)?)))
-            .map(|(resource, after)| {
-                let run = Arc::clone(run);
-                async move {
-                    let changes = run.reader.key_changes(&resource, after).await;
-                    (resource, changes)
-                }
-            }),
-    )
-    .buffer_unordered(FEEDS_AT_ONCE);
+    let mut asking = Vec::new();
+    for resource in order.iter().filter(|resource| renameable.contains(resource)) {
+        if let Some(after) = run.feeds_after(resource) {
+            let (run, resource) = (Arc::clone(run), resource.clone());
+            asking.push(async move {
+                let changes = run.reader.key_changes(&resource, after).await;
+                (resource, changes)
+            });
+        }
+    }
+    let mut asked = futures_util::stream::iter(asking).buffer_unordered(FEEDS_AT_ONCE);
 
     let mut changed = BTreeSet::new();
     while let Some((resource, changes)) = asked.next().await {
@@ -212,10 +211,7 @@ async fn rename_resource(
 }
 
 /// The records of each item together, items in the order of their last record.
-fn by_item(
-    changes: Vec<KeyChange>,
-    order: &mut Vec<SourceId>,
-) -> Vec<(SourceId, Renamed)> {
+fn by_item(changes: Vec<KeyChange>, order: &mut Vec<SourceId>) -> Vec<(SourceId, Renamed)> {
     let mut items: HashMap<SourceId, Renamed> = HashMap::new();
     for change in changes {
         order.retain(|id| *id != change.id);

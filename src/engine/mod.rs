@@ -136,27 +136,39 @@ pub enum RunError {
     #[error("the target has no {}, and the source has items of it: exclude it, or install it at the target", list(.resources))]
     MissingAtTarget { resources: Vec<ResourcePath> },
 
-    #[error("the source cannot tell {what}: set `{key}: skip` to publish without, and use `verify` to find what that leaves behind")]
+    #[error(
+        "the source cannot tell {what}: set `{key}: skip` to publish without, and use `verify` to find what that leaves behind"
+    )]
     CannotTell { what: &'static str, key: &'static str },
 
     /// R23.
-    #[error("the target refused {refused} of {answered} writes for good; nothing was moved. Look at `tidemark parked list`: a common reason is credentials or a data standard that does not fit")]
+    #[error(
+        "the target refused {refused} of {answered} writes for good; nothing was moved. Look at `tidemark parked list`: a common reason is credentials or a data standard that does not fit"
+    )]
     MostlyRefused { refused: u64, answered: u64 },
 
-    #[error("more than {max} items would be parked (`retry.max_parked`); nothing was moved. Mend the cause that `tidemark parked list --group-by reason` shows first")]
+    #[error(
+        "more than {max} items would be parked (`retry.max_parked`); nothing was moved. Mend the cause that `tidemark parked list --group-by reason` shows first"
+    )]
     TooManyParked { max: u64 },
 
     #[error("the run was interrupted; nothing is lost, the next run publishes the window again")]
     Interrupted,
 
-    #[error("the key of `{resource}` is not known: the API's OpenAPI document does not tell it; leave the resource out with `exclude_only`, or have the document enabled")]
+    #[error(
+        "the key of `{resource}` is not known: the API's OpenAPI document does not tell it; leave the resource out with `exclude_only`, or have the document enabled"
+    )]
     UnknownKey { resource: ResourcePath },
 
-    #[error("publication `{publication}` is not the only writer to its target (`sole_writer`): what looks extra may belong to another; nothing was deleted")]
+    #[error(
+        "publication `{publication}` is not the only writer to its target (`sole_writer`): what looks extra may belong to another; nothing was deleted"
+    )]
     NotSoleWriter { publication: String },
 
     /// I14: a defect of this program, not of either API.
-    #[error("the run cannot account for every change it read (read ≠ applied + skipped + parked); nothing was moved. Please report this")]
+    #[error(
+        "the run cannot account for every change it read (read ≠ applied + skipped + parked); nothing was moved. Please report this"
+    )]
     NotConserved,
 }
 

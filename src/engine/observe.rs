@@ -12,14 +12,38 @@ use super::report::RunReport;
 /// Something that happened in a run of `pair`.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
-    RunStarted { pair: &'a PairId, run: &'a str, window: Window },
-    StageStarted { pair: &'a PairId, stage: Stage },
+    RunStarted {
+        pair: &'a PairId,
+        run: &'a str,
+        window: Window,
+    },
+    StageStarted {
+        pair: &'a PairId,
+        stage: Stage,
+    },
     /// `expected` items, when somebody asked for totals and the source told.
-    ResourceStarted { pair: &'a PairId, stage: Stage, resource: &'a ResourcePath, expected: Option<u64> },
+    ResourceStarted {
+        pair: &'a PairId,
+        stage: Stage,
+        resource: &'a ResourcePath,
+        expected: Option<u64>,
+    },
     /// `tally` is what was settled since the last event of this resource.
-    Settled { pair: &'a PairId, stage: Stage, resource: &'a ResourcePath, tally: Tally },
-    ResourceFinished { pair: &'a PairId, stage: Stage, resource: &'a ResourcePath },
-    RunEnded { pair: &'a PairId, report: &'a RunReport },
+    Settled {
+        pair: &'a PairId,
+        stage: Stage,
+        resource: &'a ResourcePath,
+        tally: Tally,
+    },
+    ResourceFinished {
+        pair: &'a PairId,
+        stage: Stage,
+        resource: &'a ResourcePath,
+    },
+    RunEnded {
+        pair: &'a PairId,
+        report: &'a RunReport,
+    },
 }
 
 /// Watches runs. Called from many tasks at once; must not block.

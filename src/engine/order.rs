@@ -67,7 +67,8 @@ mod tests {
 
         // when
         visit(&graph, |resource| {
-            let (started, begun, log) = (Arc::clone(&started), Arc::clone(&begun), Arc::clone(&log));
+            let (started, begun, log) =
+                (Arc::clone(&started), Arc::clone(&begun), Arc::clone(&log));
             async move {
                 match resource.collection() {
                     "b" => begun.lock().await.take().unwrap().await.unwrap(),

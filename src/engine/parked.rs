@@ -180,11 +180,18 @@ impl ParkedBook {
 
     /// The item with this id or this key agrees now, or a newer change of the key took over: what
     /// waited for it is settled, whatever its source id.
-    pub(super) fn settle(&mut self, resource: &ResourcePath, id: &SourceId, key: Option<&NaturalKey>) {
+    pub(super) fn settle(
+        &mut self,
+        resource: &ResourcePath,
+        id: &SourceId,
+        key: Option<&NaturalKey>,
+    ) {
         let mut ids = BTreeSet::new();
         ids.extend(self.by_source_id.get(&(resource.clone(), id.clone())).cloned());
         if let Some(key) = key {
-            ids.extend(self.by_key.get(&(resource.clone(), key.clone())).into_iter().flatten().cloned());
+            ids.extend(
+                self.by_key.get(&(resource.clone(), key.clone())).into_iter().flatten().cloned(),
+            );
         }
         for id in ids {
             self.settle_record(&id);
@@ -256,7 +263,8 @@ fn record_id(pair: &PairId, parking: &Parking) -> String {
         hash.update([0]);
     }
     match (&parking.operation, &parking.source_id, &parking.key) {
-        (Operation::Delete, _, Some(key)) | (Operation::Upsert | Operation::KeyChange, None, Some(key)) => {
+        (Operation::Delete, _, Some(key))
+        | (Operation::Upsert | Operation::KeyChange, None, Some(key)) => {
             hash.update(b"key");
             for (name, value) in key.iter() {
                 hash.update([0]);

@@ -14,7 +14,8 @@ use crate::domain::{
 };
 use crate::sources::Reader;
 use crate::state::{
-    Coverage, JournalledName, LastRun, Operation, PairState, RunJournal, RunRecord, StateStore, Step,
+    Coverage, JournalledName, LastRun, Operation, PairState, RunJournal, RunRecord, StateStore,
+    Step,
 };
 use crate::targets::{Refusal, Target, WriteError};
 
@@ -56,7 +57,10 @@ pub(super) async fn publish(
     let state = load(around, pair).await?;
     identity::check_source(pair, &state, &*reader).await?;
     let book = load_parked(around, pair).await?;
-    let window = Window { after: state.watermark.as_ref().map(|w| w.change_version()), through: reader.newest() };
+    let window = Window {
+        after: state.watermark.as_ref().map(|w| w.change_version()),
+        through: reader.newest(),
+    };
     if nothing_to_do(around, pair, &state, &book, window, options) {
         let outcome = if book.len() > 0 { Outcome::Parked } else { Outcome::NothingToDo };
         progress.note_parked(&book);
@@ -123,7 +127,11 @@ fn selection_fingerprint(pair: &Pair) -> String {
         "key_changes": policy.key_changes == Publish::Publish,
         "deletes": policy.deletes == Publish::Publish,
     });
-    Sha256::digest(asked.to_string().as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(asked.to_string().as_bytes())
+        .iter()
+        .take(8)
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// What outlives a run that failed, for its report.
@@ -280,11 +288,8 @@ impl Run {
 
     /// A new run, in the journal before the target is touched.
     async fn journal(&self, run_id: &str) -> Result<(), RunError> {
-        let journal = RunJournal {
-            run_id: run_id.to_owned(),
-            window: self.window,
-            began_at: self.now(),
-        };
+        let journal =
+            RunJournal { run_id: run_id.to_owned(), window: self.window, began_at: self.now() };
         self.write(Step { journal: Some(journal), ..Step::default() }).await
     }
 
@@ -373,7 +378,13 @@ impl Run {
 
     /// Accounts for one item that was taken up, and tells who watches. `seen` carries what was
     /// taken up with it.
-    pub(super) fn count(&self, stage: Stage, resource: &ResourcePath, settled: Settled, seen: Tally) {
+    pub(super) fn count(
+        &self,
+        stage: Stage,
+        resource: &ResourcePath,
+        settled: Settled,
+        seen: Tally,
+    ) {
         let mut tally = seen;
         match settled {
             Settled::Applied => tally.applied += 1,
@@ -392,7 +403,11 @@ impl Run {
     }
 
     /// The target agrees about `item`: whatever was parked for it is settled.
-    pub(super) async fn agreed(&self, resource: &ResourcePath, item: &Item) -> Result<(), RunError> {
+    pub(super) async fn agreed(
+        &self,
+        resource: &ResourcePath,
+        item: &Item,
+    ) -> Result<(), RunError> {
         self.answered.fetch_add(1, Ordering::Relaxed);
         lock(&self.applied).insert(resource.clone());
         if self.book().has_none_of(resource) {
@@ -521,7 +536,11 @@ impl Run {
     }
 
     /// The target id that a name had before anything of the run moved; `None`: never looked up.
-    pub(super) fn journalled(&self, resource: &ResourcePath, key: &NaturalKey) -> Option<Option<TargetId>> {
+    pub(super) fn journalled(
+        &self,
+        resource: &ResourcePath,
+        key: &NaturalKey,
+    ) -> Option<Option<TargetId>> {
         lock(&self.names).get(&(resource.clone(), key.clone())).cloned()
     }
 

@@ -92,7 +92,10 @@ pub(super) async fn open_view(pair: &Pair) -> Result<Arc<dyn Reader>, SourceErro
     match pair.source.open(policy.isolation).await {
         Err(SourceError::SnapshotMissing { connection }) => match policy.on_missing_snapshot {
             Some(isolation) => {
-                tracing::warn!(connection, "the snapshot is missing: reading without one, as `on_missing_snapshot` says");
+                tracing::warn!(
+                    connection,
+                    "the snapshot is missing: reading without one, as `on_missing_snapshot` says"
+                );
                 pair.source.open(isolation).await
             }
             None => Err(SourceError::SnapshotMissing { connection }),
@@ -154,7 +157,8 @@ async fn run_pair(
     if let Err(error) = remember(around, pair, &report, failure.as_ref()).await {
         // What was published is published; that it cannot be written down must not pass silently.
         report.outcome = Outcome::Failed;
-        report.error = Some(ReportedError { kind: error.kind().to_owned(), message: error.message() });
+        report.error =
+            Some(ReportedError { kind: error.kind().to_owned(), message: error.message() });
     }
     around.observers.tell(&Event::RunEnded { pair: &pair.id, report: &report });
     report
@@ -193,9 +197,9 @@ async fn remember(
         return Ok(()); // The store has said that it cannot be written.
     }
     let now = around.clock.now();
-    let mut state =
-        around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
-    state.last_run = Some(LastRun { id: report.id.clone(), outcome: report.outcome, ended_at: now });
+    let mut state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
+    state.last_run =
+        Some(LastRun { id: report.id.clone(), outcome: report.outcome, ended_at: now });
     match failure {
         None => {
             state.failed_runs = 0;

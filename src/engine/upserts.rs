@@ -48,7 +48,12 @@ async fn publish_resource(run: &Arc<Run>, resource: &ResourcePath) -> Result<(),
     {
         expected = Some(run.reader.count(resource, Some(window)).await.map_err(RunError::Source)?);
     }
-    run.tell(&Event::ResourceStarted { pair: &run.pair.id, stage: Stage::Upserts, resource, expected });
+    run.tell(&Event::ResourceStarted {
+        pair: &run.pair.id,
+        stage: Stage::Upserts,
+        resource,
+        expected,
+    });
     if let Some(window) = window {
         let mut pages = run.reader.upserts(resource, window);
         while let Some(page) = pages.next().await.map_err(RunError::Source)? {
@@ -102,7 +107,8 @@ fn parents_first(shape: &KeyShape, resource: &ResourcePath, page: Vec<Item>) -> 
     }
     let mut generations = Vec::new();
     while !waiting.is_empty() {
-        let here: BTreeSet<NaturalKey> = waiting.iter().filter_map(|(key, _, _)| key.clone()).collect();
+        let here: BTreeSet<NaturalKey> =
+            waiting.iter().filter_map(|(key, _, _)| key.clone()).collect();
         let (later, now): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(key, parents, _)| {
             parents.iter().any(|parent| here.contains(parent) && Some(parent) != key.as_ref())
         });

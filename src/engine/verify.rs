@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::domain::{KeyShape, NaturalKey, ResourcePath, SourceId, Stage, TargetId};
-use crate::sources::{Lookup, Reader};
+use crate::sources::Lookup;
 use crate::targets::Match;
 
 use super::apply::{self, Settled, Turn};
@@ -355,7 +355,9 @@ fn write_canonical(json: &str, out: &mut String) {
     let json = json.trim();
     match json.as_bytes().first() {
         Some(b'{') => {
-            let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(json) else { return };
+            let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(json) else {
+                return;
+            };
             let mut inner = String::new();
             for (name, value) in members {
                 if matches!(name.as_str(), "id" | "_etag" | "_lastModifiedDate" | "link") {
@@ -413,7 +415,11 @@ mod tests {
             ("a member more", r#"{"b":"x","r":{"s":1},"a":1.10,"e":0}"#, false),
             ("a text is no number", r#"{"b":"x","r":{"s":"1"},"a":1.10}"#, false),
         ] {
-            assert_eq!(content_hash(one.as_bytes()) == content_hash(other.as_bytes()), equal, "{case}");
+            assert_eq!(
+                content_hash(one.as_bytes()) == content_hash(other.as_bytes()),
+                equal,
+                "{case}"
+            );
         }
     }
 }
