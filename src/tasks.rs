@@ -20,7 +20,11 @@ impl Tasks {
     }
 
     /// Starts `work`. Its name is for the log line that says that it panicked.
-    pub fn spawn<F>(&self, name: &'static str, work: F) -> tokio::task::JoinHandle<Option<F::Output>>
+    pub fn spawn<F>(
+        &self,
+        name: &'static str,
+        work: F,
+    ) -> tokio::task::JoinHandle<Option<F::Output>>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,

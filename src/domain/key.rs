@@ -52,9 +52,8 @@ impl NaturalKey {
     /// "Does this key live at the source?" is answered yes by whatever comes back unless its key
     /// surely differs: servers compare by collation, we must not be stricter than they (R2).
     pub fn surely_differs_from(&self, other: &NaturalKey) -> bool {
-        self.iter().any(|(name, value)| {
-            other.get(name).is_some_and(|theirs| fold(value) != fold(theirs))
-        })
+        self.iter()
+            .any(|(name, value)| other.get(name).is_some_and(|theirs| fold(value) != fold(theirs)))
     }
 }
 
@@ -102,8 +101,9 @@ impl Serialize for KeyText {
 impl<'de> Deserialize<'de> for KeyText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw: Box<serde_json::value::RawValue> = Deserialize::deserialize(deserializer)?;
-        KeyText::from_json(raw.get())
-            .ok_or_else(|| serde::de::Error::custom("a key value must be text, a number or a boolean"))
+        KeyText::from_json(raw.get()).ok_or_else(|| {
+            serde::de::Error::custom("a key value must be text, a number or a boolean")
+        })
     }
 }
 

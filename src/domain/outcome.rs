@@ -173,7 +173,10 @@ mod tests {
     #[test]
     fn names_in_json_are_the_names_in_text() {
         for outcome in Outcome::ALL {
-            assert_eq!(serde_json::to_string(&outcome).unwrap(), format!("\"{}\"", outcome.as_str()));
+            assert_eq!(
+                serde_json::to_string(&outcome).unwrap(),
+                format!("\"{}\"", outcome.as_str())
+            );
         }
     }
 }
