@@ -1,1 +1,4 @@
-//! To be written.
+//! One Ed-Fi API as a source.
+mod feeds;
+mod limit;
+mod ranges;
