@@ -47,3 +47,21 @@ pub struct Reference {
     pub resources: Vec<ResourcePath>,
     pub key: NaturalKey,
 }
+
+impl KeyShape {
+    /// The key of an item, in the flat names of the feeds; `None` when a part of it is missing.
+    pub fn key_of(&self, _body: &Body) -> Option<NaturalKey> {
+        None
+    }
+
+    /// Everything that the item refers to, what it names twice once.
+    pub fn references_of(&self, _body: &Body) -> Vec<Reference> {
+        Vec::new()
+    }
+
+    /// The key in this resource's own words. A reference to an abstract entity calls a one-part
+    /// key by the abstract name: `educationOrganizationId` for `schoolId`.
+    pub fn in_own_words(&self, key: &NaturalKey) -> NaturalKey {
+        key.clone()
+    }
+}

@@ -2,3 +2,19 @@
 //!
 //! `sources/edfi` and `targets/edfi` do not know each other; what they would both have to know is
 //! here, once. The one thing to know: a version's differences live in `dialect.rs` and nowhere else.
+
+pub mod api;
+pub mod dependencies;
+pub mod dialect;
+pub mod discovery;
+pub mod json;
+pub mod lookup;
+pub mod problem;
+pub mod shapes;
+
+pub use api::{Api, ApiError, ConnectionSettings};
+pub use dialect::{Dialect, SnapshotStyle};
+pub use discovery::{Discovery, Root};
+pub use json::{PageShapeError, split_page};
+pub use problem::{Meaning, Problem};
+pub use shapes::Shapes;

@@ -1,1 +1,1 @@
-//! To be written.
+//! Writing to an Ed-Fi API.

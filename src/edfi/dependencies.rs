@@ -1,0 +1,1 @@
+//! The dependency document in its two forms, made into one graph (`edfi-wire §9`).
