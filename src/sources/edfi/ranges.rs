@@ -115,8 +115,8 @@ pub(super) struct RangeFeed<R> {
 }
 
 impl<R: RangeRequests> RangeFeed<R> {
-    pub(super) fn new(requests: R, from: i64, to: i64) -> RangeFeed<R> {
-        let whole = Range::closed(from, to);
+    /// `whole` is closed: what has no upper edge cannot be cut.
+    pub(super) fn new(requests: R, whole: Range) -> RangeFeed<R> {
         let ahead = if whole.is_empty() { Vec::new() } else { vec![whole] };
         RangeFeed { requests, ahead }
     }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     async fn read(moving: &Moving, from: i64, to: i64) -> Result<Vec<u32>, SourceError> {
-        let mut feed = RangeFeed::new(moving, from, to);
+        let mut feed = RangeFeed::new(moving, Range::closed(from, to));
         let mut all = Vec::new();
         while let Some(records) = feed.next_records().await? {
             assert!(!records.is_empty(), "a page is never empty");
