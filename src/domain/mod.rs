@@ -7,6 +7,7 @@
 pub mod change;
 pub mod key;
 pub mod resource;
+pub mod scan;
 pub mod shape;
 pub mod graph;
 pub mod selection;

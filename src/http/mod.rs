@@ -1,86 +1,468 @@
-//! To be written: what stands here only lets the modules above compile.
+//! How every request leaves and every answer arrives: permit, pace, token, send, judge, perhaps
+//! again. The only home of reqwest.
+//!
+//! Nothing here knows what a body means. [`ApiClient::send`] answers with whatever status its
+//! caller has to interpret; what can pass by waiting (408, 429, 5xx, broken connections) is dealt
+//! with here, and what is left of it is an [`HttpError`]. Redirects are errors, always: a POST
+//! that follows a 302 becomes a GET and a lost write.
+//!
+//! Limit, `Retry-After` and retry budget belong to the origin ([`Origins`]); token, credentials
+//! and ceilings to the connection.
 
-use std::sync::Arc;
+mod auth;
+mod concurrency;
+mod error;
+mod observer;
+mod origin;
+mod pace;
+mod request;
+mod retry;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use reqwest::{Method, StatusCode};
-use url::Url;
+use chrono::{DateTime, Utc};
+use reqwest::header::HeaderValue;
+use secrecy::SecretString;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-#[derive(Debug, thiserror::Error)]
-#[error("to be written")]
-pub struct HttpError;
-impl HttpError {
-    pub fn kind(&self) -> &'static str {
-        "http"
-    }
-}
+pub use reqwest::{Method, StatusCode};
+pub use url::Url;
 
-pub trait HttpObserver: Send + Sync {}
-pub struct Origins;
+pub use auth::{Credentials, SecretSource};
+pub use error::{Cause, Disposition, HttpError, NoToken, Place, Refusal};
+pub use observer::{Endpoint, HttpObserver, Unobserved};
+pub use origin::Origins;
+pub use request::{ApiRequest, ApiResponse};
+pub use retry::RetryPolicy;
+
+use auth::{Grant, Token, TokenKeeper};
+use concurrency::{Load, Permit};
+use origin::Origin;
+use pace::Pace;
+use retry::{Verdict, judge};
+use wire::Wire;
+
+/// What a connection is like. [`ClientOptions::new`] has the defaults of the configuration.
 #[derive(Clone, Debug)]
-pub struct SecretSource;
+pub struct ClientOptions {
+    /// The connection's name, for messages and metrics.
+    pub name: String,
+    /// The connection's address: tokens are sent to its origin and to nobody else, unless
+    /// [`ApiClient::trust`] names another.
+    pub url: Url,
+    /// For one attempt, from the first byte sent to the last byte received. Default 60 s.
+    pub timeout: Duration,
+    /// A ceiling: the limit of the origin adapts below it. Default 512.
+    pub max_concurrency: usize,
+    /// A ceiling; 0 for none, which is the default.
+    pub max_requests_per_second: u32,
+    /// The largest answer, in decompressed bytes. Default 64 MiB.
+    pub max_body_bytes: usize,
+    /// May also be set later, once the token's address is known.
+    pub credentials: Option<Credentials>,
+    pub user_agent: String,
+    pub retry: RetryPolicy,
+}
 
-pub struct ApiRequest;
-impl ApiRequest {
-    pub fn new(_: Method, _: Url) -> ApiRequest {
-        ApiRequest
-    }
-    pub fn get(url: Url) -> ApiRequest {
-        ApiRequest::new(Method::GET, url)
-    }
-    pub fn post(url: Url) -> ApiRequest {
-        ApiRequest::new(Method::POST, url)
-    }
-    pub fn put(url: Url) -> ApiRequest {
-        ApiRequest::new(Method::PUT, url)
-    }
-    pub fn delete(url: Url) -> ApiRequest {
-        ApiRequest::new(Method::DELETE, url)
-    }
-    pub fn anonymous(self) -> ApiRequest {
-        self
-    }
-    pub fn header(self, _: &'static str, _: &str) -> ApiRequest {
-        self
-    }
-    pub fn accept(self, _: &str) -> ApiRequest {
-        self
-    }
-    pub fn json(self, _: Bytes) -> ApiRequest {
-        self
-    }
-    pub fn max_body_bytes(self, _: usize) -> ApiRequest {
-        self
+impl ClientOptions {
+    pub fn new(name: &str, url: Url) -> ClientOptions {
+        ClientOptions {
+            name: name.to_owned(),
+            url,
+            timeout: Duration::from_secs(60),
+            max_concurrency: 512,
+            max_requests_per_second: 0,
+            max_body_bytes: 64 << 20,
+            credentials: None,
+            user_agent: concat!("tidemark/", env!("CARGO_PKG_VERSION")).to_owned(),
+            retry: RetryPolicy::default(),
+        }
     }
 }
 
-pub struct ApiResponse;
-impl ApiResponse {
-    pub fn status(&self) -> StatusCode {
-        StatusCode::OK
-    }
-    pub fn header(&self, _: &str) -> Option<&str> {
-        None
-    }
-    pub fn body(&self) -> &Bytes {
-        static EMPTY: Bytes = Bytes::new();
-        &EMPTY
-    }
-    pub fn into_body(self) -> Bytes {
-        Bytes::new()
-    }
+/// A connection's client. Clones share everything; [`ApiClient::for_run`] counts for itself.
+#[derive(Clone)]
+pub struct ApiClient {
+    shared: Arc<Shared>,
+    sent: Arc<AtomicU64>,
+    stop: CancellationToken,
+    /// Put before a number in each request's `correlation-id`.
+    run: Option<Arc<str>>,
 }
 
-pub struct ApiClient;
+struct Shared {
+    name: Arc<str>,
+    url: Url,
+    max_concurrency: usize,
+    retry: RetryPolicy,
+    wire: Wire,
+    origins: Origins,
+    /// The origin of `url`, which nearly every request goes to.
+    home: Arc<Origin>,
+    trusted: Mutex<Vec<url::Origin>>,
+    /// The ceiling of this connection; the limit is the origin's.
+    ceiling: Arc<Semaphore>,
+    pace: Pace,
+    tokens: TokenKeeper,
+    observer: Arc<dyn HttpObserver>,
+}
+
 impl ApiClient {
-    pub async fn send(&self, _: ApiRequest) -> Result<ApiResponse, HttpError> {
-        Err(HttpError)
+    pub fn new(
+        options: ClientOptions,
+        origins: &Origins,
+        observer: Arc<dyn HttpObserver>,
+    ) -> Result<ApiClient, HttpError> {
+        let name: Arc<str> = Arc::from(options.name);
+        let max_concurrency = options.max_concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        let wire = Wire::new(
+            Arc::clone(&name),
+            &options.url,
+            &options.user_agent,
+            options.timeout,
+            options.max_body_bytes,
+            max_concurrency,
+        )?;
+        let shared = Shared {
+            name,
+            home: origins.of(&options.url, max_concurrency),
+            url: options.url,
+            max_concurrency,
+            retry: options.retry,
+            wire,
+            origins: origins.clone(),
+            trusted: Mutex::default(),
+            ceiling: Arc::new(Semaphore::new(max_concurrency)),
+            pace: Pace::new(options.max_requests_per_second),
+            tokens: TokenKeeper::default(),
+            observer,
+        };
+        let client = ApiClient {
+            shared: Arc::new(shared),
+            sent: Arc::default(),
+            stop: CancellationToken::new(),
+            run: None,
+        };
+        if let Some(credentials) = options.credentials {
+            client.set_credentials(credentials)?;
+        }
+        Ok(client)
     }
+
+    /// The same connection for one run: requests are counted from nothing and carry the run's id,
+    /// and no wait outlasts `stop`. An exchange that is under way when it stops is finished.
+    pub fn for_run(&self, run_id: &str, stop: CancellationToken) -> ApiClient {
+        ApiClient {
+            shared: Arc::clone(&self.shared),
+            sent: Arc::default(),
+            stop,
+            run: Some(Arc::from(run_id)),
+        }
+    }
+
+    /// Requests sent through this client and its clones; repeated ones and those for tokens count.
     pub fn requests(&self) -> u64 {
-        0
+        self.sent.load(Ordering::Relaxed)
     }
-    pub fn stub(_: Arc<dyn HttpObserver>, _: &Origins, _: Duration) -> ApiClient {
-        ApiClient
+
+    /// The connection's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
+
+    /// The connection's address as it was configured.
+    pub fn url(&self) -> &Url {
+        &self.shared.url
+    }
+
+    /// How many requests the connection's origin is sent at once now.
+    pub fn limit_in_force(&self) -> usize {
+        self.shared.home.limiter.in_force()
+    }
+
+    /// Sets what tokens are asked for with. Setting the same place and scope again costs no token.
+    /// An address that is https may not send its credentials in the clear.
+    pub fn set_credentials(&self, credentials: Credentials) -> Result<(), HttpError> {
+        if self.shared.url.scheme() == "https" && credentials.token_url.scheme() != "https" {
+            return Err(self.foreign(&credentials.token_url));
+        }
+        self.shared.tokens.set_credentials(credentials);
+        Ok(())
+    }
+
+    pub fn has_credentials(&self) -> bool {
+        self.shared.tokens.has_credentials()
+    }
+
+    /// Allows tokens to be sent to another origin than the connection's own.
+    pub fn trust(&self, url: &Url) {
+        let mut trusted =
+            self.shared.trusted.lock().expect("nothing panics while it holds the trusted");
+        if !trusted.contains(&url.origin()) {
+            trusted.push(url.origin());
+        }
+    }
+
+    /// The token itself, for the one route that wants it in a body (`token_info`); asks for one
+    /// if need be. Nothing without credentials.
+    pub async fn token(&self) -> Result<Option<SecretString>, HttpError> {
+        let token = self.shared.tokens.token(self, None).await?;
+        Ok(token.map(|token| token.text()))
+    }
+
+    /// Sends a request, again where that may help, and answers with the status that is the
+    /// caller's to interpret: any but 3xx, 408, 429, 5xx, and 401 where a token was sent.
+    pub async fn send(&self, request: ApiRequest) -> Result<ApiResponse, HttpError> {
+        self.check(&request)?;
+        let origin = self.origin_of(&request.url);
+        let place = || self.place(&request);
+        let mut attempts = 0;
+        let mut refused = None;
+        loop {
+            let admission = self.admit(&request, &origin, refused).await?;
+            attempts += 1;
+            let authorization = admission.token.as_ref().map(|token| &token.authorization);
+            let answer = self.exchange(&origin, &request, authorization).await;
+            let token = self.dismiss(admission, &origin, &request, &answer);
+
+            match judge(answer, &request, place, origin.is_alive(), self.wall_time()) {
+                Verdict::Final(response) => return Ok(response),
+                Verdict::Failed(error) => return Err(error),
+                Verdict::TokenRefused(response) => {
+                    let Some(token) = token else {
+                        return self.without_token(&request, response);
+                    };
+                    if refused.replace(token.generation).is_some() {
+                        return Err(HttpError::Unauthorized { place: place() });
+                    }
+                }
+                Verdict::Again { error, retry_after } => {
+                    self.before_next(&origin, error, retry_after, attempts).await?;
+                }
+            }
+        }
+    }
+
+    fn check(&self, request: &ApiRequest) -> Result<(), HttpError> {
+        if let Some(what) = request.flaw {
+            return Err(HttpError::InvalidRequest { place: self.place(request), what });
+        }
+        if request.anonymous || same_origin(&request.url, &self.shared.url) {
+            return Ok(());
+        }
+        let trusted =
+            self.shared.trusted.lock().expect("nothing panics while it holds the trusted");
+        if trusted.contains(&request.url.origin()) {
+            Ok(())
+        } else {
+            Err(self.foreign(&request.url))
+        }
+    }
+
+    /// Waits until this request may be sent: with a good token, on an open origin, in its turn.
+    async fn admit(
+        &self,
+        request: &ApiRequest,
+        origin: &Arc<Origin>,
+        refused: Option<u64>,
+    ) -> Result<Admission, HttpError> {
+        loop {
+            // Before the permit: nobody holds up others while a token is fetched.
+            let token = match request.anonymous {
+                true => None,
+                false => self.shared.tokens.token(self, refused).await?,
+            };
+            let ceiling = Arc::clone(&self.shared.ceiling);
+            let own = self
+                .until_stopped(ceiling.acquire_owned())
+                .await?
+                .expect("the semaphore of a client is never closed");
+            self.until_open(origin).await?;
+            if let Some(turn) = self.shared.pace.take_turn() {
+                self.until_stopped(tokio::time::sleep_until(turn)).await?;
+            }
+            let permit = self.until_stopped(origin.limiter.permit()).await?;
+
+            // What was true before a long wait need not be any more.
+            let token_is_good = token.as_ref().is_none_or(|token| !token.has_ended());
+            if token_is_good && origin.closed_until().is_none() {
+                return Ok(Admission { token, permit, _own: own });
+            }
+        }
+    }
+
+    /// Gives the permits back with what the answer says about the origin's load.
+    fn dismiss(
+        &self,
+        admission: Admission,
+        origin: &Origin,
+        request: &ApiRequest,
+        answer: &Result<ApiResponse, HttpError>,
+    ) -> Option<Arc<Token>> {
+        if let Some(limit) = admission.permit.finish(load_of(answer), request.traffic()) {
+            self.shared.observer.limit(self.endpoint(origin), limit);
+        }
+        admission.token
+    }
+
+    /// A 401 to a request that had no token to be refused.
+    fn without_token(
+        &self,
+        request: &ApiRequest,
+        response: ApiResponse,
+    ) -> Result<ApiResponse, HttpError> {
+        if request.anonymous {
+            return Ok(response);
+        }
+        Err(HttpError::CredentialsMissing { place: self.place(request) })
+    }
+
+    /// One attempt, counted and told to the observer.
+    async fn exchange(
+        &self,
+        origin: &Origin,
+        request: &ApiRequest,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<ApiResponse, HttpError> {
+        let number = self.sent.fetch_add(1, Ordering::Relaxed) + 1;
+        let correlation =
+            self.run.as_ref().and_then(|run| HeaderValue::try_from(format!("{run}-{number}")).ok());
+        let began = Instant::now();
+        let answer = self.shared.wire.exchange(request, authorization, correlation).await;
+
+        let outcome = match &answer {
+            Ok(response) => {
+                origin.has_answered();
+                if load_of(&answer) == Load::Borne {
+                    origin.earn_retry();
+                }
+                Ok(response.status.as_u16())
+            }
+            Err(error) => Err(error.kind()),
+        };
+        let endpoint = self.endpoint(origin);
+        self.shared.observer.exchanged(endpoint, &request.method, outcome, began.elapsed());
+        answer
+    }
+
+    /// Waits before another attempt, or says that there will be none.
+    async fn before_next(
+        &self,
+        origin: &Origin,
+        error: HttpError,
+        retry_after: Option<Duration>,
+        attempts: u32,
+    ) -> Result<(), HttpError> {
+        let policy = &self.shared.retry;
+        // Even if this request gives up, the others shall know.
+        if let Some(wait) = retry_after {
+            let wait = wait.min(policy.max_retry_after);
+            origin.close_for(wait);
+            self.shared.observer.paused(self.endpoint(origin), wait);
+        }
+        if attempts >= policy.max_attempts || !origin.spend_retry(&error) {
+            return Err(error.after(attempts));
+        }
+        self.shared.observer.retried(self.endpoint(origin), error.kind());
+        tracing::debug!(
+            connection = self.name(),
+            kind = error.kind(),
+            attempts,
+            "a request will be sent again"
+        );
+        let wait = match retry_after {
+            Some(_) => policy.spread(attempts),
+            None => policy.wait(attempts),
+        };
+        self.until_stopped(tokio::time::sleep(wait)).await
+    }
+
+    /// Waits until nobody asks to be left alone any more.
+    async fn until_open(&self, origin: &Origin) -> Result<(), HttpError> {
+        while let Some(moment) = origin.closed_until() {
+            self.until_stopped(tokio::time::sleep_until(moment)).await?;
+        }
+        if self.stop.is_cancelled() { Err(self.stopped()) } else { Ok(()) }
+    }
+
+    async fn until_stopped<F: Future>(&self, wait: F) -> Result<F::Output, HttpError> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(self.stopped()),
+            done = wait => Ok(done),
+        }
+    }
+
+    fn origin_of(&self, url: &Url) -> Arc<Origin> {
+        if same_origin(url, &self.shared.url) {
+            return Arc::clone(&self.shared.home);
+        }
+        self.shared.origins.of(url, self.shared.max_concurrency)
+    }
+
+    fn token_renewed(&self, token_url: &Url, outcome: &Result<Grant, HttpError>) {
+        let origin = self.origin_of(token_url);
+        let outcome = outcome.as_ref().map(|_| ()).map_err(HttpError::kind);
+        self.shared.observer.token_renewed(self.endpoint(&origin), outcome);
+    }
+
+    fn endpoint<'a>(&'a self, origin: &'a Origin) -> Endpoint<'a> {
+        Endpoint { connection: &self.shared.name, origin: &origin.name }
+    }
+
+    fn place(&self, request: &ApiRequest) -> Place {
+        self.shared.wire.place(request)
+    }
+
+    fn wall_time(&self) -> DateTime<Utc> {
+        self.shared.origins.clock().now()
+    }
+
+    fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.shared.name)
+    }
+
+    fn stopped(&self) -> HttpError {
+        HttpError::Stopped { connection: self.shared_name() }
+    }
+
+    fn foreign(&self, url: &Url) -> HttpError {
+        HttpError::ForeignOrigin { connection: self.shared_name(), origin: error::bare_origin(url) }
+    }
+}
+
+/// What a request holds while it is in flight.
+struct Admission {
+    token: Option<Arc<Token>>,
+    permit: Permit,
+    _own: OwnedSemaphorePermit,
+}
+
+fn load_of(answer: &Result<ApiResponse, HttpError>) -> Load {
+    match answer {
+        Ok(response) => match response.status {
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Load::Refused,
+            status if status.is_server_error() => Load::Unknown,
+            _ => Load::Borne,
+        },
+        Err(error) if matches!(error, HttpError::Timeout { .. }) => Load::Stalled,
+        Err(_) => Load::Unknown,
+    }
+}
+
+fn same_origin(one: &Url, other: &Url) -> bool {
+    one.scheme() == other.scheme()
+        && one.host_str() == other.host_str()
+        && one.port_or_known_default() == other.port_or_known_default()
 }

@@ -1,0 +1,288 @@
+//! One exchange over reqwest, whole or not at all, and what its failures mean.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use tokio::time::Instant;
+use url::Url;
+
+use super::error::{HttpError, Place};
+use super::request::{ApiRequest, ApiResponse};
+
+/// How slowly a body may arrive: less than this within the window is a failure.
+const LEAST_BYTES: usize = 30 * 1024;
+const LEAST_BYTES_WITHIN: Duration = Duration::from_secs(30);
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Below the keep-alive of common servers, so that we rarely write to a connection that the
+/// server is closing.
+const IDLE_FOR: Duration = Duration::from_secs(20);
+
+/// The header that Ed-Fi hosts echo in their error bodies (edfi-wire §12).
+const CORRELATION_ID: HeaderName = HeaderName::from_static("correlation-id");
+
+/// A connection's own pool, so that a sick host holds nobody else's sockets.
+#[derive(Debug)]
+pub(super) struct Wire {
+    client: reqwest::Client,
+    connection: Arc<str>,
+    timeout: Duration,
+    max_body_bytes: usize,
+}
+
+impl Wire {
+    pub(super) fn new(
+        connection: Arc<str>,
+        url: &Url,
+        user_agent: &str,
+        timeout: Duration,
+        max_body_bytes: usize,
+        max_idle: usize,
+    ) -> Result<Wire, HttpError> {
+        // Another part of the process may have chosen a provider already; any will do.
+        let _chosen_before = rustls::crypto::ring::default_provider().install_default();
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(user_agent)
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .no_proxy()
+                .http1_only()
+                .gzip(true)
+                .retry(reqwest::retry::never())
+                .tcp_nodelay(true)
+                .connect_timeout(CONNECT_WITHIN.min(timeout))
+                .pool_idle_timeout(IDLE_FOR)
+                .pool_max_idle_per_host(max_idle)
+        };
+        let client = match builder().build() {
+            // A machine without CA certificates can still speak plain http.
+            Err(_) if url.scheme() == "http" => builder().tls_certs_only([]).build(),
+            built => built,
+        };
+        let client = client.map_err(|error| HttpError::Setup {
+            connection: Arc::clone(&connection),
+            cause: Arc::new(error.without_url()),
+        })?;
+        Ok(Wire { client, connection, timeout, max_body_bytes })
+    }
+
+    /// Sends a request once and receives its answer to the end.
+    pub(super) async fn exchange(
+        &self,
+        request: &ApiRequest,
+        authorization: Option<&HeaderValue>,
+        correlation: Option<HeaderValue>,
+    ) -> Result<ApiResponse, HttpError> {
+        let outgoing = outgoing(request, authorization, correlation);
+        match tokio::time::timeout(self.timeout, self.receive(request, outgoing)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.timed_out(request)),
+        }
+    }
+
+    async fn receive(
+        &self,
+        request: &ApiRequest,
+        outgoing: reqwest::Request,
+    ) -> Result<ApiResponse, HttpError> {
+        let mut response =
+            self.client.execute(outgoing).await.map_err(|error| self.explain(request, error))?;
+        let status = response.status();
+        let headers = std::mem::take(response.headers_mut());
+        let body = self.body(request, response).await?;
+        Ok(ApiResponse { status, headers, body })
+    }
+
+    /// Collects a body up to the limit, which counts decompressed bytes.
+    async fn body(
+        &self,
+        request: &ApiRequest,
+        mut response: reqwest::Response,
+    ) -> Result<Bytes, HttpError> {
+        let limit = request.max_body_bytes.unwrap_or(self.max_body_bytes);
+        let too_large = || HttpError::TooLarge { place: self.place(request), limit };
+
+        let told = response.content_length().unwrap_or(0);
+        if told > limit as u64 {
+            return Err(too_large());
+        }
+        let mut flow = Flow::begin();
+        let Some(first) = self.chunk(request, &mut response, &mut flow).await? else {
+            return Ok(Bytes::new());
+        };
+        if first.len() > limit {
+            return Err(too_large());
+        }
+        // Most answers are one chunk; they are not copied.
+        if first.len() as u64 == told {
+            return match self.chunk(request, &mut response, &mut flow).await? {
+                None => Ok(first),
+                Some(_) => Err(too_large()),
+            };
+        }
+        let mut whole = BytesMut::with_capacity((told as usize).max(2 * first.len()));
+        whole.extend_from_slice(&first);
+        while let Some(chunk) = self.chunk(request, &mut response, &mut flow).await? {
+            if whole.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
+    }
+
+    async fn chunk(
+        &self,
+        request: &ApiRequest,
+        response: &mut reqwest::Response,
+        flow: &mut Flow,
+    ) -> Result<Option<Bytes>, HttpError> {
+        let slow = || HttpError::Slow { place: self.place(request), attempts: 1 };
+        match tokio::time::timeout_at(flow.until, response.chunk()).await {
+            Ok(Ok(Some(chunk))) if flow.goes_on(chunk.len()) => Ok(Some(chunk)),
+            Ok(Ok(Some(_))) | Err(_) => Err(slow()),
+            Ok(Ok(None)) => Ok(None),
+            Ok(Err(error)) => Err(HttpError::BodyCut {
+                place: self.place(request),
+                attempts: 1,
+                cause: Arc::new(error.without_url()),
+            }),
+        }
+    }
+
+    pub(super) fn place(&self, request: &ApiRequest) -> Place {
+        Place::new(&self.connection, &request.url)
+    }
+
+    fn timed_out(&self, request: &ApiRequest) -> HttpError {
+        HttpError::Timeout { place: self.place(request), after: self.timeout, attempts: 1 }
+    }
+
+    /// Why an exchange failed before the headers of its answer were here.
+    fn explain(&self, request: &ApiRequest, error: reqwest::Error) -> HttpError {
+        let place = self.place(request);
+        // reqwest prints the whole address, and a query holds keys.
+        let error = error.without_url();
+        if let Some(reason) = find::<rustls::Error>(&error).map(tls_reason) {
+            return HttpError::Tls { place, reason, cause: Arc::new(error) };
+        }
+        if error.is_builder() {
+            return HttpError::InvalidRequest { place, what: "it is no address to send to" };
+        }
+        if error.is_connect() {
+            let reason = connect_reason(&error);
+            return HttpError::Unreachable { place, reason, cause: Arc::new(error) };
+        }
+        if error.is_timeout() {
+            return self.timed_out(request);
+        }
+        HttpError::Disconnected { place, attempts: 1, cause: Arc::new(error) }
+    }
+}
+
+fn outgoing(
+    request: &ApiRequest,
+    authorization: Option<&HeaderValue>,
+    correlation: Option<HeaderValue>,
+) -> reqwest::Request {
+    let mut outgoing = reqwest::Request::new(request.method.clone(), request.url.clone());
+    let headers = outgoing.headers_mut();
+    headers.clone_from(&request.headers);
+    if let Some(authorization) = authorization {
+        headers.insert(AUTHORIZATION, authorization.clone());
+    }
+    if let Some(correlation) = correlation {
+        headers.entry(CORRELATION_ID).or_insert(correlation);
+    }
+    *outgoing.body_mut() = request.body.clone().map(reqwest::Body::from);
+    outgoing
+}
+
+/// Watches that a body keeps coming.
+struct Flow {
+    until: Instant,
+    received: usize,
+}
+
+impl Flow {
+    fn begin() -> Flow {
+        Flow { until: Instant::now() + LEAST_BYTES_WITHIN, received: 0 }
+    }
+
+    /// Counts a chunk; false when it came within a window that brought too little.
+    fn goes_on(&mut self, bytes: usize) -> bool {
+        self.received += bytes;
+        if self.received >= LEAST_BYTES {
+            *self = Flow::begin();
+        }
+        Instant::now() < self.until
+    }
+}
+
+/// The error of this type in a chain of causes, also where io wraps it.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut link = Some(error);
+    while let Some(error) = link {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        // The source of an io error is that of what it wraps, which would be skipped.
+        link = match wrapped {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+fn tls_reason(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidMessage(_) => "it does not speak TLS".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn connect_reason(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        return "the host did not take the connection in time";
+    }
+    if error.is_dns() {
+        return "the host's name is not known";
+    }
+    match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => "connection refused",
+        Some(io::ErrorKind::ConnectionReset) => "connection reset",
+        Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
+            "there is no way to the host"
+        }
+        Some(io::ErrorKind::TimedOut) => "the host did not take the connection in time",
+        Some(_) | None => "the connection could not be made",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_has_to_bring_a_kibibyte_a_second_over_half_a_minute() {
+        let mut steady = Flow::begin();
+        let mut dripping = Flow::begin();
+
+        for _ in 0..29 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(steady.goes_on(1100));
+            assert!(dripping.goes_on(500));
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+
+        assert!(steady.goes_on(1100));
+        assert!(!dripping.goes_on(500));
+    }
+}
