@@ -509,12 +509,7 @@ mod tests {
             Table::of(&versions.iter().map(|v| (*v, 0)).collect::<Vec<_>>(), 9).hops
         };
         for (case, range, versions, wanted) in [
-            (
-                "open",
-                Range::open(1),
-                &[4, 6, 9][..],
-                Some((Range::closed(1, 6), Range::open(7))),
-            ),
+            ("open", Range::open(1), &[4, 6, 9][..], Some((Range::closed(1, 6), Range::open(7)))),
             (
                 "closed",
                 Range::closed(1, 9),

@@ -16,10 +16,7 @@ pub(super) struct PageLimit {
 impl PageLimit {
     /// Starts with what the configuration wants; at least one.
     pub(super) fn new(page_size: usize) -> PageLimit {
-        PageLimit {
-            limit: AtomicUsize::new(page_size.max(1)),
-            honoured: AtomicBool::new(false),
-        }
+        PageLimit { limit: AtomicUsize::new(page_size.max(1)), honoured: AtomicBool::new(false) }
     }
 
     pub(super) fn get(&self) -> usize {

@@ -109,11 +109,7 @@ enum Reading {
 
 impl ReadAhead {
     pub(super) fn new(pages: Box<dyn ItemPages>, tasks: Tasks, connection: &str) -> ReadAhead {
-        ReadAhead {
-            tasks,
-            reading: Reading::NotBegun(pages),
-            connection: connection.to_owned(),
-        }
+        ReadAhead { tasks, reading: Reading::NotBegun(pages), connection: connection.to_owned() }
     }
 }
 
@@ -253,8 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_page_with_a_token_does_not_end_a_cursor_feed() {
-        let script =
-            Script::of(&[(&["a", "b"], Some("t1")), (&[], Some("t2")), (&["c"], None)]);
+        let script = Script::of(&[(&["a", "b"], Some("t1")), (&[], Some("t2")), (&["c"], None)]);
 
         let all = read(&script).await.unwrap();
 

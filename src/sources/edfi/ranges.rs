@@ -130,7 +130,9 @@ impl<R: RangeRequests> RangeFeed<R> {
                 Told::Full { records, total } => {
                     let pieces = split(range, pieces(total, self.requests.limit().get()));
                     if pieces.is_empty() {
-                        return single_version(&self.requests, range, records, total).await.map(Some);
+                        return single_version(&self.requests, range, records, total)
+                            .await
+                            .map(Some);
                     }
                     self.ahead.extend(pieces.into_iter().rev());
                 }

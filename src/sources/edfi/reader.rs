@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use super::limit::PageLimit;
 use super::paging::{CursorFeed, ReadAhead};
 use super::ranges::{Range, RangeFeed};
@@ -14,6 +13,7 @@ use crate::domain::{
 use crate::edfi::{SnapshotStyle, lookup, split_page};
 use crate::sources::{Isolation, ItemPages, Lookup, Reader, SourceError, TombstonePages};
 use crate::tasks::Tasks;
+use async_trait::async_trait;
 
 /// What the API has taught about the sizes of its answers. Outlives a run.
 #[derive(Debug)]
@@ -174,7 +174,7 @@ impl Reader for EdfiReader {
             _ => return Err(self.view.refused(&reading, &response)),
         }
         let item = crate::edfi::json::single_item(response.body())
-            .map_err(|error| self.view.shape(&reading, &format!("the answer {error}")))?;
+            .map_err(|error| self.view.shape(&reading, &error.what))?;
         if !item.id.0.eq_ignore_ascii_case(&id.0) {
             return Err(self.view.shape(&reading, "the answer is another item than was asked for"));
         }
@@ -185,8 +185,7 @@ impl Reader for EdfiReader {
         let shape = self.key_shape(resource).await?;
         let reading = Reading::OneItem(resource.clone());
         let asked = CANDIDATES.min(self.limits.items.get());
-        let mut url =
-            lookup::by_key(self.view.discovery(), resource, key, shape.as_deref());
+        let mut url = lookup::by_key(self.view.discovery(), resource, key, shape.as_deref());
         url.query_pairs_mut().append_pair("limit", &asked.to_string());
 
         let response = self.view.get(&reading, url).await?;
@@ -196,8 +195,8 @@ impl Reader for EdfiReader {
             403 | 400 => return Ok(Lookup::Hidden),
             _ => return Err(self.view.refused(&reading, &response)),
         }
-        let candidates = split_page(response.body())
-            .map_err(|error| self.view.shape(&reading, &format!("the answer {error}")))?;
+        let candidates =
+            split_page(response.body()).map_err(|error| self.view.shape(&reading, &error.what))?;
         let key = shape.as_ref().map_or_else(|| key.clone(), |shape| shape.in_own_words(key));
         Ok(self.choose(candidates, asked, &key, shape.as_deref()))
     }

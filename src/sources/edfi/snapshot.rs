@@ -41,8 +41,8 @@ pub(super) async fn list(live: &View) -> Result<Vec<ListedSnapshot>, SourceError
         404 | 405 | 410 => return Ok(Vec::new()),
         _ => return Err(live.refused(&reading, &response)),
     }
-    let objects = split_objects(response.body())
-        .map_err(|error| live.shape(&reading, &format!("the answer {error}")))?;
+    let objects =
+        split_objects(response.body()).map_err(|error| live.shape(&reading, &error.what))?;
     let parse = |object: &bytes::Bytes| serde_json::from_slice(object);
     objects.iter().map(parse).collect::<Result<_, _>>().map_err(|_| {
         live.shape(&reading, "the answer holds a snapshot without a `snapshotIdentifier`")

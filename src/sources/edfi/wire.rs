@@ -17,7 +17,9 @@ use url::Url;
 use super::limit::{LimitRefusal, PageLimit};
 use super::paging::{CursorPage, CursorRequests};
 use super::ranges::{Answer, Range, RangeRequests};
-use crate::domain::{ChangeVersion, Item, KeyChange, NaturalKey, ResourcePath, SourceId, Tombstone};
+use crate::domain::{
+    ChangeVersion, Item, KeyChange, NaturalKey, ResourcePath, SourceId, Tombstone,
+};
 use crate::edfi::json::split_objects;
 use crate::edfi::{Api, ApiError, Discovery, Meaning, PageShapeError, Problem, split_page};
 use crate::http::{ApiRequest, ApiResponse};
@@ -325,7 +327,7 @@ impl Requests<Tombstone> {
 impl<T> Requests<T> {
     fn records(&self, response: &ApiResponse) -> Result<Vec<T>, SourceError> {
         (self.records_of)(response.body())
-            .map_err(|error| self.view.shape(&self.reading, &format!("the answer {error}")))
+            .map_err(|error| self.view.shape(&self.reading, &error.what))
     }
 
     fn nonsense(&self, what: &str) -> SourceError {
@@ -410,11 +412,7 @@ impl CursorRequests for Requests<Item> {
         };
         let (response, limit) = self.view.read_page(&self.reading, &self.limit, ask_for).await?;
         let next = response.header("next-page-token").filter(|token| !token.is_empty());
-        Ok(CursorPage {
-            items: self.records(&response)?,
-            limit,
-            next: next.map(str::to_owned),
-        })
+        Ok(CursorPage { items: self.records(&response)?, limit, next: next.map(str::to_owned) })
     }
 
     fn nonsense(&self, what: &str) -> SourceError {
@@ -447,7 +445,11 @@ fn tombstones_of(page: &Bytes) -> Result<Vec<Tombstone>, PageShapeError> {
         version: ChangeVersion(record.change_version),
         key: record.key_values.filter(|key| !key.is_empty()),
     };
-    records_of(page, tombstone, "holds a delete without `id`, `changeVersion` or plain `keyValues`")
+    records_of(
+        page,
+        tombstone,
+        "the answer holds a delete without `id`, `changeVersion` or plain `keyValues`",
+    )
 }
 
 fn key_changes_of(page: &Bytes) -> Result<Vec<KeyChange>, PageShapeError> {
@@ -457,16 +459,12 @@ fn key_changes_of(page: &Bytes) -> Result<Vec<KeyChange>, PageShapeError> {
         old: record.old_key_values,
         new: record.new_key_values,
     };
-    let wrong = "holds a key change without `id`, `changeVersion` or plain key values";
+    let wrong = "the answer holds a key change without `id`, `changeVersion` or plain key values";
     records_of(page, key_change, wrong)
 }
 
 /// The parser's own message could quote a key, so it is not repeated.
-fn records_of<W, T>(
-    page: &Bytes,
-    record: fn(W) -> T,
-    wrong: &str,
-) -> Result<Vec<T>, PageShapeError>
+fn records_of<W, T>(page: &Bytes, record: fn(W) -> T, wrong: &str) -> Result<Vec<T>, PageShapeError>
 where
     W: for<'de> Deserialize<'de>,
 {
