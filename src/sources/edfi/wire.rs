@@ -136,7 +136,7 @@ impl View {
         let response = self.api.send(request).await.map_err(|source| SourceError::Http {
             connection: self.connection().to_owned(),
             reading: reading.to_string(),
-            source,
+            source: Box::new(source),
         })?;
         if self.header.is_some() && says_snapshot_is_missing(&response) {
             return Err(self.snapshot_missing());
@@ -262,7 +262,7 @@ fn total_count(response: &ApiResponse) -> Option<u64> {
 pub(super) fn not_understood(error: ApiError) -> SourceError {
     match error {
         ApiError::Http { connection, doing, source } => {
-            SourceError::Http { connection, reading: doing, source }
+            SourceError::Http { connection, reading: doing, source: Box::new(source) }
         }
         ApiError::Shape { connection, doing, what } => {
             SourceError::Shape { connection, reading: doing, what }
