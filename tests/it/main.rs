@@ -1,1 +1,3 @@
-fn main() {}
+//! Tests over real HTTP on loopback; one binary.
+
+mod sandbox;
