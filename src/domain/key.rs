@@ -114,9 +114,11 @@ impl KeyText {
         if json.starts_with('"') {
             return serde_json::from_str(json).ok().map(KeyText::Text);
         }
-        if json.is_empty() || json == "null" || json.starts_with(['{', '[']) {
+        if json == "null" || json.starts_with(['{', '[']) {
             return None;
         }
+        // Only what is JSON may be kept: it is written out again as it stands.
+        serde_json::from_str::<&serde_json::value::RawValue>(json).ok()?;
         Some(KeyText::Bare(json.to_owned()))
     }
 }
@@ -157,6 +159,13 @@ mod tests {
         let json = r#"{"amount":1.10,"flag":true,"name":"x"}"#;
 
         assert_eq!(serde_json::to_string(&key(json)).unwrap(), json);
+    }
+
+    #[test]
+    fn what_is_no_json_scalar_is_no_key_value() {
+        for text in ["", "null", "tru", "1.2.3", "{}", "[1]", "\"open"] {
+            assert!(KeyText::from_json(text).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -1,3 +1,6 @@
 //! Tests over real HTTP on loopback; one binary.
 
+mod district;
+mod scene;
+mod publishing;
 mod sandbox;
