@@ -23,6 +23,11 @@ impl KeyText {
             KeyText::Text(text) | KeyText::Bare(text) => text,
         }
     }
+
+    /// See [`NaturalKey::surely_differs_from`].
+    pub fn surely_differs_from(&self, other: &KeyText) -> bool {
+        fold(self.as_str()) != fold(other.as_str())
+    }
 }
 
 /// A natural key: every leaf name with its value, in order of name. Personal data: `Debug` shows
@@ -52,8 +57,9 @@ impl NaturalKey {
     /// "Does this key live at the source?" is answered yes by whatever comes back unless its key
     /// surely differs: servers compare by collation, we must not be stricter than they (R2).
     pub fn surely_differs_from(&self, other: &NaturalKey) -> bool {
-        self.iter()
-            .any(|(name, value)| other.get(name).is_some_and(|theirs| fold(value) != fold(theirs)))
+        self.0.iter().any(|(name, value)| {
+            other.0.get(name).is_some_and(|theirs| value.surely_differs_from(theirs))
+        })
     }
 }
 
