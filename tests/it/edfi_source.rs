@@ -56,9 +56,13 @@ async fn with_periods(version: ApiVersion, count: usize) -> Sandbox {
 }
 
 fn source(sandbox: &Sandbox, page_size: usize) -> EdfiSource {
+    source_at(&sandbox.url(), page_size)
+}
+
+fn source_at(url: &str, page_size: usize) -> EdfiSource {
     let settings = ConnectionSettings {
         name: "district".to_owned(),
-        url: Url::parse(&sandbox.url()).unwrap(),
+        url: Url::parse(url).unwrap(),
         key: Arc::new(|| Ok(SecretString::from("sandbox-key"))),
         secret: Arc::new(|| Ok(SecretString::from("sandbox-secret"))),
         token_url: None,
@@ -263,8 +267,8 @@ async fn a_lower_limit_of_the_server_is_learnt_from_it() {
         let source = source(&sandbox, 500);
         let reader = source.open(Isolation::Snapshot).await.unwrap();
 
-        let items = upserts(&reader, everything(&reader)).await.unwrap();
         let found = reader.find(&periods(), &natural(&key("p007"))).await.unwrap();
+        let items = upserts(&reader, everything(&reader)).await.unwrap();
 
         assert_eq!(names(&items).len(), 25, "{version:?}");
         assert!(matches!(found, Lookup::Lives(_)), "{version:?}");
@@ -470,7 +474,8 @@ async fn a_quiet_resource_costs_one_request_a_feed() {
 
 #[tokio::test]
 async fn capabilities_say_what_each_version_can_tell() {
-    for (version, name, cursors) in [(ApiVersion::V7_3, "7.3", true), (ApiVersion::V6_1, "6.1", false)]
+    for (version, name, cursors) in
+        [(ApiVersion::V7_3, "7.3", true), (ApiVersion::V6_1, "6.1", false)]
     {
         let sandbox = sandbox(SandboxOptions { version, ..Default::default() }).await;
 
@@ -481,4 +486,35 @@ async fn capabilities_say_what_each_version_can_tell() {
         assert!(can.snapshots && can.deletes && can.key_changes, "{name}");
         assert!(can.fingerprint.data_url.starts_with(&sandbox.url()), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_server_without_snapshots_counts_as_one_whose_snapshot_is_missing() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let root = json!({
+        "version": "8.0.0",
+        "applicationName": "Ed-Fi API",
+        "informationalVersion": "8.0.0",
+        "dataModels": [{ "name": "Ed-Fi", "version": "5.2.0", "informationalVersion": "" }],
+        "urls": {
+            "dependencies": format!("{url}/metadata/dependencies"),
+            "openApiMetadata": format!("{url}/metadata/specifications"),
+            "oauth": format!("{url}/oauth/token"),
+            "dataManagementApi": format!("{url}/data"),
+            "changeQueries": format!("{url}/changeQueries/v1/"),
+        },
+    });
+    let router = axum::Router::new().fallback(move || {
+        let root = root.to_string();
+        async move { ([("content-type", "application/json")], root) }
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let source = source_at(&url, 500);
+
+    let held_still = source.open(Isolation::Snapshot).await.err().unwrap();
+    let bounded = source.open(Isolation::Bounded).await.err().unwrap();
+
+    assert!(matches!(held_still, SourceError::SnapshotMissing { .. }), "{held_still}");
+    assert!(matches!(bounded, SourceError::Unusable { .. }), "{bounded}");
 }

@@ -184,11 +184,15 @@ impl Reader for EdfiReader {
     async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Lookup, SourceError> {
         let shape = self.key_shape(resource).await?;
         let reading = Reading::OneItem(resource.clone());
-        let asked = CANDIDATES.min(self.limits.items.get());
-        let mut url = lookup::by_key(self.view.discovery(), resource, key, shape.as_deref());
-        url.query_pairs_mut().append_pair("limit", &asked.to_string());
+        let url = lookup::by_key(self.view.discovery(), resource, key, shape.as_deref());
+        let ask_for = |limit: usize| {
+            let mut url = url.clone();
+            url.query_pairs_mut().append_pair("limit", &limit.to_string());
+            url
+        };
 
-        let response = self.view.get(&reading, url).await?;
+        let limit = &self.limits.items;
+        let (response, asked) = self.view.get_page(&reading, limit, CANDIDATES, ask_for).await?;
         match response.status().as_u16() {
             200 => {}
             // 400: the server cannot ask for such a value, so it cannot say that it is not there.
