@@ -488,33 +488,83 @@ async fn capabilities_say_what_each_version_can_tell() {
     }
 }
 
-#[tokio::test]
-async fn a_server_without_snapshots_counts_as_one_whose_snapshot_is_missing() {
+/// A server that says that it is of `version` and answers every read with `status` and `body`.
+async fn scripted(version: &str, status: u16, body: &'static str) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let root = json!({
-        "version": "8.0.0",
-        "applicationName": "Ed-Fi API",
-        "informationalVersion": "8.0.0",
+        "version": version,
         "dataModels": [{ "name": "Ed-Fi", "version": "5.2.0", "informationalVersion": "" }],
         "urls": {
-            "dependencies": format!("{url}/metadata/dependencies"),
-            "openApiMetadata": format!("{url}/metadata/specifications"),
+            "dependencies": format!("{url}/metadata/data/v3/dependencies"),
+            "openApiMetadata": format!("{url}/metadata/"),
             "oauth": format!("{url}/oauth/token"),
-            "dataManagementApi": format!("{url}/data"),
+            "dataManagementApi": format!("{url}/data/v3/"),
             "changeQueries": format!("{url}/changeQueries/v1/"),
         },
     });
-    let router = axum::Router::new().fallback(move || {
-        let root = root.to_string();
-        async move { ([("content-type", "application/json")], root) }
+    let router = axum::Router::new().fallback(move |uri: axum::http::Uri| {
+        let (status, body) = match uri.path() {
+            "/" => (200, root.to_string()),
+            "/oauth/token" => (200, r#"{"access_token":"t","expires_in":1800}"#.to_owned()),
+            path if path.ends_with("availableChangeVersions") => {
+                (200, r#"{"OldestChangeVersion":0,"NewestChangeVersion":9}"#.to_owned())
+            }
+            _ => (status, body.to_owned()),
+        };
+        let status = axum::http::StatusCode::from_u16(status).unwrap();
+        async move { (status, body) }
     });
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let source = source_at(&url, 500);
+    url
+}
+
+#[tokio::test]
+async fn a_server_without_snapshots_counts_as_one_whose_snapshot_is_missing() {
+    let source = source_at(&scripted("8.0.0", 200, "[]").await, 500);
 
     let held_still = source.open(Isolation::Snapshot).await.err().unwrap();
     let bounded = source.open(Isolation::Bounded).await.err().unwrap();
 
     assert!(matches!(held_still, SourceError::SnapshotMissing { .. }), "{held_still}");
     assert!(matches!(bounded, SourceError::Unusable { .. }), "{bounded}");
+}
+
+#[tokio::test]
+async fn what_a_proxy_says_is_never_an_absent_item() {
+    let id = SourceId("0123456789abcdef0123456789abcdef".to_owned());
+    for (case, status, body) in [
+        ("HTML under 404", 404, "<!doctype html><h1>404</h1>"),
+        ("HTML under 200", 200, "<html>sign in</html>"),
+        ("nothing under 200", 200, ""),
+        ("another item", 200, r#"{"id":"ffff456789abcdef0123456789abcdef"}"#),
+        ("an item without an id", 200, r#"{"classPeriodName":"p001"}"#),
+    ] {
+        let source = source_at(&scripted("7.3", status, body).await, 500);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+
+        let error = reader.get(&periods(), &id).await.unwrap_err();
+
+        assert!(matches!(error, SourceError::Shape { .. }), "{case}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_the_question_leaves_it_open_whether_the_key_lives() {
+    let page: Vec<Value> = (0..100)
+        .map(|n| {
+            json!({ "id": format!("{n:032x}"), "classPeriodName": format!("other {n}"),
+                "schoolReference": { "schoolId": SCHOOL } })
+        })
+        .collect();
+    let page: &'static str = Value::from(page).to_string().leak();
+    let source = source_at(&scripted("7.3", 200, page).await, 500);
+    let reader = source.open(Isolation::Snapshot).await.unwrap();
+
+    let nobody = reader.find(&periods(), &natural(&key("p001"))).await.unwrap();
+    let somebody = reader.find(&periods(), &natural(&key("OTHER 7 "))).await.unwrap();
+
+    assert!(matches!(nobody, Lookup::Hidden), "{nobody:?}");
+    let Lookup::Lives(item) = somebody else { panic!("case and trailing space are forgiven (R2)") };
+    assert_eq!(item.id.0, format!("{:032x}", 7));
 }

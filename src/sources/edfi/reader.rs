@@ -10,6 +10,7 @@ use super::{feeds, leaves, snapshot};
 use crate::domain::{
     ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, ResourcePath, SourceId, Window,
 };
+use crate::edfi::json::{is_markup, single_item};
 use crate::edfi::{SnapshotStyle, lookup, split_page};
 use crate::sources::{Isolation, ItemPages, Lookup, Reader, SourceError, TombstonePages};
 use crate::tasks::Tasks;
@@ -169,12 +170,14 @@ impl Reader for EdfiReader {
         let response = self.view.get(&reading, self.view.discovery().item(resource, &id.0)).await?;
         match response.status().as_u16() {
             200 => {}
-            404 => return Ok(Lookup::Absent),
+            404 if !is_markup(response.body()) => return Ok(Lookup::Absent),
+            // A proxy's page knows nothing of items.
+            404 => return Err(self.view.shape(&reading, "the answer is a page of HTML")),
             403 => return Ok(Lookup::Hidden),
             _ => return Err(self.view.refused(&reading, &response)),
         }
-        let item = crate::edfi::json::single_item(response.body())
-            .map_err(|error| self.view.shape(&reading, &error.what))?;
+        let item =
+            single_item(response.body()).map_err(|error| self.view.shape(&reading, &error.what))?;
         if !item.id.0.eq_ignore_ascii_case(&id.0) {
             return Err(self.view.shape(&reading, "the answer is another item than was asked for"));
         }
