@@ -2,5 +2,8 @@
 
 mod changes;
 mod client;
+mod clients;
+mod discovery;
+mod faults;
 mod reading;
 mod writing;
