@@ -419,18 +419,17 @@ async fn answers_of_another_shape_are_errors_and_never_empty_pages() {
 
 #[tokio::test]
 async fn a_page_that_is_cut_off_and_a_redirect_are_errors_of_the_wire() {
-    for version in VERSIONS {
-        for harm in [Harm::CutBody, Harm::Redirect("http://127.0.0.1:1/elsewhere".to_owned())] {
-            let sandbox = with_periods(version, 9).await;
-            let source = source(&sandbox, 500);
-            let reader = source.open(Isolation::Snapshot).await.unwrap();
-            sandbox.fault(Fault::on(PERIODS, harm.clone()));
+    let elsewhere = Harm::Redirect("http://127.0.0.1:1/elsewhere".to_owned());
+    for (version, harm) in [(ApiVersion::V7_3, Harm::CutBody), (ApiVersion::V6_1, elsewhere)] {
+        let sandbox = with_periods(version, 9).await;
+        let source = source(&sandbox, 500);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        sandbox.fault(Fault::on(PERIODS, harm.clone()));
 
-            let error = upserts(&reader, everything(&reader)).await.unwrap_err();
+        let error = upserts(&reader, everything(&reader)).await.unwrap_err();
 
-            assert!(matches!(error, SourceError::Http { .. }), "{harm:?}: {error}");
-            assert!(error.to_string().contains(PERIODS), "{error}");
-        }
+        assert!(matches!(error, SourceError::Http { .. }), "{harm:?}: {error}");
+        assert!(error.to_string().contains(PERIODS), "{error}");
     }
 }
 
@@ -485,6 +484,23 @@ async fn capabilities_say_what_each_version_can_tell() {
         assert_eq!(can.cursor_paging, cursors, "{name}");
         assert!(can.snapshots && can.deletes && can.key_changes, "{name}");
         assert!(can.fingerprint.data_url.starts_with(&sandbox.url()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn resources_and_keys_are_known_from_discovery_on() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 1).await;
+        let source = source(&sandbox, 500);
+
+        let graph = source.resources().await.unwrap();
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        let shape = reader.key_shape(&periods()).await.unwrap().unwrap();
+
+        let schools = ResourcePath::parse("/ed-fi/schools").unwrap();
+        assert!(graph.prerequisites(&periods()).any(|before| *before == schools), "{version:?}");
+        let names: BTreeSet<&str> = shape.fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, BTreeSet::from(["classPeriodName", "schoolId"]), "{version:?}");
     }
 }
 
