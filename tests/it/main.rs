@@ -3,4 +3,5 @@
 mod district;
 mod scene;
 mod publishing;
+mod edfi_source;
 mod sandbox;
