@@ -285,11 +285,11 @@ impl ResourceModel {
     }
 }
 
+/// The two files that describe a standard: resources, and fields by endpoint.
+type Records = (Vec<ResourceRecord>, HashMap<String, Vec<FieldRecord>>);
+
 /// Reads the two files that describe a standard.
-pub(super) fn read_records(
-    resources: &str,
-    fields: &str,
-) -> Result<(Vec<ResourceRecord>, HashMap<String, Vec<FieldRecord>>), SandboxError> {
+pub(super) fn read_records(resources: &str, fields: &str) -> Result<Records, SandboxError> {
     let broken = |error: serde_json::Error| SandboxError::Data(format!("the model: {error}"));
     let file: ResourceFile = serde_json::from_str(resources).map_err(broken)?;
     Ok((file.resources, serde_json::from_str(fields).map_err(broken)?))

@@ -66,6 +66,7 @@ fn read(shared: &Shared, asked: &Asked, model: &ResourceModel, id: u128) -> Resu
     let image = view(shared, &world, asked)?;
     let salt = world.salt();
     let row = image.table(model.number).by_id(id ^ salt).ok_or_else(Problem::no_such_item)?;
+    world.check_mask(model, &row.key)?;
     if shared.options.people == PeopleAuthorization::Relationships {
         let name = RowName { resource: model.number, surrogate: row.surrogate };
         authorize::may_touch(&shared.standard, &image, name)?;

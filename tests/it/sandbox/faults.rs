@@ -203,3 +203,28 @@ async fn requests_are_written_down_with_the_key_that_they_wrote() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_masked_item_is_not_seen_and_not_touched() {
+    let server = sandbox(ApiVersion::V7_3, Seed::Empty).await;
+    let client = Client::of(&server).await;
+    for id in ["1", "2"] {
+        server.upsert("/ed-fi/students", &student(id)).unwrap();
+    }
+    let key = json!({"studentUniqueId": "2"});
+    let path = format!("/ed-fi/students/{}", server.id("/ed-fi/students", &key).unwrap());
+
+    server.mask("/ed-fi/students", &key);
+    let seen = client.get("/ed-fi/students").await;
+    let by_key = client.get("/ed-fi/students?studentUniqueId=2").await;
+    let read = client.get(&path).await;
+    let written = client.post("/ed-fi/students", &student("2")).await;
+    let deleted = client.delete(&path).await;
+    server.unmask_all();
+
+    assert_eq!((seen.count(), by_key.count()), (1, 0));
+    for answer in [read, written, deleted] {
+        assert_eq!(answer.status, 403, "{}", answer.text);
+    }
+    assert_eq!(client.get(&path).await.status, 200);
+}

@@ -4,6 +4,7 @@ mod changes;
 mod client;
 mod clients;
 mod discovery;
+mod edits;
 mod faults;
 mod reading;
 mod writing;
