@@ -279,7 +279,7 @@ impl ResourceModel {
         format!("/{}/{}", self.schema, self.endpoint)
     }
 
-    /// Whether the parts are of the kinds that this resource's key has.
+    /// The names of the key's parts, as the feeds and query parameters use them.
     pub(super) fn key_names(&self) -> impl Iterator<Item = &str> {
         self.key.iter().map(|field| field.name.as_str())
     }
