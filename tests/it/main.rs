@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod sandbox;
+mod peers;

@@ -138,12 +138,13 @@ async fn credentials_are_taken_from_the_header_or_the_body() {
 async fn only_7_3_limits_the_tokens_of_a_client() {
     for (version, status) in [(ApiVersion::V7_3, 429), (ApiVersion::V6_1, 200)] {
         let server = sandbox(version, Seed::Empty).await;
-        for _ in 0..15 {
-            Client::of(&server).await;
+        let mut client = Client::of(&server).await;
+        for _ in 1..15 {
+            client = Client::of(&server).await;
         }
 
-        let http = reqwest::Client::new();
-        let answer = http
+        let answer = client
+            .http
             .post(format!("{}/oauth/token", server.url()))
             .basic_auth("sandbox-key", Some("sandbox-secret"))
             .header("Content-Type", "application/x-www-form-urlencoded")

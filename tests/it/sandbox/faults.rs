@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tidemark::sandbox::{ApiVersion, Fault, Gate, Harm, Part, Refusal, Seed};
+use tidemark::sandbox::{
+    ApiVersion, Fault, Gate, Harm, Part, Refusal, Sandbox, SandboxOptions, Seed,
+};
 
 use super::client::{Client, sandbox};
 
@@ -227,4 +229,18 @@ async fn a_masked_item_is_not_seen_and_not_touched() {
         assert_eq!(answer.status, 403, "{}", answer.text);
     }
     assert_eq!(client.get(&path).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stopped_sandbox_answers_nobody_and_frees_its_port() {
+    let server = sandbox(ApiVersion::V7_3, Seed::Empty).await;
+    let client = Client::of(&server).await;
+    let (url, listen) = (format!("{}/", server.url()), server.address());
+
+    server.stop().await;
+    let gone = client.http.get(&url).send().await;
+    let next = Sandbox::start(SandboxOptions { listen, ..SandboxOptions::default() }).await;
+
+    assert!(gone.is_err());
+    assert_eq!(next.unwrap().address(), listen);
 }

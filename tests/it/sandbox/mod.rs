@@ -2,7 +2,6 @@
 
 mod changes;
 mod client;
-mod clients;
 mod discovery;
 mod edits;
 mod faults;
