@@ -89,7 +89,7 @@ fn read_table(table: &str) -> Shapes {
             }
             (["resource", name, flags @ ..], current) => {
                 let shape =
-                    KeyShape { key_is_updatable: flags == &["updatable"], ..KeyShape::default() };
+                    KeyShape { key_is_updatable: *flags == ["updatable"], ..KeyShape::default() };
                 if let Some((resource, done)) = current.replace((ed_fi(name), shape)) {
                     shapes.insert(resource, completed(done));
                 }

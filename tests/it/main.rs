@@ -2,5 +2,6 @@
 
 mod district;
 mod scene;
+mod edfi_target;
 mod publishing;
 mod sandbox;

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::district::{
-    SCHOOL, attends, enrolment_key, open_school, section, section_key, standard, student, student_key,
+    SCHOOL, attends, enrolment_key, open_school, section, section_key, standard, student,
+    student_key,
 };
 use crate::scene::{Scene, Setting, assert_ended, put};
 use tidemark::engine::Publish;
@@ -19,8 +20,12 @@ async fn creates_and_updates_of_the_window_alone_are_published() {
     open_school(&scene.source);
     scene.run().await;
     put(&scene.source, "students", &student("604823"));
-    put(&scene.source, "sections", &json!({"sectionName": "Algebra", "sectionIdentifier": "S1",
-        "courseOfferingReference": {"localCourseCode": "ALG-1", "schoolId": SCHOOL, "schoolYear": 2022, "sessionName": "Fall"}}));
+    put(
+        &scene.source,
+        "sections",
+        &json!({"sectionName": "Algebra", "sectionIdentifier": "S1",
+        "courseOfferingReference": {"localCourseCode": "ALG-1", "schoolId": SCHOOL, "schoolYear": 2022, "sessionName": "Fall"}}),
+    );
 
     let report = scene.run().await;
 
@@ -55,7 +60,8 @@ async fn deletes_go_children_first_and_what_is_gone_already_is_success() {
 
         assert_ended(&report, "complete");
         assert_eq!((report.stages.deletes.applied, report.stages.deletes.skipped), (2, 1));
-        let deletes: Vec<_> = scene.writes("state").into_iter().filter(|w| w.method == "DELETE").collect();
+        let deletes: Vec<_> =
+            scene.writes("state").into_iter().filter(|w| w.method == "DELETE").collect();
         assert!(deletes.iter().all(|write| write.status == 204), "{deletes:?}");
         scene.assert_agrees();
     }
@@ -69,10 +75,14 @@ async fn what_was_deleted_and_made_again_in_one_window_lives() {
     scene.run().await;
     let key = json!({"learningStandardId": "A"});
     scene.source.delete("/ed-fi/learningStandards", &key).unwrap();
-    put(&scene.source, "learningStandards", &json!({"learningStandardId": "A", "description": "Anew",
+    put(
+        &scene.source,
+        "learningStandards",
+        &json!({"learningStandardId": "A", "description": "Anew",
         "namespace": "uri://ed-fi.org/LearningStandard/LearningStandard.xml",
         "gradeLevels": [{"gradeLevelDescriptor": "uri://ed-fi.org/GradeLevelDescriptor#Ninth grade"}],
-        "academicSubjects": [{"academicSubjectDescriptor": "uri://ed-fi.org/AcademicSubjectDescriptor#Mathematics"}]}));
+        "academicSubjects": [{"academicSubjectDescriptor": "uri://ed-fi.org/AcademicSubjectDescriptor#Mathematics"}]}),
+    );
 
     let report = scene.run().await;
 
@@ -123,7 +133,10 @@ async fn r28_a_tree_of_standards_is_deleted_from_its_leaves() {
     }
     scene.run().await;
     for id in ["A.1.a", "A.1", "A"] {
-        scene.source.delete("/ed-fi/learningStandards", &json!({"learningStandardId": id})).unwrap();
+        scene
+            .source
+            .delete("/ed-fi/learningStandards", &json!({"learningStandardId": id}))
+            .unwrap();
     }
 
     let report = scene.run().await;
@@ -144,7 +157,14 @@ async fn under_bounded_the_same_changes_arrive() {
     assert_ended(&scene.run().await, "complete");
     put(&scene.source, "sections", &section("S2", "ALG-1", "Fall"));
     put(&scene.source, "studentSectionAssociations", &attends("604821", "S2", "ALG-1", "Fall"));
-    scene.source.rename("/ed-fi/sections", &section_key("S1", "ALG-1", "Fall"), &section_key("S9", "ALG-1", "Fall")).unwrap();
+    scene
+        .source
+        .rename(
+            "/ed-fi/sections",
+            &section_key("S1", "ALG-1", "Fall"),
+            &section_key("S9", "ALG-1", "Fall"),
+        )
+        .unwrap();
 
     assert_ended(&scene.run().await, "complete");
 
@@ -159,12 +179,19 @@ async fn r27_a_run_that_would_delete_too_much_deletes_nothing_until_a_person_all
     }
     scene.run().await;
     for number in 0..5 {
-        scene.source.delete("/ed-fi/learningStandards", &json!({"learningStandardId": format!("S{number}")})).unwrap();
+        scene
+            .source
+            .delete(
+                "/ed-fi/learningStandards",
+                &json!({"learningStandardId": format!("S{number}")}),
+            )
+            .unwrap();
     }
 
     let braked = scene.run().await;
     let still = scene.run().await;
-    let allowed = scene.run_with(&RunOptions { allow_deletes: true, all_parked: true }).await.remove(0);
+    let allowed =
+        scene.run_with(&RunOptions { allow_deletes: true, all_parked: true }).await.remove(0);
 
     assert_ended(&braked, "failed");
     assert_eq!(braked.error.unwrap().kind, "blocked");

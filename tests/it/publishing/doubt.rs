@@ -90,9 +90,9 @@ async fn r18_a_live_source_below_the_watermark_blocks_the_pair() {
     scene.run().await;
     // The same address, an older database: what a restore leaves behind.
     let mut state = scene.state("state").await;
-    state.watermark = Some(tidemark::domain::Watermark::ChangeVersion(tidemark::domain::ChangeVersion(
-        scene.source.newest() + 1000,
-    )));
+    state.watermark = Some(tidemark::domain::Watermark::ChangeVersion(
+        tidemark::domain::ChangeVersion(scene.source.newest() + 1000),
+    ));
     let step = tidemark::state::Step { state: Some(state), ..Default::default() };
     scene.store.commit(&scene.pair_id("state"), step).await.unwrap();
     scene.target().clear_requests();
@@ -119,7 +119,9 @@ async fn r18_an_old_snapshot_is_nothing_to_do_and_moves_nothing() {
     let watermark = scene.watermark().await.unwrap();
     put(&scene.source, "students", &student("700"));
     let mut state = scene.state("state").await;
-    state.watermark = Some(tidemark::domain::Watermark::ChangeVersion(tidemark::domain::ChangeVersion(watermark + 1)));
+    state.watermark = Some(tidemark::domain::Watermark::ChangeVersion(
+        tidemark::domain::ChangeVersion(watermark + 1),
+    ));
     let step = tidemark::state::Step { state: Some(state), ..Default::default() };
     scene.store.commit(&scene.pair_id("state"), step).await.unwrap();
 
@@ -179,7 +181,8 @@ async fn bad_answers_of_a_source_fail_the_run_and_are_never_an_empty_page() {
     ] {
         let scene = Scene::start().await;
         open_school(&scene.source);
-        let fault = scene.source.fault(Fault::on("/ed-fi/students", harm).method("GET").part(Part::Items));
+        let fault =
+            scene.source.fault(Fault::on("/ed-fi/students", harm).method("GET").part(Part::Items));
 
         let report = scene.run().await;
 
@@ -220,7 +223,9 @@ async fn an_interrupted_run_says_so_and_the_next_one_publishes_the_window() {
     let mut scene = Scene::start().await;
     open_school(&scene.source);
     let gate = tidemark::sandbox::Gate::new();
-    scene.target().fault(Fault::on("/ed-fi/sections", Harm::Hold(gate.clone())).method("POST").times(1));
+    scene
+        .target()
+        .fault(Fault::on("/ed-fi/sections", Harm::Hold(gate.clone())).method("POST").times(1));
 
     let (report, ()) = tokio::join!(scene.run(), async {
         gate.reached_by(1).await;

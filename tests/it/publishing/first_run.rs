@@ -46,7 +46,9 @@ async fn versions_7_3_and_6_1_work_at_both_ends() {
 
 #[tokio::test]
 async fn pages_of_every_size_publish_the_same() {
-    for (version, page_size) in [(ApiVersion::V7_3, 1), (ApiVersion::V6_1, 1), (ApiVersion::V6_1, 3)] {
+    for (version, page_size) in
+        [(ApiVersion::V7_3, 1), (ApiVersion::V6_1, 1), (ApiVersion::V6_1, 3)]
+    {
         let scene = Setting::new()
             .source(SandboxOptions { version, ..bare() })
             .page_size(page_size)
@@ -71,7 +73,8 @@ async fn all_bytes_of_a_body_but_what_a_target_must_not_see_arrive_as_they_left(
 
     assert_ended(&scene.run().await, "complete");
 
-    let (source, target) = (scene.source.bodies("/ed-fi/students"), scene.target().bodies("/ed-fi/students"));
+    let (source, target) =
+        (scene.source.bodies("/ed-fi/students"), scene.target().bodies("/ed-fi/students"));
     let arrived = target.iter().find(|body| body.contains("somethingUnknown")).unwrap();
     for kept in [r#""Tyr\u00f6ne""#, r#""D\/yer""#, "1.10", "1e2", "-0.0"] {
         assert!(arrived.contains(kept), "{kept}");
@@ -170,7 +173,8 @@ async fn a_first_run_asks_for_no_deletes_and_no_key_changes() {
     scene.run().await;
 
     let asked = scene.source.requests();
-    let feeds = asked.iter().filter(|r| r.path.ends_with("/deletes") || r.path.ends_with("/keyChanges"));
+    let feeds =
+        asked.iter().filter(|r| r.path.ends_with("/deletes") || r.path.ends_with("/keyChanges"));
     assert_eq!(feeds.count(), 0);
 }
 
@@ -179,12 +183,17 @@ async fn every_read_of_a_run_carries_the_snapshot_and_no_write_does() {
     let scene = Scene::start().await;
     open_school(&scene.source);
     scene.run().await;
-    put(&scene.source, "students", &json!({"studentUniqueId": "604821", "firstName": "Ty", "lastSurname": "D", "birthDate": "2010-01-13"}));
+    put(
+        &scene.source,
+        "students",
+        &json!({"studentUniqueId": "604821", "firstName": "Ty", "lastSurname": "D", "birthDate": "2010-01-13"}),
+    );
     scene.source.clear_requests();
 
     assert_ended(&scene.run().await, "complete");
 
-    let live: Vec<_> = scene.source.requests().into_iter().filter(|request| !request.from_snapshot).collect();
+    let live: Vec<_> =
+        scene.source.requests().into_iter().filter(|request| !request.from_snapshot).collect();
     for request in &live {
         assert!(!request.path.contains("/data/"), "read live: {request:?}");
     }

@@ -39,7 +39,8 @@ async fn r13_the_pairs_of_a_publication_read_newest_once() {
 
     let reports = scene.run_all().await;
 
-    let opened = scene.source.requests().into_iter().filter(|r| r.path.ends_with("availableChangeVersions"));
+    let opened =
+        scene.source.requests().into_iter().filter(|r| r.path.ends_with("availableChangeVersions"));
     // Once to open the view for both, once for each to see that it is still the same.
     assert_eq!(opened.count(), 3);
     assert_eq!(reports[0].window, reports[1].window);

@@ -19,7 +19,8 @@ async fn a_refused_item_is_parked_the_run_goes_on_and_a_later_run_publishes_it()
     let scene = Scene::start().await;
     open_school(&scene.source);
     put(&scene.source, "students", &student("700"));
-    let fault = scene.target().fault(Fault::on("/ed-fi/students", invalid()).key("studentUniqueId", "700"));
+    let fault =
+        scene.target().fault(Fault::on("/ed-fi/students", invalid()).key("studentUniqueId", "700"));
 
     let report = scene.run().await;
 
@@ -44,12 +45,19 @@ async fn what_is_parked_is_read_again_as_it_is_now_and_never_from_a_copy() {
     put(&scene.source, "students", &student("700"));
     let fault = scene.target().fault(Fault::on("/ed-fi/students", invalid()));
     scene.run().await;
-    put(&scene.source, "students", &json!({"studentUniqueId": "700", "firstName": "Later", "lastSurname": "D", "birthDate": "2010-01-13"}));
+    put(
+        &scene.source,
+        "students",
+        &json!({"studentUniqueId": "700", "firstName": "Later", "lastSurname": "D", "birthDate": "2010-01-13"}),
+    );
     scene.target().repair(fault);
 
     assert_ended(&scene.run().await, "complete");
 
-    assert_eq!(scene.target().item("/ed-fi/students", &student_key("700")).unwrap()["firstName"], "Later");
+    assert_eq!(
+        scene.target().item("/ed-fi/students", &student_key("700")).unwrap()["firstName"],
+        "Later"
+    );
 }
 
 #[tokio::test]
@@ -103,7 +111,11 @@ async fn r22_a_schedule_tries_what_is_due_and_only_used_up_attempts_make_dead() 
     assert_eq!(scene.parked().await[0].attempts, 2);
     scene.clock.advance(TimeDelta::hours(1));
     scene.run_with(&scheduled).await;
-    assert_eq!(scene.parked().await[0].status, ParkStatus::Dead, "three attempts for what is invalid");
+    assert_eq!(
+        scene.parked().await[0].status,
+        ParkStatus::Dead,
+        "three attempts for what is invalid"
+    );
     scene.clock.advance(TimeDelta::days(30));
     scene.target().clear_requests();
     assert_ended(&scene.run_with(&scheduled).await.remove(0), "parked");
@@ -124,7 +136,10 @@ async fn a_parent_that_is_still_referenced_is_parked_and_deleted_when_nothing_re
 
     assert_ended(&report, "parked");
     assert_eq!(scene.parked().await[0].reason, ParkReason::StillReferenced);
-    scene.target().delete("/ed-fi/studentSchoolAssociations", &crate::district::enrolment_key("700")).unwrap();
+    scene
+        .target()
+        .delete("/ed-fi/studentSchoolAssociations", &crate::district::enrolment_key("700"))
+        .unwrap();
     assert_ended(&scene.run().await, "complete");
     scene.assert_agrees();
 }
@@ -167,21 +182,30 @@ async fn r23a_a_resource_that_is_refused_as_a_whole_is_closed_with_one_dead_reco
     for number in 0..20 {
         put(&scene.source, "learningStandards", &standard(&format!("S{number}"), None));
     }
-    let fault = scene.target().fault(Fault::on("/ed-fi/learningStandards", Harm::Refuse(Refusal::ResourceClosed)).method("POST"));
+    let fault = scene.target().fault(
+        Fault::on("/ed-fi/learningStandards", Harm::Refuse(Refusal::ResourceClosed)).method("POST"),
+    );
 
     let report = scene.run().await;
 
     assert_ended(&report, "parked");
     let parked = scene.parked().await;
     assert_eq!(parked.len(), 1);
-    assert_eq!((parked[0].reason, parked[0].status), (ParkReason::ResourceClosed, ParkStatus::Dead));
+    assert_eq!(
+        (parked[0].reason, parked[0].status),
+        (ParkReason::ResourceClosed, ParkStatus::Dead)
+    );
     let coverage = scene.store.coverage(&scene.pair_id("state")).await.unwrap();
     assert!(!coverage.spoken_for.contains(&crate::scene::path("learningStandards")));
     // A person has mended the claim set and says so.
     scene.target().repair(fault);
     let mut state = scene.state("state").await;
     state.selection = None;
-    let retry = tidemark::state::Step { settle: vec![parked[0].id.clone()], state: Some(state), ..Default::default() };
+    let retry = tidemark::state::Step {
+        settle: vec![parked[0].id.clone()],
+        state: Some(state),
+        ..Default::default()
+    };
     scene.store.commit(&scene.pair_id("state"), retry).await.unwrap();
     assert_ended(&scene.run().await, "complete");
     scene.assert_agrees();
@@ -196,7 +220,9 @@ async fn r25_what_was_taken_is_tried_once_more_after_the_deletes() {
     scene.source.delete("/ed-fi/learningStandards", &json!({"learningStandardId": "A"})).unwrap();
     put(&scene.source, "learningStandards", &standard("B", None));
     scene.target().fault(
-        Fault::on("/ed-fi/learningStandards", Harm::Refuse(Refusal::KeyTaken)).method("POST").times(1),
+        Fault::on("/ed-fi/learningStandards", Harm::Refuse(Refusal::KeyTaken))
+            .method("POST")
+            .times(1),
     );
 
     let report = scene.run().await;

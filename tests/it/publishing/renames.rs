@@ -74,7 +74,10 @@ async fn chains_and_swaps_end_right() {
     }
     scene.run().await;
     let rename = |old: &str, new: &str| {
-        scene.source.rename("/ed-fi/classPeriods", &class_period_key(old), &class_period_key(new)).unwrap();
+        scene
+            .source
+            .rename("/ed-fi/classPeriods", &class_period_key(old), &class_period_key(new))
+            .unwrap();
     };
     rename("B", "C");
     rename("A", "B");
@@ -94,7 +97,10 @@ async fn a_key_that_was_renamed_away_and_made_anew_is_both() {
     open_school(&scene.source);
     put(&scene.source, "classPeriods", &class_period("A"));
     scene.run().await;
-    scene.source.rename("/ed-fi/classPeriods", &class_period_key("A"), &class_period_key("B")).unwrap();
+    scene
+        .source
+        .rename("/ed-fi/classPeriods", &class_period_key("A"), &class_period_key("B"))
+        .unwrap();
     put(&scene.source, "classPeriods", &class_period("A"));
 
     let report = scene.run().await;
@@ -110,7 +116,10 @@ async fn renamed_and_then_deleted_is_gone_under_both_names() {
     open_school(&scene.source);
     put(&scene.source, "classPeriods", &class_period("A"));
     scene.run().await;
-    scene.source.rename("/ed-fi/classPeriods", &class_period_key("A"), &class_period_key("B")).unwrap();
+    scene
+        .source
+        .rename("/ed-fi/classPeriods", &class_period_key("A"), &class_period_key("B"))
+        .unwrap();
     scene.source.delete("/ed-fi/classPeriods", &class_period_key("B")).unwrap();
 
     let report = scene.run().await;
@@ -124,7 +133,9 @@ async fn plain_agreement_alone_converges_where_every_put_is_refused() {
     let scene = Scene::start().await;
     open_school(&scene.source);
     scene.run().await;
-    scene.target().fault(Fault::everywhere(Harm::Refuse(Refusal::Validation("no".to_owned()))).method("PUT"));
+    scene
+        .target()
+        .fault(Fault::everywhere(Harm::Refuse(Refusal::Validation("no".to_owned()))).method("PUT"));
     scene.source.rename("/ed-fi/sessions", &session_key("Fall"), &session_key("Autumn")).unwrap();
     put(&scene.source, "studentSectionAssociations", &attends("604821", "S1", "ALG-1", "Autumn"));
 
@@ -138,12 +149,21 @@ async fn plain_agreement_alone_converges_where_every_put_is_refused() {
 #[tokio::test]
 async fn r6_no_put_when_a_resource_whose_key_contains_the_renamed_one_is_not_in_the_run() {
     let scene = Setting::new()
-        .policy(|policy| policy.selection.exclude_only = vec!["studentSectionAssociations".to_owned()])
+        .policy(|policy| {
+            policy.selection.exclude_only = vec!["studentSectionAssociations".to_owned()]
+        })
         .start()
         .await;
     open_school(&scene.source);
     scene.run().await;
-    scene.source.rename("/ed-fi/sections", &section_key("S1", "ALG-1", "Fall"), &section_key("S9", "ALG-1", "Fall")).unwrap();
+    scene
+        .source
+        .rename(
+            "/ed-fi/sections",
+            &section_key("S1", "ALG-1", "Fall"),
+            &section_key("S9", "ALG-1", "Fall"),
+        )
+        .unwrap();
 
     let report = scene.run().await;
 
@@ -160,10 +180,16 @@ async fn r6_the_old_item_stays_while_the_new_one_is_parked() {
     open_school(&scene.source);
     put(&scene.source, "classPeriods", &class_period("A"));
     scene.run().await;
-    scene.source.rename("/ed-fi/classPeriods", &class_period_key("A"), &class_period_key("B")).unwrap();
-    scene.target().fault(Fault::everywhere(Harm::Refuse(Refusal::Validation("no".to_owned()))).method("PUT"));
+    scene
+        .source
+        .rename("/ed-fi/classPeriods", &class_period_key("A"), &class_period_key("B"))
+        .unwrap();
+    scene
+        .target()
+        .fault(Fault::everywhere(Harm::Refuse(Refusal::Validation("no".to_owned()))).method("PUT"));
     let refused = scene.target().fault(
-        Fault::on("/ed-fi/classPeriods", Harm::Refuse(Refusal::Validation("no".to_owned()))).method("POST"),
+        Fault::on("/ed-fi/classPeriods", Harm::Refuse(Refusal::Validation("no".to_owned())))
+            .method("POST"),
     );
 
     let report = scene.run().await;
@@ -181,7 +207,10 @@ async fn a_rename_in_case_alone_does_not_delete_the_item() {
     open_school(&scene.source);
     put(&scene.source, "classPeriods", &class_period("first"));
     scene.run().await;
-    scene.source.rename("/ed-fi/classPeriods", &class_period_key("first"), &class_period_key("First")).unwrap();
+    scene
+        .source
+        .rename("/ed-fi/classPeriods", &class_period_key("first"), &class_period_key("First"))
+        .unwrap();
 
     let report = scene.run().await;
 

@@ -117,8 +117,17 @@ async fn r17_one_that_leaves_keeps_its_lower_edge_and_rejoins_from_there() {
 
 #[tokio::test]
 async fn another_standard_without_the_built_in_table_is_published_all_the_same() {
-    let other = SandboxOptions { standard: Standard::Other, data: tidemark::sandbox::Seed::Sample, ..SandboxOptions::default() };
-    let empty = SandboxOptions { standard: Standard::Other, data: tidemark::sandbox::Seed::Empty, strict: true, ..SandboxOptions::default() };
+    let other = SandboxOptions {
+        standard: Standard::Other,
+        data: tidemark::sandbox::Seed::Sample,
+        ..SandboxOptions::default()
+    };
+    let empty = SandboxOptions {
+        standard: Standard::Other,
+        data: tidemark::sandbox::Seed::Empty,
+        strict: true,
+        ..SandboxOptions::default()
+    };
     let scene = Setting::new()
         .source(other)
         .target("state", empty)
@@ -134,7 +143,11 @@ async fn another_standard_without_the_built_in_table_is_published_all_the_same()
 
 #[tokio::test]
 async fn a_selected_resource_that_the_target_lacks_fails_the_run_if_the_source_has_items_of_it() {
-    let other = SandboxOptions { standard: Standard::Other, data: tidemark::sandbox::Seed::Empty, ..SandboxOptions::default() };
+    let other = SandboxOptions {
+        standard: Standard::Other,
+        data: tidemark::sandbox::Seed::Empty,
+        ..SandboxOptions::default()
+    };
     let scene = Setting::new().source(bare()).target("state", other).start().await;
     open_school(&scene.source);
 
