@@ -6,14 +6,14 @@ use tidemark::sandbox::Sandbox;
 
 use crate::scene::put;
 
-pub const SCHOOL: i64 = 255_901_001;
-pub const AGENCY: i64 = 255_901;
+pub(crate) const SCHOOL: i64 = 255_901_001;
+pub(crate) const AGENCY: i64 = 255_901;
 
 fn descriptor(kind: &str, value: &str) -> String {
     format!("uri://ed-fi.org/{kind}Descriptor#{value}")
 }
 
-pub fn agency() -> Value {
+pub(crate) fn agency() -> Value {
     json!({
         "localEducationAgencyId": AGENCY,
         "nameOfInstitution": "Grand Bend ISD",
@@ -23,7 +23,7 @@ pub fn agency() -> Value {
     })
 }
 
-pub fn school() -> Value {
+pub(crate) fn school() -> Value {
     json!({
         "schoolId": SCHOOL,
         "nameOfInstitution": "Grand Bend High School",
@@ -34,7 +34,7 @@ pub fn school() -> Value {
     })
 }
 
-pub fn course(code: &str) -> Value {
+pub(crate) fn course(code: &str) -> Value {
     json!({
         "courseCode": code,
         "courseTitle": format!("Course {code}"),
@@ -48,7 +48,7 @@ pub fn course(code: &str) -> Value {
     })
 }
 
-pub fn session(name: &str) -> Value {
+pub(crate) fn session(name: &str) -> Value {
     json!({
         "sessionName": name,
         "schoolYearTypeReference": {"schoolYear": 2022},
@@ -60,11 +60,11 @@ pub fn session(name: &str) -> Value {
     })
 }
 
-pub fn session_key(name: &str) -> Value {
+pub(crate) fn session_key(name: &str) -> Value {
     json!({"schoolId": SCHOOL, "schoolYear": 2022, "sessionName": name})
 }
 
-pub fn offering(code: &str, session: &str) -> Value {
+pub(crate) fn offering(code: &str, session: &str) -> Value {
     json!({
         "localCourseCode": code,
         "schoolReference": {"schoolId": SCHOOL},
@@ -73,11 +73,11 @@ pub fn offering(code: &str, session: &str) -> Value {
     })
 }
 
-pub fn offering_key(code: &str, session: &str) -> Value {
+pub(crate) fn offering_key(code: &str, session: &str) -> Value {
     json!({"localCourseCode": code, "schoolId": SCHOOL, "schoolYear": 2022, "sessionName": session})
 }
 
-pub fn section(id: &str, code: &str, session: &str) -> Value {
+pub(crate) fn section(id: &str, code: &str, session: &str) -> Value {
     json!({
         "sectionIdentifier": id,
         "courseOfferingReference": {
@@ -88,22 +88,22 @@ pub fn section(id: &str, code: &str, session: &str) -> Value {
     })
 }
 
-pub fn section_key(id: &str, code: &str, session: &str) -> Value {
+pub(crate) fn section_key(id: &str, code: &str, session: &str) -> Value {
     json!({
         "localCourseCode": code, "schoolId": SCHOOL, "schoolYear": 2022,
         "sectionIdentifier": id, "sessionName": session,
     })
 }
 
-pub fn student(id: &str) -> Value {
+pub(crate) fn student(id: &str) -> Value {
     json!({"studentUniqueId": id, "firstName": "Tyrone", "lastSurname": format!("Dyer {id}"), "birthDate": "2010-01-13"})
 }
 
-pub fn student_key(id: &str) -> Value {
+pub(crate) fn student_key(id: &str) -> Value {
     json!({"studentUniqueId": id})
 }
 
-pub fn enrolment(student: &str) -> Value {
+pub(crate) fn enrolment(student: &str) -> Value {
     json!({
         "studentReference": {"studentUniqueId": student},
         "schoolReference": {"schoolId": SCHOOL},
@@ -112,11 +112,11 @@ pub fn enrolment(student: &str) -> Value {
     })
 }
 
-pub fn enrolment_key(student: &str) -> Value {
+pub(crate) fn enrolment_key(student: &str) -> Value {
     json!({"entryDate": "2021-08-23", "schoolId": SCHOOL, "studentUniqueId": student})
 }
 
-pub fn attends(student: &str, section: &str, code: &str, session: &str) -> Value {
+pub(crate) fn attends(student: &str, section: &str, code: &str, session: &str) -> Value {
     json!({
         "studentReference": {"studentUniqueId": student},
         "sectionReference": {
@@ -127,15 +127,15 @@ pub fn attends(student: &str, section: &str, code: &str, session: &str) -> Value
     })
 }
 
-pub fn class_period(name: &str) -> Value {
+pub(crate) fn class_period(name: &str) -> Value {
     json!({"classPeriodName": name, "schoolReference": {"schoolId": SCHOOL}})
 }
 
-pub fn class_period_key(name: &str) -> Value {
+pub(crate) fn class_period_key(name: &str) -> Value {
     json!({"classPeriodName": name, "schoolId": SCHOOL})
 }
 
-pub fn standard(id: &str, parent: Option<&str>) -> Value {
+pub(crate) fn standard(id: &str, parent: Option<&str>) -> Value {
     let mut standard = json!({
         "learningStandardId": id,
         "description": "Reads",
@@ -150,7 +150,7 @@ pub fn standard(id: &str, parent: Option<&str>) -> Value {
 }
 
 /// A school with one session `Fall`, course `ALG-1`, section `S1`, and two enrolled students in it.
-pub fn open_school(sandbox: &Sandbox) {
+pub(crate) fn open_school(sandbox: &Sandbox) {
     put(sandbox, "localEducationAgencies", &agency());
     put(sandbox, "schools", &school());
     put(sandbox, "courses", &course("ALG-1"));

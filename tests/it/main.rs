@@ -4,4 +4,5 @@ mod district;
 mod scene;
 mod edfi_target;
 mod publishing;
+mod edfi_source;
 mod sandbox;

@@ -23,19 +23,19 @@ use tidemark::state::{MemoryStore, PairId, PairState, Parked, StateStore};
 use tidemark::targets::edfi::EdfiTarget;
 use tokio_util::sync::CancellationToken;
 
-pub struct Scene {
-    pub source: Sandbox,
+pub(crate) struct Scene {
+    pub(crate) source: Sandbox,
     targets: BTreeMap<String, Sandbox>,
-    pub store: Arc<dyn StateStore>,
-    pub clock: Clock,
-    pub policy: Policy,
-    pub stop: CancellationToken,
+    pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) clock: Clock,
+    pub(crate) policy: Policy,
+    pub(crate) stop: CancellationToken,
     page_size: usize,
     origins: Origins,
 }
 
 /// What a scene is made of before it starts.
-pub struct Setting {
+pub(crate) struct Setting {
     source: SandboxOptions,
     targets: Vec<(String, SandboxOptions)>,
     policy: Policy,
@@ -44,7 +44,7 @@ pub struct Setting {
 
 /// The policy of a publication as the configuration's defaults have it, but for descriptors: the
 /// sandboxes hold them all, and three thousand more items a test prove nothing.
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         isolation: Isolation::Snapshot,
         on_missing_snapshot: None,
@@ -64,41 +64,41 @@ pub fn policy() -> Policy {
 }
 
 /// A sandbox that holds descriptors and school years and nothing else.
-pub fn bare() -> SandboxOptions {
+pub(crate) fn bare() -> SandboxOptions {
     SandboxOptions { data: Seed::Descriptors, ..SandboxOptions::default() }
 }
 
 /// A target that refuses whatever a target must not see.
-pub fn strict() -> SandboxOptions {
+pub(crate) fn strict() -> SandboxOptions {
     SandboxOptions { strict: true, ..bare() }
 }
 
 impl Setting {
-    pub fn new() -> Setting {
+    pub(crate) fn new() -> Setting {
         Setting { source: bare(), targets: Vec::new(), policy: policy(), page_size: 500 }
     }
 
-    pub fn source(mut self, options: SandboxOptions) -> Setting {
+    pub(crate) fn source(mut self, options: SandboxOptions) -> Setting {
         self.source = options;
         self
     }
 
-    pub fn target(mut self, name: &str, options: SandboxOptions) -> Setting {
+    pub(crate) fn target(mut self, name: &str, options: SandboxOptions) -> Setting {
         self.targets.push((name.to_owned(), options));
         self
     }
 
-    pub fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Setting {
+    pub(crate) fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Setting {
         change(&mut self.policy);
         self
     }
 
-    pub fn page_size(mut self, items: usize) -> Setting {
+    pub(crate) fn page_size(mut self, items: usize) -> Setting {
         self.page_size = items;
         self
     }
 
-    pub async fn start(mut self) -> Scene {
+    pub(crate) async fn start(mut self) -> Scene {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
             // Another test of the process may have been first; either is ring.
@@ -127,19 +127,19 @@ impl Setting {
 
 impl Scene {
     /// A 7.3 source and one strict 7.3 target named `state`.
-    pub async fn start() -> Scene {
+    pub(crate) async fn start() -> Scene {
         Setting::new().start().await
     }
 
-    pub fn target(&self) -> &Sandbox {
+    pub(crate) fn target(&self) -> &Sandbox {
         self.named("state")
     }
 
-    pub fn named(&self, target: &str) -> &Sandbox {
+    pub(crate) fn named(&self, target: &str) -> &Sandbox {
         &self.targets[target]
     }
 
-    pub fn pair_id(&self, target: &str) -> PairId {
+    pub(crate) fn pair_id(&self, target: &str) -> PairId {
         PairId { publication: "district-to-state".to_owned(), target: target.to_owned() }
     }
 
@@ -164,7 +164,7 @@ impl Scene {
     }
 
     /// The pairs as a freshly started process would have them.
-    pub fn pairs(&self) -> Vec<Pair> {
+    pub(crate) fn pairs(&self) -> Vec<Pair> {
         let api = self.api("district", &self.source.url());
         let source = Arc::new(EdfiSource::new(api, self.page_size));
         let mut pairs = Vec::new();
@@ -179,7 +179,7 @@ impl Scene {
         pairs
     }
 
-    pub fn surroundings(&self) -> Surroundings {
+    pub(crate) fn surroundings(&self) -> Surroundings {
         Surroundings {
             store: Arc::clone(&self.store),
             clock: self.clock.clone(),
@@ -189,37 +189,37 @@ impl Scene {
     }
 
     /// `tidemark run`: every pair, every parked item that is not dead.
-    pub async fn run_all(&self) -> Vec<RunReport> {
+    pub(crate) async fn run_all(&self) -> Vec<RunReport> {
         self.run_with(&RunOptions { allow_deletes: false, all_parked: true }).await
     }
 
-    pub async fn run_with(&self, options: &RunOptions) -> Vec<RunReport> {
+    pub(crate) async fn run_with(&self, options: &RunOptions) -> Vec<RunReport> {
         Runner::new(self.surroundings()).run_publication(self.pairs(), options).await
     }
 
     /// The run of the only target.
-    pub async fn run(&self) -> RunReport {
+    pub(crate) async fn run(&self) -> RunReport {
         self.run_all().await.remove(0)
     }
 
-    pub async fn state(&self, target: &str) -> PairState {
+    pub(crate) async fn state(&self, target: &str) -> PairState {
         self.store.load(&self.pair_id(target)).await.unwrap().unwrap_or_default()
     }
 
-    pub async fn watermark(&self) -> Option<i64> {
+    pub(crate) async fn watermark(&self) -> Option<i64> {
         self.state("state").await.watermark.map(|watermark| watermark.change_version().0)
     }
 
-    pub async fn parked(&self) -> Vec<Parked> {
+    pub(crate) async fn parked(&self) -> Vec<Parked> {
         self.store.parked(&self.pair_id("state"), None, 10_000).await.unwrap()
     }
 
     /// Source and target hold the same items, and every body means the same.
-    pub fn assert_agrees(&self) {
+    pub(crate) fn assert_agrees(&self) {
         self.assert_target_agrees("state");
     }
 
-    pub fn assert_target_agrees(&self, target: &str) {
+    pub(crate) fn assert_target_agrees(&self, target: &str) {
         let (source, target) = (self.source.all(), self.named(target).all());
         let resources: Vec<_> = source.keys().chain(target.keys()).collect();
         for resource in resources {
@@ -237,14 +237,14 @@ impl Scene {
     }
 
     /// Writes that a target answered, in the order in which it answered them.
-    pub fn writes(&self, target: &str) -> Vec<LoggedRequest> {
+    pub(crate) fn writes(&self, target: &str) -> Vec<LoggedRequest> {
         self.named(target).requests().into_iter().filter(LoggedRequest::is_write).collect()
     }
 }
 
 /// A report whose stages add up and whose outcome is `outcome`.
 #[track_caller]
-pub fn assert_ended(report: &RunReport, outcome: &str) {
+pub(crate) fn assert_ended(report: &RunReport, outcome: &str) {
     assert_eq!(report.outcome.as_str(), outcome, "{:?} {:?}", report.error, report.stages);
     if outcome != "failed" {
         assert!(report.stages.is_conserved(), "{:?}", report.stages);
@@ -253,10 +253,10 @@ pub fn assert_ended(report: &RunReport, outcome: &str) {
 
 /// Creates or replaces an item at a sandbox as a vendor would.
 #[track_caller]
-pub fn put(sandbox: &Sandbox, resource: &str, item: &Value) {
+pub(crate) fn put(sandbox: &Sandbox, resource: &str, item: &Value) {
     sandbox.upsert(&format!("/ed-fi/{resource}"), item).unwrap();
 }
 
-pub fn path(resource: &str) -> ResourcePath {
+pub(crate) fn path(resource: &str) -> ResourcePath {
     ResourcePath::parse(&format!("/ed-fi/{resource}")).unwrap()
 }

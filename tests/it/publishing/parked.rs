@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tidemark::domain::ParkReason;
 use tidemark::engine::runner::RunOptions;
-use tidemark::sandbox::{Fault, Harm, Refusal};
+use tidemark::sandbox::{Fault, Harm, Part, Refusal};
 use tidemark::state::ParkStatus;
 
 use crate::district::{open_school, standard, student, student_key};
@@ -150,7 +150,7 @@ async fn r23_a_target_that_refuses_most_of_what_it_gets_fails_the_run_and_nothin
     for number in 0..150 {
         put(&scene.source, "students", &student(&format!("9{number:04}")));
     }
-    scene.target().fault(Fault::everywhere(invalid()).method("POST"));
+    scene.target().fault(Fault::everywhere(invalid()).method("POST").part(Part::Items));
 
     let report = scene.run().await;
 
@@ -166,7 +166,7 @@ async fn more_than_may_be_parked_fails_the_run() {
     for number in 0..10 {
         put(&scene.source, "students", &student(&format!("9{number:04}")));
     }
-    scene.target().fault(Fault::everywhere(invalid()).method("POST"));
+    scene.target().fault(Fault::everywhere(invalid()).method("POST").part(Part::Items));
 
     let report = scene.run().await;
 

@@ -137,6 +137,9 @@ async fn another_standard_without_the_built_in_table_is_published_all_the_same()
 
     let report = scene.run().await;
 
+    let parked = scene.parked().await;
+    let why: Vec<_> = parked.iter().map(|p| (&p.resource, p.reason, &p.error)).collect();
+    assert!(parked.is_empty(), "{why:?}");
     assert_ended(&report, "complete");
     scene.assert_agrees();
 }
