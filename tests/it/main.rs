@@ -1,3 +1,4 @@
 //! Tests over real HTTP on loopback; one binary.
 
+mod edfi_source;
 mod sandbox;
