@@ -36,6 +36,8 @@ use crate::sources::edfi::EdfiSource;
 use crate::state::{PairId, StateError, StateStore};
 use crate::targets::edfi::EdfiTarget;
 
+use status::PairCondition;
+
 /// Writes in flight at once for one pair; the connection's ceiling and the origin's adaptive limit
 /// lie below it or above it, and the lowest counts.
 const MAX_IN_FLIGHT: usize = 128;
@@ -79,7 +81,11 @@ pub fn assemble(
     store: Arc<dyn StateStore>,
     clock: Clock,
 ) -> Result<Assembly, AssemblyError> {
-    let metrics = Arc::new(Metrics::new(&pair_ids(&config), config.server.metrics_resource_pairs));
+    let metrics = Arc::new(Metrics::new(
+        &pair_ids(&config),
+        &PairCondition::WORDS,
+        config.server.metrics_resource_pairs,
+    ));
     let connections = connections(&config, env, &clock, &metrics)?;
     let mut pairs = BTreeMap::new();
     for (name, publication) in &config.publications {

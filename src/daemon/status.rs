@@ -55,16 +55,9 @@ pub enum PairCondition {
 }
 
 impl PairCondition {
-    pub const ALL: [PairCondition; 8] = [
-        PairCondition::Paused,
-        PairCondition::Blocked,
-        PairCondition::Failing,
-        PairCondition::Running,
-        PairCondition::Waiting,
-        PairCondition::Degraded,
-        PairCondition::Ok,
-        PairCondition::Orphaned,
-    ];
+    /// As the contract and the metric labels spell them.
+    pub const WORDS: [&str; 8] =
+        ["paused", "blocked", "failing", "running", "waiting", "degraded", "ok", "orphaned"];
 
     pub fn as_str(self) -> &'static str {
         match self {
