@@ -2,6 +2,7 @@
 
 mod district;
 mod scene;
+mod edfi_target;
 mod publishing;
 mod edfi_source;
 mod sandbox;
