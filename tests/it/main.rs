@@ -1,4 +1,8 @@
 //! Tests over real HTTP on loopback; one binary.
 
+mod district;
+mod scene;
+mod edfi_target;
+mod publishing;
 mod edfi_source;
 mod sandbox;
