@@ -1,1 +1,181 @@
-//! To be written.
+//! A simulated Ed-Fi ODS/API that a client cannot tell from a real one on the routes that
+//! publishing uses: for `tidemark sandbox`, the demo, tests and benches.
+//!
+//! It is driven by data (`data/edfi`), binds loopback only and shares no type with the modules
+//! that it is there to test. Every item is stored and served as the bytes that were posted. What
+//! it plays, in which version, is said by `edfi-wire` §13.
+//!
+//! Not here: the command (`cli/sandbox.rs`), and any knowledge of Tidemark.
+
+mod authorize;
+mod cascade;
+mod direct;
+mod document;
+pub mod edits;
+mod faults;
+mod feeds;
+mod listener;
+mod log;
+mod options;
+mod other_standard;
+mod problem;
+mod query;
+mod references;
+mod render;
+mod routes;
+mod rows;
+mod seed;
+mod server;
+mod snapshot;
+mod standard;
+mod validate;
+mod world;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use direct::Refused;
+pub use faults::{Fault, FaultId, Gate, Harm, Part, Refusal};
+pub use log::LoggedRequest;
+pub use options::{
+    ApiVersion, Feeds, PeopleAuthorization, SandboxOptions, Seed, SnapshotMode, Standard,
+};
+
+use server::Shared;
+use standard::StandardModel;
+use world::World;
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    #[error(
+        "the sandbox listens on loopback addresses only, not on {0}: anyone could read and write \
+         what it holds; use 127.0.0.1 or [::1]"
+    )]
+    NotLoopback(SocketAddr),
+    #[error("cannot listen on {address}; is something else using the port?")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot load an item of '{endpoint}': {why}")]
+    Seed { endpoint: String, why: String },
+    #[error("the sandbox's data cannot be used: {0}")]
+    Data(String),
+}
+
+/// A running sandbox. It ends with [`Sandbox::stop`], or when it is dropped.
+#[derive(Debug)]
+pub struct Sandbox {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    is_up: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Sandbox {
+    /// Loads the data and answers requests until it is stopped.
+    pub async fn start(options: SandboxOptions) -> Result<Sandbox, SandboxError> {
+        if !options.listen.ip().is_loopback() {
+            return Err(SandboxError::NotLoopback(options.listen));
+        }
+        let standard = match options.standard {
+            Standard::DataStandard52 => StandardModel::data_standard_52()?,
+            Standard::Other => StandardModel::other()?,
+        };
+        let mut world = World::new(standard.clone(), &options);
+        seed::fill(&mut world, options.standard, &options.data)?;
+        if options.snapshots == SnapshotMode::Auto {
+            world.take_snapshot();
+        }
+        let (is_up, watched) = watch::channel(true);
+        let listen = options.listen;
+        let host = listener::Host::bind(listen, watched)
+            .await
+            .map_err(|source| SandboxError::Listen { address: listen, source })?;
+        let address = host.address();
+        let shared = Arc::new(Shared::new(options, standard, world, format!("http://{address}")));
+        let service = Router::new()
+            .fallback(server::answer)
+            .with_state(shared.clone())
+            .into_make_service_with_connect_info::<listener::Cut>();
+        let serving = tokio::spawn(async move {
+            // Serving ends only with the task.
+            let _ = axum::serve(host, service).await;
+        });
+        Ok(Sandbox { shared, address, is_up, serving })
+    }
+
+    /// The URL that a client is configured with, without a slash at its end.
+    pub fn url(&self) -> String {
+        self.shared.base()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends every connection and refuses new ones.
+    pub fn go_down(&self) {
+        self.is_up.send_replace(false);
+    }
+
+    /// Listens again under the same address.
+    pub fn come_up(&self) {
+        self.is_up.send_replace(true);
+    }
+
+    /// Lets something go wrong from now on.
+    pub fn fault(&self, fault: Fault) -> FaultId {
+        self.shared.faults.add(fault)
+    }
+
+    /// Ends one fault.
+    pub fn repair(&self, fault: FaultId) {
+        self.shared.faults.remove(fault);
+    }
+
+    /// Ends every fault.
+    pub fn repair_all(&self) {
+        self.shared.faults.clear();
+    }
+
+    /// Every request since the start or the last [`Sandbox::clear_requests`], in order.
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.shared.log.all()
+    }
+
+    pub fn clear_requests(&self) {
+        self.shared.log.clear();
+    }
+
+    /// Makes every token that was given invalid.
+    pub fn expire_tokens(&self) {
+        let mut tokens =
+            self.shared.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tokens.expire_all();
+    }
+
+    /// Stops answering and frees the port.
+    pub async fn stop(self) {
+        self.is_up.send_replace(false);
+        self.serving.abort();
+        // Waiting only proves that the port is free; being aborted is the expected end.
+        while !self.serving.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.is_up.send_replace(false);
+        self.serving.abort();
+    }
+}

@@ -156,8 +156,9 @@ pub enum SourceError {
     Http {
         connection: String,
         reading: String,
+        /// Boxed: it is by far the largest, and every result would carry its size.
         #[source]
-        source: crate::http::HttpError,
+        source: Box<crate::http::HttpError>,
     },
 
     /// The answer was not what the protocol promises: HTML, a truncated page, invalid UTF-8, an

@@ -1,1 +1,4 @@
-fn main() {}
+//! Tests over real HTTP on loopback; one binary.
+
+mod edfi_source;
+mod sandbox;

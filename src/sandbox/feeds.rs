@@ -1,0 +1,98 @@
+//! What `/deletes` and `/keyChanges` tell (edfi-wire §5): what is gone and has not come back, and
+//! one entry for all the names that an item had within the window.
+
+use std::collections::HashMap;
+
+use super::document::write_name;
+use super::query::Query;
+use super::rows::{Image, Key, KeyChange};
+use super::standard::ResourceModel;
+
+/// One entry as JSON text.
+pub(super) type Entry = String;
+
+/// The deletes of the window whose key is free, oldest first. Descriptors are told even if they
+/// live again: so does the real server.
+pub(super) fn deletes(
+    image: &Image,
+    model: &ResourceModel,
+    query: &Query,
+    salt: u128,
+) -> Vec<Entry> {
+    let table = image.table(model.number);
+    table
+        .tombstones
+        .iter()
+        .filter(|gone| query.is_in_window(gone.version))
+        .filter(|gone| model.is_descriptor || !table.by_key.contains_key(&gone.key))
+        .map(|gone| {
+            let mut out =
+                format!("{{\"id\":\"{:032x}\",\"changeVersion\":{}", gone.id ^ salt, gone.version);
+            write_key(&mut out, "keyValues", model, &gone.key);
+            out.push('}');
+            out
+        })
+        .collect()
+}
+
+/// The key changes of the window, one an item: its first old key, its last new key and the last
+/// version.
+pub(super) fn key_changes(
+    image: &Image,
+    model: &ResourceModel,
+    query: &Query,
+    salt: u128,
+) -> Vec<Entry> {
+    let mut collapsed: Vec<KeyChange> = Vec::new();
+    let mut positions: HashMap<u128, usize> = HashMap::new();
+    let table = image.table(model.number);
+    for change in table.key_changes.iter().filter(|change| query.is_in_window(change.version)) {
+        match positions.get(&change.id) {
+            Some(position) => {
+                collapsed[*position].new = change.new.clone();
+                collapsed[*position].version = change.version;
+            }
+            None => {
+                positions.insert(change.id, collapsed.len());
+                collapsed.push(change.clone());
+            }
+        }
+    }
+    collapsed.sort_by_key(|change| change.version);
+    collapsed
+        .iter()
+        .map(|change| {
+            let mut out = format!(
+                "{{\"id\":\"{:032x}\",\"changeVersion\":{}",
+                change.id ^ salt,
+                change.version
+            );
+            write_key(&mut out, "oldKeyValues", model, &change.old);
+            write_key(&mut out, "newKeyValues", model, &change.new);
+            out.push('}');
+            out
+        })
+        .collect()
+}
+
+fn write_key(out: &mut String, name: &str, model: &ResourceModel, key: &Key) {
+    out.push(',');
+    write_name(out, name);
+    out.push_str(&key_json(model, key));
+}
+
+/// A key as the flat object of the feeds.
+pub(super) fn key_json(model: &ResourceModel, key: &Key) -> String {
+    let members: Vec<String> = model
+        .key
+        .iter()
+        .zip(key.iter())
+        .map(|(field, part)| {
+            let mut member = String::new();
+            write_name(&mut member, &field.name);
+            member.push_str(&part.json());
+            member
+        })
+        .collect();
+    format!("{{{}}}", members.join(","))
+}

@@ -1,0 +1,156 @@
+//! What a sandbox is started with.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// How a sandbox behaves, what it holds and who may use it.
+#[derive(Clone, Debug)]
+pub struct SandboxOptions {
+    /// A loopback address; port 0 takes a free one. Default `127.0.0.1:0`.
+    pub listen: SocketAddr,
+    /// Whose behaviour on the wire. Default 7.3.
+    pub version: ApiVersion,
+    /// What it holds at the start. Default nothing but school years.
+    pub data: Seed,
+    /// Which resources there are. Default Data Standard 5.2.
+    pub standard: Standard,
+    /// Answers 400 to `id`, `_etag`, `_lastModifiedDate` or `link` at any depth of a body. A real
+    /// server forbids only `id` and ignores the rest. Default false.
+    pub strict: bool,
+    /// Default `sandbox-key`.
+    pub key: String,
+    /// Default `sandbox-secret`.
+    pub secret: String,
+    /// Default and largest page. Default 500.
+    pub page_limit: usize,
+    /// Default 1800 seconds.
+    pub token_lifetime: Duration,
+    /// How many tokens may live at once before version 7.3 answers 429. Default 15.
+    pub token_limit: usize,
+    /// Whether clients can read from a snapshot. Default automatic.
+    pub snapshots: SnapshotMode,
+    /// A school year that stands in the paths: after `data/v3` on 6.1, before everything on 7.3.
+    pub year: Option<u16>,
+    /// A tenant that stands before everything. Version 7.3 only.
+    pub tenant: Option<String>,
+    /// Whether references carry a `link`. Default true.
+    pub links: bool,
+    /// Whether people can be reached only through their associations. Default no.
+    pub people: PeopleAuthorization,
+    /// Whether `/deletes` and `/keyChanges` exist (edfi-wire §11). Default both.
+    pub feeds: Feeds,
+    /// Where modification times come from.
+    pub clock: Clock,
+}
+
+impl Default for SandboxOptions {
+    fn default() -> SandboxOptions {
+        SandboxOptions {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            version: ApiVersion::V7_3,
+            data: Seed::Empty,
+            standard: Standard::DataStandard52,
+            strict: false,
+            key: "sandbox-key".to_owned(),
+            secret: "sandbox-secret".to_owned(),
+            page_limit: 500,
+            token_lifetime: Duration::from_secs(1800),
+            token_limit: 15,
+            snapshots: SnapshotMode::Auto,
+            year: None,
+            tenant: None,
+            links: true,
+            people: PeopleAuthorization::NoFurther,
+            feeds: Feeds { deletes: true, key_changes: true },
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// The Ed-Fi ODS/API versions that the sandbox plays. Only behaviour on the wire follows it: the
+/// data standard is that of [`Standard`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiVersion {
+    V7_3,
+    V6_1,
+}
+
+impl ApiVersion {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ApiVersion::V7_3 => "7.3",
+            ApiVersion::V6_1 => "6.1",
+        }
+    }
+}
+
+impl FromStr for ApiVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ApiVersion, String> {
+        match text {
+            "7.3" => Ok(ApiVersion::V7_3),
+            "6.1" => Ok(ApiVersion::V6_1),
+            other => Err(format!(
+                "the sandbox cannot play version '{other}': not in this version of tidemark; use \
+                 7.3 or 6.1"
+            )),
+        }
+    }
+}
+
+/// What a sandbox holds when it starts.
+#[derive(Clone, Debug)]
+pub enum Seed {
+    /// Nothing but the school years, which no client can create.
+    Empty,
+    /// Nothing but the school years and the descriptors.
+    Descriptors,
+    /// All 34,288 items of the sample data.
+    Sample,
+    /// Files named `<endpoint>.ndjson`, and `descriptors.ndjson` with an endpoint a line. They are
+    /// loaded in dependency order and take the place of the built-in school years if the
+    /// directory has some.
+    Directory(PathBuf),
+}
+
+/// Which resources, keys and references there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standard {
+    /// Ed-Fi Data Standard 5.2, 349 resources.
+    DataStandard52,
+    /// Ten resources that no Ed-Fi data standard has, for what must not depend on names.
+    Other,
+}
+
+/// Whether there is a snapshot and when it is renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotMode {
+    /// There never is one.
+    None,
+    /// There is one after `Sandbox::take_snapshot`.
+    Manual,
+    /// There always is one: reading `availableChangeVersions` under the snapshot header (on 6.1
+    /// listing the snapshots) renews it to the present first, so that a client that starts by
+    /// asking for the newest version reads the present, held still.
+    Auto,
+}
+
+/// How the server decides who may touch people (edfi-wire §10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeopleAuthorization {
+    NoFurther,
+    /// People can be created by anyone and touched only through an association.
+    Relationships,
+}
+
+/// Which of the feeds beside the items there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feeds {
+    pub deletes: bool,
+    pub key_changes: bool,
+}

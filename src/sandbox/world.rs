@@ -1,0 +1,343 @@
+//! The simulated database and its only writer. One sequence numbers every write, each write is one
+//! transaction, and the order of the numbers is that of the real triggers (observed §1).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::authorize;
+use super::cascade;
+use super::document::Json;
+use super::options::{PeopleAuthorization, SandboxOptions};
+use super::problem::Problem;
+use super::references::{Prepared, key_of, prepare};
+use super::rows::{Image, Key, KeyChange, Row, RowName, Table, Tombstone};
+use super::snapshot::Snapshots;
+use super::standard::{ResourceModel, StandardModel};
+use super::validate::validate;
+use crate::clock::Clock;
+
+/// Ticks of 100 ns between the year 1 and 1970.
+const TICKS_BEFORE_1970: i64 = 621_355_968_000_000_000;
+
+/// Members that a strict target refuses at every depth.
+const OF_THE_SERVER: [&str; 4] = ["id", "_etag", "_lastModifiedDate", "link"];
+
+/// The database, its snapshots and the rules of its server.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) standard: Arc<StandardModel>,
+    pub(super) live: Image,
+    pub(super) snapshots: Snapshots,
+    pub(super) people: PeopleAuthorization,
+    pub(super) strict: bool,
+    clock: Clock,
+    last_tick: i64,
+    /// Makes the ids of two sandboxes differ although they loaded the same data.
+    salt: u128,
+}
+
+/// What a write did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) row: RowName,
+    pub(super) effect: Effect,
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Created,
+    Updated,
+    /// The same representation: no new version.
+    Unchanged,
+    Renamed,
+}
+
+impl World {
+    pub(super) fn new(standard: Arc<StandardModel>, options: &SandboxOptions) -> World {
+        let tables = standard.resources.iter().map(|_| Arc::new(Table::default())).collect();
+        World {
+            standard,
+            live: Image { tables, newest: 1 },
+            snapshots: Snapshots::new(options.snapshots),
+            people: options.people,
+            strict: options.strict,
+            clock: options.clock.clone(),
+            last_tick: 0,
+            salt: rand::random(),
+        }
+    }
+
+    /// Creates or updates by natural key: what POST does.
+    pub(super) fn upsert(
+        &mut self,
+        model: &ResourceModel,
+        text: &str,
+        if_match: Option<&str>,
+    ) -> Result<Written, Problem> {
+        let document = self.read_body(text)?;
+        if document.get("id").is_some() {
+            return Err(Problem::identifier_in_body());
+        }
+        validate(&self.live, model, &document)?;
+        let existing = key_of(model, &document)
+            .and_then(|key| self.live.table(model.number).by_key(&key).cloned());
+        self.authorize(model, existing.as_deref(), &document)?;
+        let prepared = prepare(&self.standard, &self.live, model, &document)?;
+        match existing {
+            None => Ok(self.insert(model.number, prepared)),
+            Some(row) => {
+                self.check_etag(&row, if_match)?;
+                Ok(self.replace(model.number, &row, prepared))
+            }
+        }
+    }
+
+    /// Updates the item of that id, its key too where the resource allows it: what PUT does.
+    pub(super) fn update(
+        &mut self,
+        model: &ResourceModel,
+        id: u128,
+        text: &str,
+        if_match: Option<&str>,
+    ) -> Result<Written, Problem> {
+        let document = self.read_body(text)?;
+        let row = self.find(model, id).ok_or_else(Problem::nothing_to_update)?;
+        validate(&self.live, model, &document)?;
+        let key = key_of(model, &document).unwrap_or_else(|| row.key.clone());
+        if key != row.key && !model.updatable {
+            return Err(Problem::key_change_not_supported(&model.name));
+        }
+        self.authorize(model, Some(&row), &document)?;
+        self.check_etag(&row, if_match)?;
+        let prepared = prepare(&self.standard, &self.live, model, &document)?;
+        if prepared.key == row.key {
+            return Ok(self.replace(model.number, &row, prepared));
+        }
+        cascade::rename(self, model, &row, prepared)
+    }
+
+    /// Removes the item of that id: what DELETE does.
+    pub(super) fn remove(
+        &mut self,
+        model: &ResourceModel,
+        id: u128,
+        if_match: Option<&str>,
+    ) -> Result<Key, Problem> {
+        let row = self.find(model, id).ok_or_else(Problem::nothing_to_delete)?;
+        let name = RowName { resource: model.number, surrogate: row.surrogate };
+        if self.people == PeopleAuthorization::Relationships {
+            authorize::may_touch(&self.standard, &self.live, name)?;
+        }
+        self.check_etag(&row, if_match)?;
+        let dependents = self.live.table(model.number).needed_by.get(&row.surrogate);
+        if let Some(by) = dependents.and_then(|rows| rows.iter().find(|one| **one != name)) {
+            let by = &self.standard.resource(by.resource).name;
+            return Err(Problem::dependent_item(&model.name, by));
+        }
+        self.forget_needs(name, &row.needs);
+        let version = self.next_version();
+        let table = self.table_mut(model.number);
+        table.remove(&row);
+        table.tombstones.push(Tombstone { id: row.id, key: row.key.clone(), version });
+        Ok(row.key.clone())
+    }
+
+    /// Puts an item in without asking whether it is valid: how trusted data is loaded.
+    pub(super) fn seed(&mut self, model: &ResourceModel, text: &str) -> Result<(), Problem> {
+        let document = Json::parse(text).map_err(|why| Problem::unreadable_body(&why))?;
+        let prepared = prepare(&self.standard, &self.live, model, &document)?;
+        self.insert(model.number, prepared);
+        Ok(())
+    }
+
+    fn read_body<'b>(&self, text: &'b str) -> Result<Json<'b>, Problem> {
+        let document = Json::parse(text).map_err(|why| Problem::unreadable_body(&why))?;
+        if !matches!(document, Json::Object(_)) {
+            return Err(Problem::unreadable_body("an object is expected"));
+        }
+        if self.strict
+            && let Some(name) = document.has_member_anywhere(&OF_THE_SERVER)
+        {
+            return Err(Problem::server_member_in_body(&name));
+        }
+        Ok(document)
+    }
+
+    fn authorize(
+        &self,
+        model: &ResourceModel,
+        existing: Option<&Row>,
+        document: &Json<'_>,
+    ) -> Result<(), Problem> {
+        if self.people == PeopleAuthorization::NoFurther {
+            return Ok(());
+        }
+        if let Some(row) = existing {
+            let name = RowName { resource: model.number, surrogate: row.surrogate };
+            authorize::may_touch(&self.standard, &self.live, name)?;
+        }
+        authorize::may_propose(&self.standard, &self.live, model, document)
+    }
+
+    fn check_etag(&self, row: &Row, if_match: Option<&str>) -> Result<(), Problem> {
+        match if_match {
+            Some(etag) if etag.trim_matches('"') != etag_of(row) => {
+                Err(Problem::modified_by_another())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn insert(&mut self, resource: u16, prepared: Prepared) -> Written {
+        let version = self.next_version();
+        let modified = self.tick();
+        let id = rand::random();
+        let table = self.table_mut(resource);
+        let surrogate = table.next_surrogate;
+        table.next_surrogate += 1;
+        let Prepared { key, body, links, needs } = prepared;
+        table.put(Row { surrogate, id, key, body, links, needs: needs.clone(), version, modified });
+        let row = RowName { resource, surrogate };
+        self.remember_needs(row, &needs);
+        Written { row, effect: Effect::Created }
+    }
+
+    fn replace(&mut self, resource: u16, row: &Row, prepared: Prepared) -> Written {
+        let name = RowName { resource, surrogate: row.surrogate };
+        if is_same_representation(&row.body, &prepared.body) {
+            return Written { row: name, effect: Effect::Unchanged };
+        }
+        self.store(resource, row, prepared);
+        Written { row: name, effect: Effect::Updated }
+    }
+
+    /// Writes a new state of a row under a new version.
+    pub(super) fn store(&mut self, resource: u16, row: &Row, prepared: Prepared) {
+        let name = RowName { resource, surrogate: row.surrogate };
+        self.forget_needs(name, &row.needs);
+        let version = self.next_version();
+        let modified = self.tick();
+        let Prepared { key, body, links, needs } = prepared;
+        self.remember_needs(name, &needs);
+        let changed = Row {
+            surrogate: row.surrogate,
+            id: row.id,
+            key,
+            body,
+            links,
+            needs,
+            version,
+            modified,
+        };
+        self.table_mut(resource).put(changed);
+    }
+
+    /// Keeps the record of a key that became another, under a version of its own.
+    pub(super) fn record_key_change(
+        &mut self,
+        model: &ResourceModel,
+        id: u128,
+        old: Key,
+        new: Key,
+    ) {
+        if model.is_derived || model.is_descriptor {
+            return;
+        }
+        let version = self.next_version();
+        self.table_mut(model.number).key_changes.push(KeyChange { id, old, new, version });
+    }
+
+    /// Takes the next number of the sequence. Real sequences have gaps; `burn_versions` makes them.
+    fn next_version(&mut self) -> i64 {
+        self.live.newest += 1;
+        self.live.newest
+    }
+
+    /// Uses numbers up without writing, as a transaction does that is rolled back.
+    pub(super) fn burn_versions(&mut self, count: i64) {
+        self.live.newest += count;
+    }
+
+    fn tick(&mut self) -> i64 {
+        let now = self.clock.now().timestamp_micros() * 10 + TICKS_BEFORE_1970;
+        self.last_tick = now.max(self.last_tick + 1);
+        self.last_tick
+    }
+
+    fn table_mut(&mut self, resource: u16) -> &mut Table {
+        Arc::make_mut(&mut self.live.tables[usize::from(resource)])
+    }
+
+    fn remember_needs(&mut self, row: RowName, needs: &BTreeSet<RowName>) {
+        for needed in needs {
+            let table = self.table_mut(needed.resource);
+            table.needed_by.entry(needed.surrogate).or_default().insert(row);
+        }
+    }
+
+    fn forget_needs(&mut self, row: RowName, needs: &BTreeSet<RowName>) {
+        for needed in needs {
+            let table = self.table_mut(needed.resource);
+            if let Some(rows) = table.needed_by.get_mut(&needed.surrogate) {
+                rows.remove(&row);
+            }
+        }
+    }
+
+    pub(super) fn find(&self, model: &ResourceModel, id: u128) -> Option<Arc<Row>> {
+        self.live.table(model.number).by_id(self.inner_id(id)).cloned()
+    }
+
+    pub(super) fn salt(&self) -> u128 {
+        self.salt
+    }
+
+    /// Takes over what another world of the same standard holds, under ids of this one's own.
+    pub(super) fn adopt(&mut self, live: Image, last_tick: i64) {
+        self.live = live;
+        self.last_tick = last_tick;
+    }
+
+    pub(super) fn last_tick(&self) -> i64 {
+        self.last_tick
+    }
+
+    fn inner_id(&self, shown: u128) -> u128 {
+        shown ^ self.salt
+    }
+
+    /// The id of a row as clients see it.
+    pub(super) fn shown_id(&self, row: &Row) -> u128 {
+        row.id ^ self.salt
+    }
+
+    pub(super) fn take_snapshot(&mut self) {
+        self.snapshots.take(self.live.clone(), self.clock.now());
+    }
+}
+
+/// The same members with the same values, in whatever order.
+fn is_same_representation(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
+    let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    one.len() == other.len() && value(one) == value(other)
+}
+
+/// .NET's `DateTime.ToBinary` of the modification time, in UTC.
+pub(super) fn etag_of(row: &Row) -> String {
+    (row.modified | (1 << 62)).to_string()
+}
+
+/// The modification time as items carry it.
+pub(super) fn last_modified(row: &Row) -> String {
+    let ticks = row.modified - TICKS_BEFORE_1970;
+    let moment = chrono::DateTime::from_timestamp(
+        ticks.div_euclid(10_000_000),
+        u32::try_from(ticks.rem_euclid(10_000_000) * 100).unwrap_or_default(),
+    )
+    .unwrap_or_default();
+    format!("{}.{:07}Z", moment.format("%Y-%m-%dT%H:%M:%S"), moment.timestamp_subsec_nanos() / 100)
+}

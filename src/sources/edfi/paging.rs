@@ -1,0 +1,378 @@
+//! Pages by cursor, and the page that is fetched while the one before it is worked on.
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use super::limit::PageLimit;
+use crate::domain::Item;
+use crate::sources::{ItemPages, SourceError};
+use crate::tasks::Tasks;
+
+/// Whoever can ask one collection of one view for pages by cursor.
+#[async_trait]
+pub(super) trait CursorRequests: Send + Sync {
+    fn limit(&self) -> &PageLimit;
+
+    /// The first page, when `token` is `None`.
+    async fn page(&self, token: Option<&str>) -> Result<CursorPage, SourceError>;
+
+    /// What to say of an answer that makes no sense.
+    fn nonsense(&self, what: &str) -> SourceError;
+}
+
+/// One answer of a cursor feed.
+pub(super) struct CursorPage {
+    pub(super) items: Vec<Item>,
+    /// How many items the request asked for at most.
+    pub(super) limit: usize,
+    /// `Next-Page-Token`, opaque.
+    pub(super) next: Option<String>,
+}
+
+/// Items in the order of the server's own surrogate: what is rewritten leaves the window, and
+/// nothing that stays in it changes its place (`edfi-wire §4`).
+pub(super) struct CursorFeed<R> {
+    requests: R,
+    at: Place,
+}
+
+enum Place {
+    Start,
+    Token(String),
+    End,
+}
+
+impl<R: CursorRequests> CursorFeed<R> {
+    pub(super) fn new(requests: R) -> CursorFeed<R> {
+        CursorFeed { requests, at: Place::Start }
+    }
+
+    /// Where the feed goes on after `page`. The missing token ends it, and so does a first page
+    /// that is short, once the server has been seen to return as many as it was asked for (R10).
+    fn after(&self, page: &CursorPage) -> Result<Place, SourceError> {
+        let full = page.items.len() >= page.limit;
+        let Some(next) = &page.next else {
+            if full {
+                return Err(self.requests.nonsense(
+                    "a full page came without its `Next-Page-Token`; let the header through",
+                ));
+            }
+            return Ok(Place::End);
+        };
+        let ended = match &self.at {
+            Place::Start => !full && self.requests.limit().is_honoured(),
+            Place::Token(token) if token == next => {
+                return Err(self.requests.nonsense("the cursor of the pages does not move on"));
+            }
+            Place::Token(_) => false,
+            Place::End => true,
+        };
+        Ok(if ended { Place::End } else { Place::Token(next.clone()) })
+    }
+}
+
+#[async_trait]
+impl<R: CursorRequests> ItemPages for CursorFeed<R> {
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
+        loop {
+            let token = match &self.at {
+                Place::Start => None,
+                Place::Token(token) => Some(token.as_str()),
+                Place::End => return Ok(None),
+            };
+            let page = self.requests.page(token).await?;
+            if page.items.len() >= page.limit {
+                self.requests.limit().saw_full_answer();
+            }
+            self.at = self.after(&page)?;
+            // A page that concurrent deletes have emptied is no end while it has a token.
+            if !page.items.is_empty() {
+                return Ok(Some(page.items));
+            }
+        }
+    }
+}
+
+/// Fetches one page ahead. Nothing is asked for before the first page is wanted, and dropping it
+/// ends the reading.
+pub(super) struct ReadAhead {
+    tasks: Tasks,
+    reading: Reading,
+    connection: String,
+}
+
+enum Reading {
+    NotBegun(Box<dyn ItemPages>),
+    Ahead(mpsc::Receiver<Result<Option<Vec<Item>>, SourceError>>),
+    Ended,
+}
+
+impl ReadAhead {
+    pub(super) fn new(pages: Box<dyn ItemPages>, tasks: Tasks, connection: &str) -> ReadAhead {
+        ReadAhead { tasks, reading: Reading::NotBegun(pages), connection: connection.to_owned() }
+    }
+}
+
+#[async_trait]
+impl ItemPages for ReadAhead {
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
+        let mut pages = match std::mem::replace(&mut self.reading, Reading::Ended) {
+            Reading::Ended => return Ok(None),
+            Reading::Ahead(pages) => pages,
+            Reading::NotBegun(feed) => {
+                let (sender, pages) = mpsc::channel(1);
+                self.tasks.spawn("read ahead", read_into(feed, sender));
+                pages
+            }
+        };
+        // The end of a feed is told; a channel that merely closes is a reader that broke off.
+        let Some(page) = pages.recv().await else { return Err(reader_is_gone(&self.connection)) };
+        if matches!(page, Ok(Some(_))) {
+            self.reading = Reading::Ahead(pages);
+        }
+        page
+    }
+}
+
+async fn read_into(
+    mut feed: Box<dyn ItemPages>,
+    sender: mpsc::Sender<Result<Option<Vec<Item>>, SourceError>>,
+) {
+    loop {
+        // A place first: with one place in the channel one page is ahead, and no more.
+        let Ok(place) = sender.reserve().await else { return };
+        let page = tokio::select! {
+            page = feed.next() => page,
+            () = sender.closed() => return,
+        };
+        let more = matches!(page, Ok(Some(_)));
+        place.send(page);
+        if !more {
+            return;
+        }
+    }
+}
+
+fn reader_is_gone(connection: &str) -> SourceError {
+    SourceError::Unusable {
+        connection: connection.to_owned(),
+        what: "reading broke off before its end; run again, and report it if it stays".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::domain::{Body, SourceId};
+
+    fn items(names: &[&str]) -> Vec<Item> {
+        let item = |name: &&str| Item {
+            id: SourceId((*name).to_owned()),
+            body: Body(Bytes::from_static(b"{}")),
+        };
+        names.iter().map(item).collect()
+    }
+
+    fn names(page: &[Item]) -> Vec<&str> {
+        page.iter().map(|item| item.id.0.as_str()).collect()
+    }
+
+    /// Answers in turn and notes the tokens it was asked with.
+    struct Script {
+        limit: PageLimit,
+        pages: Mutex<Vec<CursorPage>>,
+        asked: Mutex<Vec<Option<String>>>,
+    }
+
+    impl Script {
+        fn of(pages: &[(&[&str], Option<&str>)]) -> Script {
+            let page = |(names, next): &(&[&str], Option<&str>)| CursorPage {
+                items: items(names),
+                limit: 2,
+                next: next.map(str::to_owned),
+            };
+            Script {
+                limit: PageLimit::new(2),
+                pages: Mutex::new(pages.iter().rev().map(page).collect()),
+                asked: Mutex::default(),
+            }
+        }
+    }
+
+    #[async_trait]
+    impl CursorRequests for &Script {
+        fn limit(&self) -> &PageLimit {
+            &self.limit
+        }
+
+        async fn page(&self, token: Option<&str>) -> Result<CursorPage, SourceError> {
+            self.asked.lock().unwrap().push(token.map(str::to_owned));
+            let page = self.pages.lock().unwrap().pop();
+            page.ok_or_else(|| self.nonsense("asked beyond the end"))
+        }
+
+        fn nonsense(&self, what: &str) -> SourceError {
+            SourceError::Unusable { connection: "test".to_owned(), what: what.to_owned() }
+        }
+    }
+
+    async fn read(script: &Script) -> Result<Vec<String>, SourceError> {
+        let mut feed = CursorFeed::new(script);
+        let mut all = Vec::new();
+        while let Some(page) = feed.next().await? {
+            all.extend(names(&page).into_iter().map(str::to_owned));
+        }
+        Ok(all)
+    }
+
+    #[tokio::test]
+    async fn the_missing_token_ends_a_cursor_feed() {
+        let script = Script::of(&[
+            (&["a", "b"], Some("t1")),
+            (&["c"], Some("t2")),
+            (&["d"], Some("t3")),
+            (&[], None),
+        ]);
+
+        let all = read(&script).await.unwrap();
+
+        assert_eq!(all, ["a", "b", "c", "d"]);
+        let asked = script.asked.lock().unwrap().clone();
+        assert_eq!(asked, [None, Some("t1".into()), Some("t2".into()), Some("t3".into())]);
+    }
+
+    #[tokio::test]
+    async fn an_empty_page_with_a_token_does_not_end_a_cursor_feed() {
+        let script = Script::of(&[(&["a", "b"], Some("t1")), (&[], Some("t2")), (&["c"], None)]);
+
+        let all = read(&script).await.unwrap();
+
+        assert_eq!(all, ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_short_first_page_ends_a_cursor_feed_only_once_the_limit_is_known() {
+        let unknown = Script::of(&[(&["a"], Some("t1")), (&["b"], Some("t2")), (&[], None)]);
+        let known = Script::of(&[(&["a"], Some("t1"))]);
+        known.limit.saw_full_answer();
+
+        assert_eq!(read(&unknown).await.unwrap(), ["a", "b"]);
+        assert_eq!(read(&known).await.unwrap(), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn a_full_page_without_a_token_is_an_error_and_not_the_end() {
+        let script = Script::of(&[(&["a", "b"], None)]);
+
+        let error = read(&script).await.unwrap_err();
+
+        assert!(error.to_string().contains("Next-Page-Token"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_cursor_that_stands_still_is_an_error() {
+        let script = Script::of(&[(&["a", "b"], Some("t")), (&["a", "b"], Some("t"))]);
+
+        let error = read(&script).await.unwrap_err();
+
+        assert!(error.to_string().contains("does not move"), "{error}");
+    }
+
+    /// Says when each of its pages is asked for.
+    struct Watched {
+        left: usize,
+        asked: Arc<Mutex<usize>>,
+        notify: Arc<Notify>,
+        panics_at: Option<usize>,
+    }
+
+    #[async_trait]
+    impl ItemPages for Watched {
+        async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
+            let asked = {
+                let mut asked = self.asked.lock().unwrap();
+                *asked += 1;
+                *asked
+            };
+            self.notify.notify_one();
+            assert_ne!(Some(asked), self.panics_at, "told to");
+            if self.left == 0 {
+                return Ok(None);
+            }
+            self.left -= 1;
+            Ok(Some(items(&["a"])))
+        }
+    }
+
+    fn watched(left: usize) -> (Watched, Arc<Mutex<usize>>, Arc<Notify>) {
+        let (asked, notify) = (Arc::default(), Arc::default());
+        let feed = Watched {
+            left,
+            asked: Arc::clone(&asked),
+            notify: Arc::clone(&notify),
+            panics_at: None,
+        };
+        (feed, asked, notify)
+    }
+
+    #[tokio::test]
+    async fn one_page_is_fetched_ahead_and_no_more() {
+        let (feed, asked, notify) = watched(5);
+        let mut pages = ReadAhead::new(Box::new(feed), Tasks::new(), "test");
+        assert_eq!(*asked.lock().unwrap(), 0, "nothing before the first page is wanted");
+
+        pages.next().await.unwrap();
+        while *asked.lock().unwrap() < 2 {
+            notify.notified().await;
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+
+        assert_eq!(*asked.lock().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn all_pages_arrive_and_the_end_stays_the_end() {
+        let (feed, _, _) = watched(3);
+        let mut pages = ReadAhead::new(Box::new(feed), Tasks::new(), "test");
+
+        let mut seen = 0;
+        while pages.next().await.unwrap().is_some() {
+            seen += 1;
+        }
+
+        assert_eq!(seen, 3);
+        assert!(pages.next().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_breaks_off_is_never_taken_for_the_end() {
+        let (mut feed, _, _) = watched(3);
+        feed.panics_at = Some(2);
+        let mut pages = ReadAhead::new(Box::new(feed), Tasks::new(), "test");
+
+        pages.next().await.unwrap();
+        let error = pages.next().await.unwrap_err();
+
+        assert!(error.to_string().contains("broke off"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn dropping_the_pages_ends_the_task_that_reads() {
+        let (feed, _, _) = watched(5);
+        let tasks = Tasks::new();
+        let mut pages = ReadAhead::new(Box::new(feed), tasks.clone(), "test");
+        pages.next().await.unwrap();
+
+        drop(pages);
+
+        tokio::time::timeout(std::time::Duration::from_secs(10), tasks.stop()).await.unwrap();
+    }
+}

@@ -1,0 +1,227 @@
+//! One view of an Ed-Fi API, read: pages, feeds, look-ups and counts.
+
+use std::sync::Arc;
+
+use super::limit::PageLimit;
+use super::paging::{CursorFeed, ReadAhead};
+use super::ranges::{Range, RangeFeed};
+use super::wire::{Reading, Requests, View, not_understood, with_range};
+use super::{feeds, leaves, snapshot};
+use crate::domain::{
+    ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, ResourcePath, SourceId, Window,
+};
+use crate::edfi::{SnapshotStyle, lookup, split_page};
+use crate::sources::{Isolation, ItemPages, Lookup, Reader, SourceError, TombstonePages};
+use crate::tasks::Tasks;
+use async_trait::async_trait;
+
+/// What the API has taught about the sizes of its answers. Outlives a run.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) items: Arc<PageLimit>,
+    /// Deletes and key changes may be limited otherwise (`edfi-wire §5`).
+    pub(super) feeds: Arc<PageLimit>,
+}
+
+impl Limits {
+    pub(super) fn new(page_size: usize) -> Limits {
+        Limits {
+            items: Arc::new(PageLimit::new(page_size)),
+            feeds: Arc::new(PageLimit::new(page_size)),
+        }
+    }
+}
+
+/// A look-up by key asks for so many items at most. It wants one; more come when the server
+/// ignores a part of the key.
+const CANDIDATES: usize = 100;
+
+pub(super) struct EdfiReader {
+    view: Arc<View>,
+    limits: Arc<Limits>,
+    isolation: Isolation,
+    newest: ChangeVersion,
+    tasks: Tasks,
+}
+
+impl EdfiReader {
+    /// Reads the newest version under the view, which is what the reader stands for from then on.
+    pub(super) async fn open(
+        view: View,
+        limits: Arc<Limits>,
+        isolation: Isolation,
+        tasks: Tasks,
+    ) -> Result<EdfiReader, SourceError> {
+        let newest = view.newest().await?;
+        Ok(EdfiReader { view: Arc::new(view), limits, isolation, newest, tasks })
+    }
+
+    /// Tombstones have no upper edge under a snapshot, which is edge enough (R8).
+    fn range_of_tombstones(&self, window: Window) -> Range {
+        let edges = range_of(window);
+        match self.isolation {
+            Isolation::Snapshot => Range::open(edges.from),
+            Isolation::Bounded => edges,
+        }
+    }
+
+    /// The one of `candidates` that has this key, or the word that there is none. A page that is
+    /// full of others says that the server ignored the question, and then it is not known.
+    fn choose(
+        &self,
+        candidates: Vec<Item>,
+        asked: usize,
+        key: &NaturalKey,
+        shape: Option<&KeyShape>,
+    ) -> Lookup {
+        let full = candidates.len() >= asked;
+        let mut like_it = None;
+        for item in candidates {
+            let theirs = shape.and_then(|shape| shape.key_of(&item.body));
+            if theirs.as_ref().is_some_and(|theirs| key.is(theirs)) {
+                return Lookup::Lives(item);
+            }
+            let differs = match &theirs {
+                Some(theirs) => key.surely_differs_from(theirs),
+                None => leaves::surely_differ(key, &item.body),
+            };
+            if !differs && like_it.is_none() {
+                like_it = Some(item);
+            }
+        }
+        match like_it {
+            Some(item) => Lookup::Lives(item),
+            None if full => Lookup::Hidden,
+            None => Lookup::Absent,
+        }
+    }
+}
+
+/// A window's edges as the server wants them; one that begins at the beginning begins at 0.
+fn range_of(window: Window) -> Range {
+    let from = window.min_change_version().map_or(0, |min| min.0);
+    Range::closed(from, window.max_change_version().0)
+}
+
+#[async_trait]
+impl Reader for EdfiReader {
+    fn newest(&self) -> ChangeVersion {
+        self.newest
+    }
+
+    fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages> {
+        let range = range_of(window);
+        let view = Arc::clone(&self.view);
+        let requests = Requests::items(view, resource, Arc::clone(&self.limits.items), range);
+        let pages: Box<dyn ItemPages> = if self.view.discovery().dialect.cursor_paging {
+            Box::new(CursorFeed::new(requests))
+        } else {
+            Box::new(RangeFeed::new(requests, range))
+        };
+        Box::new(ReadAhead::new(pages, self.tasks.clone(), self.view.connection()))
+    }
+
+    async fn key_changes(
+        &self,
+        resource: &ResourcePath,
+        after: ChangeVersion,
+    ) -> Result<Vec<KeyChange>, SourceError> {
+        let view = Arc::clone(&self.view);
+        let requests = Requests::key_changes(view, resource, Arc::clone(&self.limits.feeds));
+        feeds::read_key_changes(&requests, after).await
+    }
+
+    fn tombstones(&self, resource: &ResourcePath, window: Window) -> Box<dyn TombstonePages> {
+        let view = Arc::clone(&self.view);
+        let requests = Requests::tombstones(view, resource, Arc::clone(&self.limits.feeds));
+        Box::new(feeds::TombstoneFeed::new(requests, self.range_of_tombstones(window)))
+    }
+
+    async fn count_tombstones(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+    ) -> Result<u64, SourceError> {
+        let url = self.view.discovery().deletes(resource);
+        let url = with_range(url, self.range_of_tombstones(window));
+        self.view.count(&Reading::Deletes(resource.clone()), url).await
+    }
+
+    async fn count(
+        &self,
+        resource: &ResourcePath,
+        window: Option<Window>,
+    ) -> Result<u64, SourceError> {
+        let url = self.view.discovery().collection(resource);
+        let url = match window {
+            Some(window) => with_range(url, range_of(window)),
+            None => url,
+        };
+        self.view.count(&Reading::Items(resource.clone()), url).await
+    }
+
+    async fn get(&self, resource: &ResourcePath, id: &SourceId) -> Result<Lookup, SourceError> {
+        let reading = Reading::OneItem(resource.clone());
+        let response = self.view.get(&reading, self.view.discovery().item(resource, &id.0)).await?;
+        match response.status().as_u16() {
+            200 => {}
+            404 => return Ok(Lookup::Absent),
+            403 => return Ok(Lookup::Hidden),
+            _ => return Err(self.view.refused(&reading, &response)),
+        }
+        let item = crate::edfi::json::single_item(response.body())
+            .map_err(|error| self.view.shape(&reading, &error.what))?;
+        if !item.id.0.eq_ignore_ascii_case(&id.0) {
+            return Err(self.view.shape(&reading, "the answer is another item than was asked for"));
+        }
+        Ok(Lookup::Lives(item))
+    }
+
+    async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Lookup, SourceError> {
+        let shape = self.key_shape(resource).await?;
+        let reading = Reading::OneItem(resource.clone());
+        let asked = CANDIDATES.min(self.limits.items.get());
+        let mut url = lookup::by_key(self.view.discovery(), resource, key, shape.as_deref());
+        url.query_pairs_mut().append_pair("limit", &asked.to_string());
+
+        let response = self.view.get(&reading, url).await?;
+        match response.status().as_u16() {
+            200 => {}
+            // 400: the server cannot ask for such a value, so it cannot say that it is not there.
+            403 | 400 => return Ok(Lookup::Hidden),
+            _ => return Err(self.view.refused(&reading, &response)),
+        }
+        let candidates =
+            split_page(response.body()).map_err(|error| self.view.shape(&reading, &error.what))?;
+        let key = shape.as_ref().map_or_else(|| key.clone(), |shape| shape.in_own_words(key));
+        Ok(self.choose(candidates, asked, &key, shape.as_deref()))
+    }
+
+    async fn key_shape(
+        &self,
+        resource: &ResourcePath,
+    ) -> Result<Option<Arc<KeyShape>>, SourceError> {
+        self.view.api().key_shape(resource).await.map_err(not_understood)
+    }
+
+    async fn confirm(&self) -> Result<(), SourceError> {
+        if self.isolation == Isolation::Bounded {
+            return Ok(());
+        }
+        if self.view.newest().await? != self.newest {
+            return Err(self.view.snapshot_replaced());
+        }
+        if self.view.discovery().dialect.snapshots != SnapshotStyle::SnapshotIdentifier {
+            return Ok(());
+        }
+        let listed = snapshot::list(&self.view.without_header()).await?;
+        let ours = |listed: &snapshot::ListedSnapshot| {
+            self.view.header_value() == Some(listed.snapshot_identifier.as_str())
+        };
+        if listed.iter().any(ours) { Ok(()) } else { Err(self.view.snapshot_replaced()) }
+    }
+}

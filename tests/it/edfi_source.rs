@@ -1,0 +1,484 @@
+//! The Ed-Fi source against the sandbox, in both versions, over HTTP.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use tidemark::clock::Clock;
+use tidemark::domain::{ChangeVersion, Item, NaturalKey, ResourcePath, SourceId, Window};
+use tidemark::edfi::{Api, ConnectionSettings};
+use tidemark::http::{Origins, Unobserved, Url};
+use tidemark::sandbox::{
+    ApiVersion, Fault, Harm, Part, Refusal, Sandbox, SandboxOptions, SnapshotMode,
+};
+use tidemark::sources::edfi::EdfiSource;
+use tidemark::sources::{Isolation, Lookup, Reader, Source, SourceError};
+
+const VERSIONS: [ApiVersion; 2] = [ApiVersion::V7_3, ApiVersion::V6_1];
+const PERIODS: &str = "/ed-fi/classPeriods";
+const SCHOOL: i64 = 255_901_001;
+
+fn periods() -> ResourcePath {
+    ResourcePath::parse(PERIODS).unwrap()
+}
+
+fn period(name: &str) -> Value {
+    json!({ "classPeriodName": name, "schoolReference": { "schoolId": SCHOOL } })
+}
+
+fn key(name: &str) -> Value {
+    json!({ "classPeriodName": name, "schoolId": SCHOOL })
+}
+
+fn natural(key: &Value) -> NaturalKey {
+    serde_json::from_value(key.clone()).unwrap()
+}
+
+async fn sandbox(options: SandboxOptions) -> Sandbox {
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let school = json!({ "schoolId": SCHOOL, "nameOfInstitution": "Grand Bend High School" });
+    sandbox.seed("/ed-fi/schools", &school).unwrap();
+    sandbox
+}
+
+/// A sandbox whose snapshots are taken by hand, with class periods `p000` and so on.
+async fn with_periods(version: ApiVersion, count: usize) -> Sandbox {
+    let snapshots = SnapshotMode::Manual;
+    let sandbox = sandbox(SandboxOptions { version, snapshots, ..Default::default() }).await;
+    for number in 0..count {
+        sandbox.upsert(PERIODS, &period(&format!("p{number:03}"))).unwrap();
+    }
+    sandbox.take_snapshot();
+    sandbox
+}
+
+fn source(sandbox: &Sandbox, page_size: usize) -> EdfiSource {
+    let settings = ConnectionSettings {
+        name: "district".to_owned(),
+        url: Url::parse(&sandbox.url()).unwrap(),
+        key: Arc::new(|| Ok(SecretString::from("sandbox-key"))),
+        secret: Arc::new(|| Ok(SecretString::from("sandbox-secret"))),
+        token_url: None,
+        scope: None,
+        school_year: None,
+        instance: None,
+        timeout: Duration::from_secs(30),
+        max_concurrency: 8,
+        max_requests_per_second: 0,
+    };
+    let origins = Origins::new(Clock::system());
+    let api = Api::new(settings, &origins, Arc::new(Unobserved)).unwrap();
+    EdfiSource::new(api, page_size)
+}
+
+fn everything(reader: &Arc<dyn Reader>) -> Window {
+    Window { after: None, through: reader.newest() }
+}
+
+async fn upserts(reader: &Arc<dyn Reader>, window: Window) -> Result<Vec<Item>, SourceError> {
+    let mut pages = reader.upserts(&periods(), window);
+    let mut all = Vec::new();
+    while let Some(page) = pages.next().await? {
+        assert!(!page.is_empty(), "a page is never empty");
+        all.extend(page);
+    }
+    Ok(all)
+}
+
+fn names(items: &[Item]) -> BTreeSet<String> {
+    let name = |item: &Item| {
+        let body: Value = serde_json::from_slice(item.body.bytes()).unwrap();
+        body["classPeriodName"].as_str().unwrap().to_owned()
+    };
+    items.iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn every_item_is_read_once_by_cursor_and_by_ranges_under_the_snapshot() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 57).await;
+        let source = source(&sandbox, 7);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+
+        let items = upserts(&reader, everything(&reader)).await.unwrap();
+
+        assert_eq!(items.len(), 57, "{version:?}");
+        assert_eq!(names(&items).len(), 57, "{version:?}");
+        let reads = sandbox.requests();
+        let mut reads = reads.iter().filter(|request| {
+            matches!(request.part, Part::Items | Part::NewestVersion | Part::Deletes)
+        });
+        assert!(reads.all(|request| request.from_snapshot && request.status == 200));
+        assert_eq!(source.requests(), sandbox.requests().len() as u64, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_holds_the_view_still_while_the_database_moves() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 20).await;
+        let source = source(&sandbox, 4);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        let mut pages = reader.upserts(&periods(), everything(&reader));
+
+        let mut items = pages.next().await.unwrap().unwrap();
+        for number in 0..10 {
+            sandbox.delete(PERIODS, &key(&format!("p{number:03}"))).unwrap();
+        }
+        sandbox.upsert(PERIODS, &period("late")).unwrap();
+        while let Some(page) = pages.next().await.unwrap() {
+            items.extend(page);
+        }
+
+        assert_eq!(names(&items).len(), 20, "{version:?}");
+        assert!(!names(&items).contains("late"), "{version:?}");
+        assert!(source.live_newest().await.unwrap() > reader.newest(), "{version:?}");
+        reader.confirm().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn r11_a_snapshot_that_was_replaced_is_noticed() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 3).await;
+        let source = source(&sandbox, 500);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+
+        sandbox.upsert(PERIODS, &period("late")).unwrap();
+        sandbox.drop_snapshot();
+        sandbox.take_snapshot();
+
+        let error = reader.confirm().await.unwrap_err();
+        let noticed = matches!(
+            error,
+            SourceError::SnapshotReplaced { .. } | SourceError::SnapshotMissing { .. }
+        );
+        assert!(noticed, "{version:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_snapshot_is_told_at_once_and_says_what_to_do() {
+    for version in VERSIONS {
+        let snapshots = SnapshotMode::None;
+        let sandbox = sandbox(SandboxOptions { version, snapshots, ..Default::default() }).await;
+        let source = source(&sandbox, 500);
+
+        let Err(error) = source.open(Isolation::Snapshot).await else {
+            panic!("there is no snapshot");
+        };
+
+        assert!(matches!(error, SourceError::SnapshotMissing { .. }), "{version:?}: {error}");
+        assert!(error.to_string().contains("`district`"), "{error}");
+        assert!(source.live_newest().await.is_ok(), "{version:?}");
+        assert!(source.open(Isolation::Bounded).await.is_ok(), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_goes_in_mid_run_is_never_an_absent_item() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 30).await;
+        let source = source(&sandbox, 5);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        let id = SourceId(sandbox.id(PERIODS, &key("p001")).unwrap());
+
+        sandbox.drop_snapshot();
+
+        let missing = |error: SourceError| matches!(error, SourceError::SnapshotMissing { .. });
+        let window = everything(&reader);
+        let after = ChangeVersion(0);
+        assert!(missing(reader.get(&periods(), &id).await.unwrap_err()), "{version:?}");
+        assert!(missing(reader.find(&periods(), &natural(&key("p001"))).await.unwrap_err()));
+        assert!(missing(upserts(&reader, window).await.unwrap_err()), "{version:?}");
+        assert!(missing(reader.key_changes(&periods(), after).await.unwrap_err()), "{version:?}");
+        assert!(missing(reader.tombstones(&periods(), window).next().await.err().unwrap()));
+        assert!(missing(reader.count(&periods(), None).await.unwrap_err()), "{version:?}");
+        assert!(missing(reader.confirm().await.unwrap_err()), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_window_brings_what_changed_in_it_and_nothing_else() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 12).await;
+        let source = source(&sandbox, 500);
+        let after = ChangeVersion(sandbox.newest());
+        sandbox.upsert(PERIODS, &period("new")).unwrap();
+        sandbox.rename(PERIODS, &key("p003"), &key("renamed")).unwrap();
+        sandbox.take_snapshot();
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        let window = Window { after: Some(after), through: reader.newest() };
+
+        let items = upserts(&reader, window).await.unwrap();
+
+        let wanted: BTreeSet<String> = ["new", "renamed"].map(str::to_owned).into();
+        assert_eq!(names(&items), wanted, "{version:?}");
+        assert_eq!(reader.count(&periods(), Some(window)).await.unwrap(), 2, "{version:?}");
+        assert_eq!(reader.count(&periods(), None).await.unwrap(), 13, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bounded_view_reads_what_is_live_up_to_its_edge_and_sends_no_header() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 20).await;
+        let source = source(&sandbox, 4);
+        let reader = source.open(Isolation::Bounded).await.unwrap();
+        let mut pages = reader.upserts(&periods(), everything(&reader));
+
+        let mut items = pages.next().await.unwrap().unwrap();
+        for number in (0..20).step_by(5) {
+            let item = json!({ "classPeriodName": format!("p{number:03}"),
+                "schoolReference": { "schoolId": SCHOOL }, "officialAttendancePeriod": true });
+            sandbox.upsert(PERIODS, &item).unwrap();
+        }
+        sandbox.upsert(PERIODS, &period("late")).unwrap();
+        while let Some(page) = pages.next().await.unwrap() {
+            items.extend(page);
+        }
+
+        let read = names(&items);
+        let left_alone = (0..20).filter(|number| number % 5 != 0);
+        for name in left_alone.map(|number| format!("p{number:03}")) {
+            assert!(read.contains(&name), "{version:?}: {name} was missed");
+        }
+        assert!(!read.contains("late"), "{version:?}");
+        assert!(sandbox.requests().iter().all(|request| !request.from_snapshot), "{version:?}");
+        reader.confirm().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lower_limit_of_the_server_is_learnt_from_it() {
+    for version in VERSIONS {
+        let options = SandboxOptions { version, page_limit: 6, ..Default::default() };
+        let sandbox = sandbox(options).await;
+        for number in 0..25 {
+            sandbox.upsert(PERIODS, &period(&format!("p{number:03}"))).unwrap();
+        }
+        let source = source(&sandbox, 500);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+
+        let items = upserts(&reader, everything(&reader)).await.unwrap();
+        let found = reader.find(&periods(), &natural(&key("p007"))).await.unwrap();
+
+        assert_eq!(names(&items).len(), 25, "{version:?}");
+        assert!(matches!(found, Lookup::Lives(_)), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn r7_key_changes_are_told_hop_by_hop_though_the_feed_collapses() {
+    for version in VERSIONS {
+        for page_size in [1, 2, 500] {
+            let sandbox = with_periods(version, 6).await;
+            let source = source(&sandbox, page_size);
+            let after = ChangeVersion(sandbox.newest());
+            for (old, new) in
+                [("p000", "a"), ("p001", "b"), ("a", "c"), ("p002", "d"), ("c", "e"), ("e", "p000")]
+            {
+                sandbox.rename(PERIODS, &key(old), &key(new)).unwrap();
+            }
+            sandbox.take_snapshot();
+            let reader = source.open(Isolation::Snapshot).await.unwrap();
+
+            let changes = reader.key_changes(&periods(), after).await.unwrap();
+
+            let hops: Vec<(&str, &str)> = changes
+                .iter()
+                .map(|change| {
+                    let name = "classPeriodName";
+                    (change.old.get(name).unwrap(), change.new.get(name).unwrap())
+                })
+                .collect();
+            let wanted = [
+                ("p000", "a"),
+                ("p001", "b"),
+                ("a", "c"),
+                ("p002", "d"),
+                ("c", "e"),
+                ("e", "p000"),
+            ];
+            assert_eq!(hops, wanted, "{version:?} by {page_size}");
+            assert!(changes.is_sorted_by_key(|change| change.version), "{version:?}");
+            assert_eq!(changes[0].old.get("schoolId"), Some("255901001"), "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tombstones_come_in_order_with_their_keys_and_are_counted() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 15).await;
+        let source = source(&sandbox, 4);
+        let after = ChangeVersion(sandbox.newest());
+        for number in 0..11 {
+            sandbox.delete(PERIODS, &key(&format!("p{number:03}"))).unwrap();
+        }
+        sandbox.upsert(PERIODS, &period("p005")).unwrap();
+        sandbox.take_snapshot();
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        let window = Window { after: Some(after), through: reader.newest() };
+
+        let mut pages = reader.tombstones(&periods(), window);
+        let mut told = Vec::new();
+        while let Some(page) = pages.next().await.unwrap() {
+            told.extend(page);
+        }
+
+        let names: Vec<&str> = told
+            .iter()
+            .map(|tombstone| tombstone.key.as_ref().unwrap().get("classPeriodName").unwrap())
+            .collect();
+        let wanted =
+            ["p000", "p001", "p002", "p003", "p004", "p006", "p007", "p008", "p009", "p010"];
+        assert_eq!(names, wanted, "{version:?}");
+        assert_eq!(reader.count_tombstones(&periods(), window).await.unwrap(), 10, "{version:?}");
+        let asked = sandbox.requests();
+        assert!(asked.iter().all(|request| !request.query.contains("offset=4")), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_item_is_found_by_id_and_by_key_or_is_absent() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 3).await;
+        let source = source(&sandbox, 500);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        let id = SourceId(sandbox.id(PERIODS, &key("p001")).unwrap());
+
+        let by_id = reader.get(&periods(), &id).await.unwrap();
+        let by_key = reader.find(&periods(), &natural(&key("p001"))).await.unwrap();
+        let by_no_id = reader.get(&periods(), &SourceId("0".repeat(32))).await.unwrap();
+        let by_no_key = reader.find(&periods(), &natural(&key("nobody"))).await.unwrap();
+
+        let (Lookup::Lives(by_id), Lookup::Lives(by_key)) = (by_id, by_key) else {
+            panic!("{version:?}: it lives");
+        };
+        assert_eq!(by_id.id, id, "{version:?}");
+        assert_eq!(by_key.id, id, "{version:?}");
+        assert_eq!(by_id.body, by_key.body, "{version:?}");
+        assert!(matches!(by_no_id, Lookup::Absent), "{version:?}");
+        assert!(matches!(by_no_key, Lookup::Absent), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_item_that_is_not_shown_is_hidden_and_not_absent() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 3).await;
+        let source = source(&sandbox, 500);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        let id = SourceId(sandbox.id(PERIODS, &key("p001")).unwrap());
+
+        sandbox.fault(Fault::on(PERIODS, Harm::Refuse(Refusal::NoRelationship)));
+
+        assert!(matches!(reader.get(&periods(), &id).await.unwrap(), Lookup::Hidden));
+        let found = reader.find(&periods(), &natural(&key("p001"))).await.unwrap();
+        assert!(matches!(found, Lookup::Hidden), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn answers_of_another_shape_are_errors_and_never_empty_pages() {
+    for version in VERSIONS {
+        for harm in [Harm::Html, Harm::InvalidUtf8, Harm::NotAnArray] {
+            let sandbox = with_periods(version, 3).await;
+            let source = source(&sandbox, 500);
+            let reader = source.open(Isolation::Snapshot).await.unwrap();
+            let window = everything(&reader);
+            let case = format!("{version:?}, {harm:?}");
+            sandbox.rename(PERIODS, &key("p000"), &key("x")).unwrap();
+            sandbox.delete(PERIODS, &key("x")).unwrap();
+            sandbox.fault(Fault::on(PERIODS, harm));
+
+            let errors = [
+                upserts(&reader, window).await.unwrap_err(),
+                reader.key_changes(&periods(), ChangeVersion(0)).await.unwrap_err(),
+                reader.tombstones(&periods(), window).next().await.err().unwrap(),
+                reader.find(&periods(), &natural(&key("p001"))).await.unwrap_err(),
+            ];
+
+            for error in errors {
+                assert!(matches!(error, SourceError::Shape { .. }), "{case}: {error}");
+                let text = error.to_string();
+                assert!(text.contains(PERIODS) && text.contains("`district`"), "{case}: {text}");
+                assert!(!text.contains("p001") && !text.contains('?'), "{case}: {text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_cut_off_and_a_redirect_are_errors_of_the_wire() {
+    for version in VERSIONS {
+        for harm in [Harm::CutBody, Harm::Redirect("http://127.0.0.1:1/elsewhere".to_owned())] {
+            let sandbox = with_periods(version, 9).await;
+            let source = source(&sandbox, 500);
+            let reader = source.open(Isolation::Snapshot).await.unwrap();
+            sandbox.fault(Fault::on(PERIODS, harm.clone()));
+
+            let error = upserts(&reader, everything(&reader)).await.unwrap_err();
+
+            assert!(matches!(error, SourceError::Http { .. }), "{harm:?}: {error}");
+            assert!(error.to_string().contains(PERIODS), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_name_the_resource_and_what_to_grant() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 3).await;
+        let source = source(&sandbox, 500);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        let window = everything(&reader);
+        sandbox.fault(Fault::on(PERIODS, Harm::Refuse(Refusal::ResourceClosed)));
+
+        let of_items = upserts(&reader, window).await.unwrap_err().to_string();
+        let deletes = reader.tombstones(&periods(), window).next().await.err().unwrap();
+        let changes = reader.key_changes(&periods(), ChangeVersion(0)).await.unwrap_err();
+
+        assert!(of_items.contains("status 403") && of_items.contains("grant Read,"), "{of_items}");
+        for error in [deletes, changes] {
+            assert!(error.to_string().contains("grant ReadChanges"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_resource_costs_one_request_a_feed() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 5).await;
+        let source = source(&sandbox, 500);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        let window = Window { after: Some(reader.newest()), through: reader.newest() };
+        sandbox.clear_requests();
+
+        let items = upserts(&reader, window).await.unwrap();
+        let changes = reader.key_changes(&periods(), reader.newest()).await.unwrap();
+        let deletes = reader.tombstones(&periods(), window).next().await.unwrap();
+
+        assert!(items.is_empty() && changes.is_empty() && deletes.is_none(), "{version:?}");
+        assert!(sandbox.requests().len() <= 3, "{version:?}: {}", sandbox.requests().len());
+    }
+}
+
+#[tokio::test]
+async fn capabilities_say_what_each_version_can_tell() {
+    for (version, name, cursors) in [(ApiVersion::V7_3, "7.3", true), (ApiVersion::V6_1, "6.1", false)]
+    {
+        let sandbox = sandbox(SandboxOptions { version, ..Default::default() }).await;
+
+        let can = source(&sandbox, 500).capabilities().await.unwrap();
+
+        assert_eq!(can.api_version, name);
+        assert_eq!(can.cursor_paging, cursors, "{name}");
+        assert!(can.snapshots && can.deletes && can.key_changes, "{name}");
+        assert!(can.fingerprint.data_url.starts_with(&sandbox.url()), "{name}");
+    }
+}

@@ -1,0 +1,128 @@
+//! A client for these tests: one token, and answers with everything in them.
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tidemark::sandbox::{ApiVersion, Sandbox, SandboxOptions, Seed};
+
+/// One answer.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: reqwest::header::HeaderMap,
+    pub(super) text: String,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.json().as_array().expect("an array").len()
+    }
+}
+
+/// A client of one sandbox.
+pub(super) struct Client {
+    pub(super) http: reqwest::Client,
+    pub(super) url: String,
+    token: String,
+    year: String,
+}
+
+impl Client {
+    pub(super) async fn of(sandbox: &Sandbox) -> Client {
+        Client::with_year(sandbox, "").await
+    }
+
+    pub(super) async fn with_year(sandbox: &Sandbox, year: &str) -> Client {
+        // Another test of this binary may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        let url = sandbox.url();
+        let answer = http
+            .post(format!("{url}/oauth/token"))
+            .basic_auth("sandbox-key", Some("sandbox-secret"))
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body("grant_type=client_credentials")
+            .send()
+            .await
+            .unwrap();
+        let value: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let token = value["access_token"].as_str().unwrap().to_owned();
+        Client { http, url, token, year: year.to_owned() }
+    }
+
+    /// Sends a request to a path under the server's URL.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.url))
+            .header("Authorization", format!("Bearer {}", self.token));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.header("Content-Type", "application/json").body(body);
+        }
+        let answer = request.send().await.unwrap();
+        Answer {
+            status: answer.status(),
+            headers: answer.headers().clone(),
+            text: answer.text().await.unwrap(),
+        }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.get_with(path, &[]).await
+    }
+
+    pub(super) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(Method::GET, &self.data(path), headers, None).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::POST, &self.data(path), &[], Some(body.to_string())).await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::PUT, &self.data(path), &[], Some(body.to_string())).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, &self.data(path), &[], None).await
+    }
+
+    pub(super) async fn newest(&self) -> i64 {
+        let answer = self.changes(&[]).await;
+        answer.json()["newestChangeVersion"].as_i64().unwrap()
+    }
+
+    pub(super) async fn changes(&self, headers: &[(&str, &str)]) -> Answer {
+        let path = format!("/changeQueries/v1{}/availableChangeVersions", self.year);
+        self.send(Method::GET, &path, headers, None).await
+    }
+
+    /// Paths that begin with a schema are those of data.
+    fn data(&self, path: &str) -> String {
+        format!("/data/v3{}{path}", self.year)
+    }
+}
+
+/// A sandbox of a version that holds something.
+pub(super) async fn sandbox(version: ApiVersion, data: Seed) -> Sandbox {
+    Sandbox::start(SandboxOptions { version, data, ..SandboxOptions::default() }).await.unwrap()
+}

@@ -1,0 +1,4 @@
+//! The sandbox seen by a client over HTTP.
+
+mod client;
+mod reading;
