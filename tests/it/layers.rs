@@ -1,12 +1,11 @@
 //! Who may name whom, as data: a new edge between modules, or a second home for an outside crate,
 //! is one visible line here, to be argued for in review.
 //!
-//! The program's own text is read, tests and comments left out. That leans on rustfmt: an item
-//! ends with the first closing brace at its own indentation.
+//! The program's own text is read, tests and comments left out (`source_text.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+
+use crate::source_text::{program, program_of};
 
 /// Every module under `src/` and the modules it may name beside itself. What is not listed is
 /// forbidden.
@@ -95,8 +94,10 @@ const HOMES: &[(&str, &[&str])] = &[
 fn modules_name_only_the_modules_they_may() {
     let program = program();
 
-    let forbidden: Vec<String> =
-        program.iter().flat_map(|(file, text)| forbidden_modules(file, text)).collect();
+    let forbidden: Vec<String> = program
+        .iter()
+        .flat_map(|(file, text)| forbidden_modules(file, &program_of(text)))
+        .collect();
 
     assert!(program.len() > 40, "only {} files of program were found", program.len());
     assert!(forbidden.is_empty(), "{}", forbidden.join("\n"));
@@ -106,8 +107,10 @@ fn modules_name_only_the_modules_they_may() {
 fn outside_crates_stay_in_their_homes() {
     let program = program();
 
-    let strays: Vec<String> =
-        program.iter().flat_map(|(file, text)| crates_away_from_home(file, text)).collect();
+    let strays: Vec<String> = program
+        .iter()
+        .flat_map(|(file, text)| crates_away_from_home(file, &program_of(text)))
+        .collect();
 
     assert!(strays.is_empty(), "{}", strays.join("\n"));
 }
@@ -182,119 +185,6 @@ fn what_follows_a_test_is_program_again() {
     let text = "#[cfg(test)]\nmod tests {\n    fn f() {\n    }\n}\n\nuse crate::state::Step;\n";
 
     assert_eq!(forbidden_modules("domain/key.rs", &program_of(text)).len(), 1);
-}
-
-/// Every file of program under `src/`: its path from there, and its text without tests and prose.
-fn program() -> BTreeMap<String, String> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let texts: BTreeMap<String, String> = rust_files(&src)
-        .into_iter()
-        .map(|path| {
-            let name = path.strip_prefix(&src).expect("found under src").to_owned();
-            let text = fs::read_to_string(&path).expect("source files are readable");
-            (name.to_string_lossy().replace('\\', "/"), text)
-        })
-        .collect();
-
-    let tests: Vec<String> =
-        texts.iter().flat_map(|(file, text)| modules_for_tests(file, text)).collect();
-    texts
-        .into_iter()
-        .filter(|(file, _)| !tests.iter().any(|test| file.starts_with(test.as_str())))
-        .map(|(file, text)| (file, program_of(&text)))
-        .collect()
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("the folder is readable") {
-        let path = entry.expect("its entries are readable").path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
-}
-
-/// Paths that begin with what this answers are files of tests: `#[cfg(test)] mod name;`.
-fn modules_for_tests(file: &str, text: &str) -> Vec<String> {
-    let folder = folder_of(file);
-    let mut found = Vec::new();
-    let mut for_tests = false;
-    let mut elsewhere = None;
-    for line in text.lines().map(str::trim) {
-        if line == "#[cfg(test)]" {
-            for_tests = true;
-        } else if let Some(path) = line.strip_prefix("#[path = \"") {
-            elsewhere = path.strip_suffix("\"]").map(str::to_owned);
-        } else if !line.starts_with("#[") {
-            let module = line.trim_start_matches("pub(super) ").strip_prefix("mod ");
-            if let Some(name) = module.and_then(|rest| rest.strip_suffix(';'))
-                && for_tests
-            {
-                match elsewhere.take() {
-                    Some(path) => found.push(format!("{}{path}", beside(file))),
-                    None => {
-                        found.push(format!("{folder}{name}.rs"));
-                        found.push(format!("{folder}{name}/"));
-                    }
-                }
-            }
-            for_tests = false;
-            elsewhere = None;
-        }
-    }
-    found
-}
-
-/// Where the files of a file's modules are: `engine/` for `engine/mod.rs`, `state/sled/` for
-/// `state/sled.rs`.
-fn folder_of(file: &str) -> String {
-    let stem = file.trim_end_matches(".rs");
-    match stem.rsplit_once('/') {
-        Some((folder, "mod")) => format!("{folder}/"),
-        None if stem == "lib" || stem == "main" => String::new(),
-        Some(_) | None => format!("{stem}/"),
-    }
-}
-
-fn beside(file: &str) -> String {
-    file.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default()
-}
-
-/// A text without comments and without what is there for tests alone.
-fn program_of(text: &str) -> String {
-    let mut kept = String::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if line.trim() == "#[cfg(test)]" {
-            skip_item(&mut lines);
-        } else if !line.trim_start().starts_with("//") {
-            kept.push_str(line.split(" // ").next().unwrap_or(line));
-            kept.push('\n');
-        }
-    }
-    kept
-}
-
-fn skip_item<'a>(lines: &mut impl Iterator<Item = &'a str>) {
-    let mut end = None;
-    for line in lines {
-        if let Some(end) = &end {
-            if line == end {
-                return;
-            }
-        } else if line.trim_start().starts_with("#[") {
-            continue;
-        } else if line.ends_with('{') {
-            let indentation = &line[..line.len() - line.trim_start().len()];
-            end = Some(format!("{indentation}}}"));
-        } else if line.ends_with(';') || line.ends_with('}') {
-            return;
-        }
-    }
 }
 
 /// The module of the crate that a file belongs to: `engine` for `engine/run.rs`.
