@@ -84,13 +84,14 @@ fn every_invariant_names_a_test_that_exists() {
     let rows = rows_of_section(&architecture, "## The invariants");
 
     assert!(rows.len() >= 9, "the table of invariants has only {} rows", rows.len());
+    let mut without = Vec::new();
     for row in rows {
         let named = row.rsplit('|').nth(1).map(in_backticks).unwrap_or_default();
-        assert!(!named.is_empty(), "an invariant without a test: {row}");
-        for test in named {
-            assert!(tests.contains(&test), "no test is called `{test}`: {row}");
+        if named.is_empty() || named.iter().any(|test| !tests.contains(test)) {
+            without.push(row);
         }
     }
+    assert!(without.is_empty(), "no test is called what these name:\n{}", without.join("\n"));
 }
 
 #[test]

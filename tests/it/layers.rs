@@ -87,7 +87,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["config/yaml.rs"]),
     ("sled", &["state/sled.rs", "state/sled/"]),
     ("tokio_cron_scheduler", &["schedule.rs"]),
-    ("tracing_subscriber", &["telemetry.rs"]),
+    ("tracing_subscriber", &["cli/", "telemetry.rs"]),
 ];
 
 #[test]
