@@ -163,7 +163,7 @@ impl Schedule {
         for (name, entry) in &mut self.entries {
             entry.mind_a_clock_that_went_back(now);
             if entry.next.is_some_and(|next| next <= now) {
-                entry.next = entry.next_after(now);
+                entry.next = entry.next_when_due(now);
                 due.push(name.clone());
             }
         }
@@ -175,18 +175,30 @@ impl Entry {
     fn next_after(&self, moment: Timestamp) -> Option<Timestamp> {
         match self.timetable {
             Timetable::Cron(_) => {
-                let tick = self.timetable.next_after(moment - self.offset)?;
-                Some(tick + self.offset)
+                let earlier = moment.checked_sub_signed(self.offset)?;
+                self.timetable.next_after(earlier)?.checked_add_signed(self.offset)
             }
             Timetable::Every(_) | Timetable::Never => self.timetable.next_after(moment),
         }
     }
 
+    /// An interval is counted from when it was due, not from when somebody looked, or every look
+    /// would make it longer; from now where whole intervals were missed.
+    fn next_when_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let on_time = match self.timetable {
+            Timetable::Every(_) => self.next.and_then(|next| self.timetable.next_after(next)),
+            Timetable::Cron(_) | Timetable::Never => None,
+        };
+        on_time.filter(|next| *next > now).or_else(|| self.next_after(now))
+    }
+
     /// An interval never waits longer than itself (P11). A cron time that has been does not come
     /// again: running a nightly job twice is worse than running it when it is next due.
     fn mind_a_clock_that_went_back(&mut self, now: Timestamp) {
-        if matches!(self.timetable, Timetable::Every(_)) {
-            self.next = self.next.min(self.timetable.next_after(now));
+        if let (Timetable::Every(_), Some(latest)) =
+            (&self.timetable, self.timetable.next_after(now))
+        {
+            self.next = self.next.min(Some(latest));
         }
     }
 }
@@ -394,6 +406,23 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_is_not_made_longer_by_late_looks() {
+        let mut schedule = Schedule::new();
+        let start = at("2026-01-31T10:00:00Z");
+        let often = Timetable::every(Duration::from_secs(2)).unwrap();
+        schedule.set("it", often, Duration::ZERO, None, start);
+
+        let mut came = 0;
+        for second in 0..60 {
+            let look =
+                start + TimeDelta::seconds(second) + TimeDelta::milliseconds(second * 37 % 500);
+            came += schedule.due(look).len();
+        }
+
+        assert_eq!(came, 30);
+    }
+
+    #[test]
     fn a_new_entry_is_due_when_its_history_says_so() {
         let now = at("2026-01-31T10:00:00Z");
         let nightly = || Timetable::cron("0 0 20 * * *", "UTC").unwrap();
@@ -453,11 +482,11 @@ mod tests {
         for number in 0..50 {
             let name = format!("pair-{number}");
             let mut schedule = Schedule::new();
-            schedule.set(&name, nightly.clone(), spread, Some(last_night), last_night);
+            schedule.set(&name, nightly.clone(), spread, None, last_night - TimeDelta::hours(1));
             let moment = schedule.next_of(&name).unwrap();
             schedule.set(&name, nightly.clone(), spread, Some(moment), now);
 
-            let offset = (moment - last_night) % TimeDelta::days(1);
+            let offset = moment - last_night;
             assert!(offset < TimeDelta::hours(4), "{name} comes {offset} after the tick");
             assert_eq!(schedule.next_of(&name), Some(moment + TimeDelta::days(1)), "{name}");
             moments.insert(moment);

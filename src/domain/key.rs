@@ -23,6 +23,11 @@ impl KeyText {
             KeyText::Text(text) | KeyText::Bare(text) => text,
         }
     }
+
+    /// See [`NaturalKey::surely_differs_from`].
+    pub fn surely_differs_from(&self, other: &KeyText) -> bool {
+        fold(self.as_str()) != fold(other.as_str())
+    }
 }
 
 /// A natural key: every leaf name with its value, in order of name. Personal data: `Debug` shows
@@ -52,8 +57,9 @@ impl NaturalKey {
     /// "Does this key live at the source?" is answered yes by whatever comes back unless its key
     /// surely differs: servers compare by collation, we must not be stricter than they (R2).
     pub fn surely_differs_from(&self, other: &NaturalKey) -> bool {
-        self.iter()
-            .any(|(name, value)| other.get(name).is_some_and(|theirs| fold(value) != fold(theirs)))
+        self.0.iter().any(|(name, value)| {
+            other.0.get(name).is_some_and(|theirs| value.surely_differs_from(theirs))
+        })
     }
 }
 
@@ -114,9 +120,11 @@ impl KeyText {
         if json.starts_with('"') {
             return serde_json::from_str(json).ok().map(KeyText::Text);
         }
-        if json.is_empty() || json == "null" || json.starts_with(['{', '[']) {
+        if json == "null" || json.starts_with(['{', '[']) {
             return None;
         }
+        // Only what is JSON may be kept: it is written out again as it stands.
+        serde_json::from_str::<&serde_json::value::RawValue>(json).ok()?;
         Some(KeyText::Bare(json.to_owned()))
     }
 }
@@ -157,6 +165,13 @@ mod tests {
         let json = r#"{"amount":1.10,"flag":true,"name":"x"}"#;
 
         assert_eq!(serde_json::to_string(&key(json)).unwrap(), json);
+    }
+
+    #[test]
+    fn what_is_no_json_scalar_is_no_key_value() {
+        for text in ["", "null", "tru", "1.2.3", "{}", "[1]", "\"open"] {
+            assert!(KeyText::from_json(text).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -1,19 +1,31 @@
 //! One Ed-Fi API, reached and understood.
+//!
+//! What lives here: what is asked once and kept. The one thing to know: everything is asked when
+//! it is first needed, by one asker at a time, and a failure is not remembered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
 use url::Url;
 
-use super::discovery::Discovery;
+use super::dependencies::{self, DependenciesError};
+use super::discovery::{Discovery, RootError, not_accepted};
+use super::json::is_markup;
+use super::open_api::{self, Metadata};
+use super::shapes::Shapes;
 use crate::domain::{KeyShape, ResourceGraph, ResourcePath};
 use crate::http::{
-    ApiClient, ApiRequest, ApiResponse, HttpError, HttpObserver, Origins, SecretSource,
+    ApiClient, ApiRequest, ApiResponse, ClientOptions, Credentials, HttpError, HttpObserver,
+    Origins, SecretSource,
 };
 
+/// How long the dependency document is believed. A new extension is seen after that at the latest.
+const DEPENDENCIES_KEPT: Duration = Duration::from_secs(15 * 60);
+
 /// One connection, as the configuration describes it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConnectionSettings {
     pub name: String,
     /// Where the root document is.
@@ -58,6 +70,8 @@ pub struct Api {
     settings: ConnectionSettings,
     client: ApiClient,
     discovery: OnceCell<Arc<Discovery>>,
+    dependencies: Mutex<Option<(Instant, Arc<ResourceGraph>)>>,
+    open_api: OnceCell<Arc<Shapes>>,
 }
 
 impl Api {
@@ -68,15 +82,27 @@ impl Api {
         origins: &Origins,
         observer: Arc<dyn HttpObserver>,
     ) -> Result<Arc<Api>, HttpError> {
-        let client = ApiClient::stub(observer, origins, settings.timeout);
-        Ok(Arc::new(Api { settings, client, discovery: OnceCell::new() }))
+        let options = ClientOptions {
+            timeout: settings.timeout,
+            max_concurrency: settings.max_concurrency,
+            max_requests_per_second: settings.max_requests_per_second,
+            ..ClientOptions::new(&settings.name, settings.url.clone())
+        };
+        let client = ApiClient::new(options, origins, observer)?;
+        Ok(Arc::new(Api {
+            settings,
+            client,
+            discovery: OnceCell::new(),
+            dependencies: Mutex::default(),
+            open_api: OnceCell::new(),
+        }))
     }
 
     pub fn connection(&self) -> &str {
         &self.settings.name
     }
 
-    /// What the root document tells, whatever the version: ask [`Api::accepted`] unless the
+    /// What the root document tells, whatever the version: use [`Api::accepted`] unless the
     /// question is which version it is.
     pub async fn discovered(&self) -> Result<Arc<Discovery>, ApiError> {
         self.discovery.get_or_try_init(|| self.discover()).await.cloned()
@@ -84,26 +110,48 @@ impl Api {
 
     /// The same, of a version that this program works with.
     pub async fn accepted(&self) -> Result<Arc<Discovery>, ApiError> {
-        self.discovered().await
+        let discovery = self.discovered().await?;
+        if !discovery.dialect.accepted {
+            return Err(self.unusable(not_accepted(&discovery.root.version)));
+        }
+        Ok(discovery)
     }
 
-    /// Sends with the connection's token; nothing else is added.
+    /// Sends with the connection's token; nothing else is added. Ask for [`Api::accepted`] first:
+    /// it is what brings the credentials.
     pub async fn send(&self, request: ApiRequest) -> Result<ApiResponse, HttpError> {
         self.client.send(request).await
     }
 
     /// Which resources there are and which must be there before which. Kept for a while.
     pub async fn dependencies(&self) -> Result<Arc<ResourceGraph>, ApiError> {
-        Err(self.unusable("to be written".to_owned()))
+        let mut kept = self.dependencies.lock().await;
+        if let Some((since, graph)) = kept.as_ref()
+            && since.elapsed() < DEPENDENCIES_KEPT
+        {
+            return Ok(Arc::clone(graph));
+        }
+        let graph = Arc::new(self.read_dependencies().await?);
+        *kept = Some((Instant::now(), Arc::clone(&graph)));
+        Ok(graph)
     }
 
-    /// What the key of this resource is called and where it is (R1). Costs requests only where
-    /// the built-in table does not answer.
+    /// What the key of this resource is called and where it is (R1); `None` when neither the
+    /// built-in table nor the API's OpenAPI document knows. Costs requests, once, only where the
+    /// table does not answer: another data standard than 5.2, an extension.
     pub async fn key_shape(
         &self,
-        _resource: &ResourcePath,
+        resource: &ResourcePath,
     ) -> Result<Option<Arc<KeyShape>>, ApiError> {
-        Err(self.unusable("to be written".to_owned()))
+        let discovery = self.accepted().await?;
+        let standard = discovery.data_standard().unwrap_or_default();
+        let built_in = Shapes::built_in().of(resource);
+        if resource.is_descriptor() || standard.starts_with("5.2") && built_in.is_some() {
+            return Ok(built_in);
+        }
+        let told = self.open_api_shapes(&discovery).await?.of(resource);
+        let is_near = standard.starts_with("4.") || standard.starts_with("5.");
+        Ok(told.or_else(|| built_in.filter(|_| is_near)))
     }
 
     /// Requests sent so far, retries included.
@@ -112,7 +160,145 @@ impl Api {
     }
 
     async fn discover(&self) -> Result<Arc<Discovery>, ApiError> {
-        Err(self.unusable("to be written".to_owned()))
+        let document = self.root_document().await?;
+        let discovery =
+            Discovery::read(&document, &self.settings).map_err(|e| self.root_error(e))?;
+        let credentials = Credentials {
+            token_url: discovery.token.clone(),
+            key: Arc::clone(&self.settings.key),
+            secret: Arc::clone(&self.settings.secret),
+            scope: self.settings.scope.clone(),
+        };
+        self.client
+            .set_credentials(credentials)
+            .map_err(|source| self.http("setting the credentials", source))?;
+        // What the root document of this very connection names belongs to it.
+        self.client.trust(&discovery.data);
+        self.client.trust(&discovery.change_queries);
+        for url in [&discovery.dependencies, &discovery.open_api].into_iter().flatten() {
+            self.client.trust(url);
+        }
+        Ok(Arc::new(discovery))
+    }
+
+    /// Virtual directories differ in whether they want the slash at the end.
+    async fn root_document(&self) -> Result<bytes::Bytes, ApiError> {
+        const DOING: &str = "reading the root document";
+        let bare = self.settings.url.path().trim_end_matches('/').to_owned();
+        let mut status = 0;
+        for path in [format!("{bare}/"), bare] {
+            let mut url = self.settings.url.clone();
+            url.set_path(&path);
+            let answer = self.client.send(ApiRequest::get(url).anonymous()).await;
+            let answer = answer.map_err(|source| self.http(DOING, source))?;
+            if answer.status().is_success() {
+                return Ok(answer.into_body());
+            }
+            status = answer.status().as_u16();
+            if status != 404 || path == "/" {
+                break;
+            }
+        }
+        Err(self.unusable(format!(
+            "its `url` answered {status} where the root document was due; check that it is the base address of the API, as in https://host/WebApi"
+        )))
+    }
+
+    async fn read_dependencies(&self) -> Result<ResourceGraph, ApiError> {
+        const DOING: &str = "reading the dependencies";
+        let discovery = self.accepted().await?;
+        let Some(url) = &discovery.dependencies else {
+            return Err(self.unusable(
+                "its root document names no dependencies; switch the feature AggregateDependencies on".to_owned(),
+            ));
+        };
+        let graphml = ApiRequest::get(url.clone()).accept("application/graphml");
+        let mut answer = self.client.send(graphml).await.map_err(|e| self.http(DOING, e))?;
+        if answer.status().is_client_error() {
+            let json = ApiRequest::get(url.clone());
+            answer = self.client.send(json).await.map_err(|e| self.http(DOING, e))?;
+        }
+        if !answer.status().is_success() {
+            let status = answer.status().as_u16();
+            return Err(self.refused(DOING, status));
+        }
+        dependencies::read(answer.body()).map_err(|error| match error {
+            DependenciesError::Shape(what) => self.shape(DOING, what),
+            DependenciesError::Cycle(cycle) => self.unusable(cycle.to_string()),
+        })
+    }
+
+    async fn open_api_shapes(&self, discovery: &Discovery) -> Result<Arc<Shapes>, ApiError> {
+        self.open_api.get_or_try_init(|| self.read_open_api(discovery)).await.cloned()
+    }
+
+    /// An API that does not describe itself is no error: its keys are then not known (R1).
+    async fn read_open_api(&self, discovery: &Discovery) -> Result<Arc<Shapes>, ApiError> {
+        let Some(url) = &discovery.open_api else { return Ok(Arc::default()) };
+        let Some(answer) = self.open_api_document(url.clone()).await? else {
+            return Ok(Arc::default());
+        };
+        let sections = match open_api::read_metadata(&answer) {
+            Ok(Metadata::Document(shapes)) => return Ok(Arc::new(shapes)),
+            Ok(Metadata::Sections(sections)) => sections,
+            Err(_) => {
+                self.tell_undescribed();
+                return Ok(Arc::default());
+            }
+        };
+        let mut shapes = Shapes::default();
+        for section in sections {
+            let url = discovery.address(&section.address, &self.settings);
+            let url = url.map_err(|error| self.root_error(error))?;
+            self.client.trust(&url);
+            let Some(document) = self.open_api_document(url).await? else { continue };
+            match open_api::read_document(&document) {
+                Ok(told) => shapes.extend(told),
+                Err(_) => self.tell_undescribed(),
+            }
+        }
+        Ok(Arc::new(shapes))
+    }
+
+    async fn open_api_document(&self, url: Url) -> Result<Option<bytes::Bytes>, ApiError> {
+        let answer = self.client.send(ApiRequest::get(url)).await;
+        let answer = answer.map_err(|source| self.http("reading the OpenAPI document", source))?;
+        if answer.status().is_success() && !is_markup(answer.body()) {
+            return Ok(Some(answer.into_body()));
+        }
+        self.tell_undescribed();
+        Ok(None)
+    }
+
+    fn tell_undescribed(&self) {
+        tracing::warn!(
+            connection = self.connection(),
+            "no OpenAPI document can be read: resources that the built-in table does not know are looked up by id"
+        );
+    }
+
+    fn root_error(&self, error: RootError) -> ApiError {
+        match error {
+            RootError::Shape(what) => {
+                self.unusable(format!("{what}; check that `url` is the base address of the API"))
+            }
+            RootError::Unusable(what) => self.unusable(what),
+        }
+    }
+
+    fn http(&self, doing: &str, source: HttpError) -> ApiError {
+        let connection = self.settings.name.clone();
+        ApiError::Http { connection, doing: doing.to_owned(), source }
+    }
+
+    fn refused(&self, doing: &str, status: u16) -> ApiError {
+        let connection = self.settings.name.clone();
+        ApiError::Refused { connection, doing: doing.to_owned(), status }
+    }
+
+    fn shape(&self, doing: &str, what: String) -> ApiError {
+        let connection = self.settings.name.clone();
+        ApiError::Shape { connection, doing: doing.to_owned(), what }
     }
 
     fn unusable(&self, what: String) -> ApiError {

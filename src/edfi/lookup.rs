@@ -21,3 +21,24 @@ pub fn by_key(
     url.query_pairs_mut().extend_pairs(key.iter());
     url
 }
+
+/// The same question from the given place on. Only live data is asked like this, and only to
+/// count, to verify, or to learn whether there is more (R9).
+pub fn beginning_at(mut url: Url, offset: u64) -> Url {
+    url.query_pairs_mut().append_pair("offset", &offset.to_string());
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_join_what_is_asked_already() {
+        let plain = Url::parse("http://h/x").unwrap();
+        let asked = Url::parse("http://h/x?a=b%23c").unwrap();
+
+        assert_eq!(beginning_at(plain, 5).as_str(), "http://h/x?offset=5");
+        assert_eq!(beginning_at(asked, 5).as_str(), "http://h/x?a=b%23c&offset=5");
+    }
+}

@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod discovery;
 pub mod json;
 pub mod lookup;
+mod open_api;
 pub mod problem;
 pub mod shapes;
 

@@ -17,7 +17,7 @@ const MAX_MEMBERS: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub status: u16,
-    /// The `type` of problem details, without the prefix `urn:ed-fi:api:`.
+    /// The `type` of problem details, as sent.
     pub kind: Option<String>,
     pub title: Option<String>,
     /// Names of the failing members: `$.birthDate`.
@@ -115,7 +115,7 @@ impl Problem {
             .chain(document.errors.iter().flat_map(Texts::iter))
             .collect();
 
-        let kind = document.kind.as_deref().map(short_type).filter(|kind| is_plain_type(kind));
+        let kind = document.kind.as_deref().filter(|kind| is_plain_type(kind));
         let from_model_state = model_state.keys().map(|name| rooted(name));
         let mut members: Vec<String> = validation
             .keys()
@@ -196,13 +196,10 @@ fn texts_or_none<'de, D: serde::Deserializer<'de>>(
     })
 }
 
-fn short_type(kind: &str) -> &str {
-    kind.strip_prefix(TYPE_PREFIX).unwrap_or(kind)
-}
-
 fn meaning(status: u16, kind: Option<&str>, texts: &[&str]) -> Meaning {
     let said = |part: &str| texts.iter().any(|text| text.to_lowercase().contains(part));
     if let Some(kind) = kind {
+        let kind = kind.strip_prefix(TYPE_PREFIX).unwrap_or(kind);
         if kind == "not-found" && status == 404 && said("snapshot not found") {
             return Meaning::SnapshotMissing;
         }
@@ -383,7 +380,7 @@ mod tests {
         let old = Problem::parse(400, br#"{"message":"The request is invalid.","modelState":{"request.lastSurname":["LastSurname is required."]}}"#);
 
         assert_eq!(new.members, ["$.addresses[0].city", "$.birthDate"]);
-        assert_eq!(new.kind.as_deref(), Some("bad-request:data-validation-failed"));
+        assert_eq!(new.kind.as_deref(), Some("urn:ed-fi:api:bad-request:data-validation-failed"));
         assert_eq!(old.members, ["$.lastSurname"]);
         assert_eq!(old.detail.as_deref(), Some("The request is invalid."));
     }

@@ -107,7 +107,9 @@ impl Query {
             "Parameters supplied to the request were invalid.".clone_into(&mut problem.detail);
             problem
         };
-        let limit = within(self.limit, largest, 1).ok_or_else(|| {
+        // As for collections: real clients count a feed by a limit of 0 (observed §2).
+        let smallest = if self.total_count { 0 } else { 1 };
+        let limit = within(self.limit, largest, smallest).ok_or_else(|| {
             wrong(&format!("Limit must be omitted or set to a value between 1 and {largest}."))
         })?;
         let offset = usize::try_from(self.offset.unwrap_or(0))

@@ -366,8 +366,15 @@ fn into_response(reply: Reply) -> Response {
 /// Announces all of the body and sends half of it.
 fn cut_response(reply: Reply) -> Response {
     let half = reply.body.slice(..reply.body.len() / 2);
-    let parts = [Ok(half), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))];
-    let mut response = with_head(&reply, Body::from_stream(futures_util::stream::iter(parts)));
+    let parts = futures_util::stream::unfold(Some(half), async |half| match half {
+        Some(half) => Some((Ok(half), None)),
+        None => {
+            // Being pending once lets the connection send what it has.
+            tokio::task::yield_now().await;
+            Some((Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)), None))
+        }
+    });
+    let mut response = with_head(&reply, Body::from_stream(parts));
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
     response
 }

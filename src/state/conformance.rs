@@ -91,7 +91,11 @@ pub(super) fn moment(minutes: i64) -> Timestamp {
 pub(super) fn state(watermark: i64) -> PairState {
     PairState {
         watermark: Some(Watermark::ChangeVersion(ChangeVersion(watermark))),
-        blocked: Some(Block { reason: "asked to".to_owned(), since: moment(1) }),
+        blocked: Some(Block {
+            cause: crate::state::BlockCause::Deletes,
+            reason: "asked to".to_owned(),
+            since: moment(1),
+        }),
         source: Some(Fingerprint {
             data_url: "http://source/data/v3".to_owned(),
             school_year: None,

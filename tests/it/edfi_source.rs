@@ -56,9 +56,13 @@ async fn with_periods(version: ApiVersion, count: usize) -> Sandbox {
 }
 
 fn source(sandbox: &Sandbox, page_size: usize) -> EdfiSource {
+    source_at(&sandbox.url(), page_size)
+}
+
+fn source_at(url: &str, page_size: usize) -> EdfiSource {
     let settings = ConnectionSettings {
         name: "district".to_owned(),
-        url: Url::parse(&sandbox.url()).unwrap(),
+        url: Url::parse(url).unwrap(),
         key: Arc::new(|| Ok(SecretString::from("sandbox-key"))),
         secret: Arc::new(|| Ok(SecretString::from("sandbox-secret"))),
         token_url: None,
@@ -263,8 +267,8 @@ async fn a_lower_limit_of_the_server_is_learnt_from_it() {
         let source = source(&sandbox, 500);
         let reader = source.open(Isolation::Snapshot).await.unwrap();
 
-        let items = upserts(&reader, everything(&reader)).await.unwrap();
         let found = reader.find(&periods(), &natural(&key("p007"))).await.unwrap();
+        let items = upserts(&reader, everything(&reader)).await.unwrap();
 
         assert_eq!(names(&items).len(), 25, "{version:?}");
         assert!(matches!(found, Lookup::Lives(_)), "{version:?}");
@@ -415,18 +419,17 @@ async fn answers_of_another_shape_are_errors_and_never_empty_pages() {
 
 #[tokio::test]
 async fn a_page_that_is_cut_off_and_a_redirect_are_errors_of_the_wire() {
-    for version in VERSIONS {
-        for harm in [Harm::CutBody, Harm::Redirect("http://127.0.0.1:1/elsewhere".to_owned())] {
-            let sandbox = with_periods(version, 9).await;
-            let source = source(&sandbox, 500);
-            let reader = source.open(Isolation::Snapshot).await.unwrap();
-            sandbox.fault(Fault::on(PERIODS, harm.clone()));
+    let elsewhere = Harm::Redirect("http://127.0.0.1:1/elsewhere".to_owned());
+    for (version, harm) in [(ApiVersion::V7_3, Harm::CutBody), (ApiVersion::V6_1, elsewhere)] {
+        let sandbox = with_periods(version, 9).await;
+        let source = source(&sandbox, 500);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        sandbox.fault(Fault::on(PERIODS, harm.clone()));
 
-            let error = upserts(&reader, everything(&reader)).await.unwrap_err();
+        let error = upserts(&reader, everything(&reader)).await.unwrap_err();
 
-            assert!(matches!(error, SourceError::Http { .. }), "{harm:?}: {error}");
-            assert!(error.to_string().contains(PERIODS), "{error}");
-        }
+        assert!(matches!(error, SourceError::Http { .. }), "{harm:?}: {error}");
+        assert!(error.to_string().contains(PERIODS), "{error}");
     }
 }
 
@@ -470,7 +473,8 @@ async fn a_quiet_resource_costs_one_request_a_feed() {
 
 #[tokio::test]
 async fn capabilities_say_what_each_version_can_tell() {
-    for (version, name, cursors) in [(ApiVersion::V7_3, "7.3", true), (ApiVersion::V6_1, "6.1", false)]
+    for (version, name, cursors) in
+        [(ApiVersion::V7_3, "7.3", true), (ApiVersion::V6_1, "6.1", false)]
     {
         let sandbox = sandbox(SandboxOptions { version, ..Default::default() }).await;
 
@@ -481,4 +485,102 @@ async fn capabilities_say_what_each_version_can_tell() {
         assert!(can.snapshots && can.deletes && can.key_changes, "{name}");
         assert!(can.fingerprint.data_url.starts_with(&sandbox.url()), "{name}");
     }
+}
+
+#[tokio::test]
+async fn resources_and_keys_are_known_from_discovery_on() {
+    for version in VERSIONS {
+        let sandbox = with_periods(version, 1).await;
+        let source = source(&sandbox, 500);
+
+        let graph = source.resources().await.unwrap();
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+        let shape = reader.key_shape(&periods()).await.unwrap().unwrap();
+
+        let schools = ResourcePath::parse("/ed-fi/schools").unwrap();
+        assert!(graph.prerequisites(&periods()).any(|before| *before == schools), "{version:?}");
+        let names: BTreeSet<&str> = shape.fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, BTreeSet::from(["classPeriodName", "schoolId"]), "{version:?}");
+    }
+}
+
+/// A server that says that it is of `version` and answers every read with `status` and `body`.
+async fn scripted(version: &str, status: u16, body: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let root = json!({
+        "version": version,
+        "dataModels": [{ "name": "Ed-Fi", "version": "5.2.0", "informationalVersion": "" }],
+        "urls": {
+            "dependencies": format!("{url}/metadata/data/v3/dependencies"),
+            "openApiMetadata": format!("{url}/metadata/"),
+            "oauth": format!("{url}/oauth/token"),
+            "dataManagementApi": format!("{url}/data/v3/"),
+            "changeQueries": format!("{url}/changeQueries/v1/"),
+        },
+    });
+    let router = axum::Router::new().fallback(move |uri: axum::http::Uri| {
+        let (status, body) = match uri.path() {
+            "/" => (200, root.to_string()),
+            "/oauth/token" => (200, r#"{"access_token":"t","expires_in":1800}"#.to_owned()),
+            path if path.ends_with("availableChangeVersions") => {
+                (200, r#"{"OldestChangeVersion":0,"NewestChangeVersion":9}"#.to_owned())
+            }
+            _ => (status, body.to_owned()),
+        };
+        let status = axum::http::StatusCode::from_u16(status).unwrap();
+        async move { (status, body) }
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[tokio::test]
+async fn a_server_without_snapshots_counts_as_one_whose_snapshot_is_missing() {
+    let source = source_at(&scripted("8.0.0", 200, "[]").await, 500);
+
+    let held_still = source.open(Isolation::Snapshot).await.err().unwrap();
+    let bounded = source.open(Isolation::Bounded).await.err().unwrap();
+
+    assert!(matches!(held_still, SourceError::SnapshotMissing { .. }), "{held_still}");
+    assert!(matches!(bounded, SourceError::Unusable { .. }), "{bounded}");
+}
+
+#[tokio::test]
+async fn what_a_proxy_says_is_never_an_absent_item() {
+    let id = SourceId("0123456789abcdef0123456789abcdef".to_owned());
+    for (case, status, body) in [
+        ("HTML under 404", 404, "<!doctype html><h1>404</h1>"),
+        ("HTML under 200", 200, "<html>sign in</html>"),
+        ("nothing under 200", 200, ""),
+        ("another item", 200, r#"{"id":"ffff456789abcdef0123456789abcdef"}"#),
+        ("an item without an id", 200, r#"{"classPeriodName":"p001"}"#),
+    ] {
+        let source = source_at(&scripted("7.3", status, body).await, 500);
+        let reader = source.open(Isolation::Snapshot).await.unwrap();
+
+        let error = reader.get(&periods(), &id).await.unwrap_err();
+
+        assert!(matches!(error, SourceError::Shape { .. }), "{case}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_the_question_leaves_it_open_whether_the_key_lives() {
+    let page: Vec<Value> = (0..100)
+        .map(|n| {
+            json!({ "id": format!("{n:032x}"), "classPeriodName": format!("other {n}"),
+                "schoolReference": { "schoolId": SCHOOL } })
+        })
+        .collect();
+    let page: &'static str = Value::from(page).to_string().leak();
+    let source = source_at(&scripted("7.3", 200, page).await, 500);
+    let reader = source.open(Isolation::Snapshot).await.unwrap();
+
+    let nobody = reader.find(&periods(), &natural(&key("p001"))).await.unwrap();
+    let somebody = reader.find(&periods(), &natural(&key("OTHER 7 "))).await.unwrap();
+
+    assert!(matches!(nobody, Lookup::Hidden), "{nobody:?}");
+    let Lookup::Lives(item) = somebody else { panic!("case and trailing space are forgiven (R2)") };
+    assert_eq!(item.id.0, format!("{:032x}", 7));
 }

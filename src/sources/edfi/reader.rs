@@ -10,6 +10,7 @@ use super::{feeds, leaves, snapshot};
 use crate::domain::{
     ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, ResourcePath, SourceId, Window,
 };
+use crate::edfi::json::{is_markup, single_item};
 use crate::edfi::{SnapshotStyle, lookup, split_page};
 use crate::sources::{Isolation, ItemPages, Lookup, Reader, SourceError, TombstonePages};
 use crate::tasks::Tasks;
@@ -169,12 +170,14 @@ impl Reader for EdfiReader {
         let response = self.view.get(&reading, self.view.discovery().item(resource, &id.0)).await?;
         match response.status().as_u16() {
             200 => {}
-            404 => return Ok(Lookup::Absent),
+            404 if !is_markup(response.body()) => return Ok(Lookup::Absent),
+            // A proxy's page knows nothing of items.
+            404 => return Err(self.view.shape(&reading, "the answer is a page of HTML")),
             403 => return Ok(Lookup::Hidden),
             _ => return Err(self.view.refused(&reading, &response)),
         }
-        let item = crate::edfi::json::single_item(response.body())
-            .map_err(|error| self.view.shape(&reading, &error.what))?;
+        let item =
+            single_item(response.body()).map_err(|error| self.view.shape(&reading, &error.what))?;
         if !item.id.0.eq_ignore_ascii_case(&id.0) {
             return Err(self.view.shape(&reading, "the answer is another item than was asked for"));
         }
@@ -184,11 +187,15 @@ impl Reader for EdfiReader {
     async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Lookup, SourceError> {
         let shape = self.key_shape(resource).await?;
         let reading = Reading::OneItem(resource.clone());
-        let asked = CANDIDATES.min(self.limits.items.get());
-        let mut url = lookup::by_key(self.view.discovery(), resource, key, shape.as_deref());
-        url.query_pairs_mut().append_pair("limit", &asked.to_string());
+        let url = lookup::by_key(self.view.discovery(), resource, key, shape.as_deref());
+        let ask_for = |limit: usize| {
+            let mut url = url.clone();
+            url.query_pairs_mut().append_pair("limit", &limit.to_string());
+            url
+        };
 
-        let response = self.view.get(&reading, url).await?;
+        let limit = &self.limits.items;
+        let (response, asked) = self.view.get_page(&reading, limit, CANDIDATES, ask_for).await?;
         match response.status().as_u16() {
             200 => {}
             // 400: the server cannot ask for such a value, so it cannot say that it is not there.

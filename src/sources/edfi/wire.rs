@@ -22,7 +22,7 @@ use crate::domain::{
 };
 use crate::edfi::json::split_objects;
 use crate::edfi::{Api, ApiError, Discovery, Meaning, PageShapeError, Problem, split_page};
-use crate::http::{ApiRequest, ApiResponse};
+use crate::http::{ApiRequest, ApiResponse, Disposition, HttpError};
 use crate::sources::SourceError;
 
 /// What is being read, as messages say it.
@@ -129,19 +129,8 @@ impl View {
         reading: &Reading,
         url: Url,
     ) -> Result<ApiResponse, SourceError> {
-        let mut request = ApiRequest::get(url);
-        if let Some((name, value)) = &self.header {
-            request = request.header(name, value);
-        }
-        let response = self.api.send(request).await.map_err(|source| SourceError::Http {
-            connection: self.connection().to_owned(),
-            reading: reading.to_string(),
-            source: Box::new(source),
-        })?;
-        if self.header.is_some() && says_snapshot_is_missing(&response) {
-            return Err(self.snapshot_missing());
-        }
-        Ok(response)
+        let answer = self.exchange(url).await;
+        self.held_still(answer.map_err(|source| self.unanswered(reading, source))?)
     }
 
     /// Reads `url` under the view and wants 200.
@@ -157,33 +146,56 @@ impl View {
         Err(self.refused(reading, &response))
     }
 
-    /// Reads a page of at most `limit` records. A limit that the server refuses is learnt and the
-    /// page asked for again with a smaller one, which comes back too.
-    pub(super) async fn read_page(
+    /// Reads a page of at most `most` records, and no more than the limit in force. What is too
+    /// much for the server, or for us, is learnt and the page asked for again with less; how many
+    /// records were asked for in the end comes back too.
+    pub(super) async fn get_page(
         &self,
         reading: &Reading,
         limit: &PageLimit,
+        most: usize,
         url: impl Fn(usize) -> Url + Send + Sync,
     ) -> Result<(ApiResponse, usize), SourceError> {
         loop {
-            let asked = limit.get();
-            let response = self.get(reading, url(asked)).await?;
-            let status = response.status().as_u16();
-            if status == 200 {
-                return Ok((response, asked));
-            }
-            let refusal = LimitRefusal::read(response.body()).filter(|_| status == 400);
-            let Some(refusal) = refusal.filter(|refusal| limit.refused(asked, refusal.most)) else {
-                return Err(self.refused(reading, &response));
+            let asked = limit.get().min(most);
+            let answer = self.exchange(url(asked)).await;
+            let smaller = match &answer {
+                Ok(response) if response.status().as_u16() == 400 => {
+                    let refusal = LimitRefusal::read(response.body());
+                    refusal.is_some_and(|refusal| limit.refused(asked, refusal.most))
+                }
+                Ok(_) => false,
+                Err(error) => {
+                    error.disposition() == Disposition::AskForLess && limit.refused(asked, None)
+                }
             };
+            if !smaller {
+                let response = answer.map_err(|source| self.unanswered(reading, source))?;
+                return Ok((self.held_still(response)?, asked));
+            }
             tracing::info!(
                 connection = self.connection(),
                 asked,
                 limit = limit.get(),
-                named = refusal.most,
                 "the API allows smaller pages than `page_size`"
             );
         }
+    }
+
+    async fn exchange(&self, url: Url) -> Result<ApiResponse, HttpError> {
+        let mut request = ApiRequest::get(url);
+        if let Some((name, value)) = &self.header {
+            request = request.header(name, value);
+        }
+        self.api.send(request).await
+    }
+
+    /// The answer, unless it says that what holds the view still has gone.
+    fn held_still(&self, response: ApiResponse) -> Result<ApiResponse, SourceError> {
+        if self.header.is_some() && says_snapshot_is_missing(&response) {
+            return Err(self.snapshot_missing());
+        }
+        Ok(response)
     }
 
     /// How many records `url` stands for, in one request: one record is asked for, because servers
@@ -204,6 +216,14 @@ impl View {
         newest_of(response.body()).ok_or_else(|| {
             self.shape(&reading, "the answer is no JSON object with a `newestChangeVersion`")
         })
+    }
+
+    fn unanswered(&self, reading: &Reading, source: HttpError) -> SourceError {
+        SourceError::Http {
+            connection: self.connection().to_owned(),
+            reading: reading.to_string(),
+            source: Box::new(source),
+        }
     }
 
     pub(super) fn snapshot_missing(&self) -> SourceError {
@@ -325,6 +345,19 @@ impl Requests<Tombstone> {
 }
 
 impl<T> Requests<T> {
+    /// A page of this feed, or why there is none.
+    async fn page_of(
+        &self,
+        url: impl Fn(usize) -> Url + Send + Sync,
+    ) -> Result<(ApiResponse, usize), SourceError> {
+        let (response, asked) =
+            self.view.get_page(&self.reading, &self.limit, usize::MAX, url).await?;
+        if response.status().as_u16() == 200 {
+            return Ok((response, asked));
+        }
+        Err(self.view.refused(&self.reading, &response))
+    }
+
     fn records(&self, response: &ApiResponse) -> Result<Vec<T>, SourceError> {
         (self.records_of)(response.body())
             .map_err(|error| self.view.shape(&self.reading, &error.what))
@@ -369,7 +402,7 @@ impl<T: Send> RangeRequests for Requests<T> {
             }
             url
         };
-        let (response, limit) = self.view.read_page(&self.reading, &self.limit, ask_for).await?;
+        let (response, limit) = self.page_of(ask_for).await?;
         let total = total_count(&response).filter(|_| count);
         Ok(Answer { records: self.records(&response)?, limit, total })
     }
@@ -410,7 +443,7 @@ impl CursorRequests for Requests<Item> {
             };
             url
         };
-        let (response, limit) = self.view.read_page(&self.reading, &self.limit, ask_for).await?;
+        let (response, limit) = self.page_of(ask_for).await?;
         let next = response.header("next-page-token").filter(|token| !token.is_empty());
         Ok(CursorPage { items: self.records(&response)?, limit, next: next.map(str::to_owned) })
     }

@@ -30,15 +30,10 @@ pub(super) struct Client {
     pub(super) http: reqwest::Client,
     pub(super) url: String,
     token: String,
-    year: String,
 }
 
 impl Client {
     pub(super) async fn of(sandbox: &Sandbox) -> Client {
-        Client::with_year(sandbox, "").await
-    }
-
-    pub(super) async fn with_year(sandbox: &Sandbox, year: &str) -> Client {
         // Another test of this binary may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -57,7 +52,7 @@ impl Client {
             .unwrap();
         let value: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
         let token = value["access_token"].as_str().unwrap().to_owned();
-        Client { http, url, token, year: year.to_owned() }
+        Client { http, url, token }
     }
 
     /// Sends a request to a path under the server's URL.
@@ -71,7 +66,7 @@ impl Client {
         let mut request = self
             .http
             .request(method, format!("{}{path}", self.url))
-            .header("Authorization", format!("Bearer {}", self.token));
+            .header("Authorization", self.authorization());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -86,24 +81,28 @@ impl Client {
         }
     }
 
+    pub(super) fn authorization(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
     pub(super) async fn get(&self, path: &str) -> Answer {
         self.get_with(path, &[]).await
     }
 
     pub(super) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        self.send(Method::GET, &self.data(path), headers, None).await
+        self.send(Method::GET, &format!("/data/v3{path}"), headers, None).await
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(Method::POST, &self.data(path), &[], Some(body.to_string())).await
+        self.send(Method::POST, &format!("/data/v3{path}"), &[], Some(body.to_string())).await
     }
 
     pub(super) async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.send(Method::PUT, &self.data(path), &[], Some(body.to_string())).await
+        self.send(Method::PUT, &format!("/data/v3{path}"), &[], Some(body.to_string())).await
     }
 
     pub(super) async fn delete(&self, path: &str) -> Answer {
-        self.send(Method::DELETE, &self.data(path), &[], None).await
+        self.send(Method::DELETE, &format!("/data/v3{path}"), &[], None).await
     }
 
     pub(super) async fn newest(&self) -> i64 {
@@ -112,13 +111,7 @@ impl Client {
     }
 
     pub(super) async fn changes(&self, headers: &[(&str, &str)]) -> Answer {
-        let path = format!("/changeQueries/v1{}/availableChangeVersions", self.year);
-        self.send(Method::GET, &path, headers, None).await
-    }
-
-    /// Paths that begin with a schema are those of data.
-    fn data(&self, path: &str) -> String {
-        format!("/data/v3{}{path}", self.year)
+        self.send(Method::GET, "/changeQueries/v1/availableChangeVersions", headers, None).await
     }
 }
 

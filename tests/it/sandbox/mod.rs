@@ -1,5 +1,9 @@
 //! The sandbox seen by a client over HTTP.
 
+mod changes;
 mod client;
+mod discovery;
+mod edits;
+mod faults;
 mod reading;
 mod writing;

@@ -1,0 +1,47 @@
+//! One source, several targets: each pair has its own state and pace (I13).
+
+use tidemark::sandbox::{ApiVersion, SandboxOptions};
+
+use crate::district::{open_school, student};
+use crate::scene::{Setting, assert_ended, put, strict};
+
+#[tokio::test]
+async fn of_two_targets_one_is_down_and_the_other_is_published_all_the_same() {
+    let scene = Setting::new()
+        .target("down", strict())
+        .target("state", SandboxOptions { version: ApiVersion::V6_1, ..strict() })
+        .start()
+        .await;
+    open_school(&scene.source);
+    scene.named("down").go_down();
+
+    let reports = scene.run_all().await;
+
+    assert_eq!(reports[0].target, "down");
+    assert_ended(&reports[0], "failed");
+    assert_ended(&reports[1], "complete");
+    scene.assert_target_agrees("state");
+    assert_eq!(scene.state("down").await.watermark, None);
+    scene.named("down").come_up();
+    put(&scene.source, "students", &student("700"));
+    let reports = scene.run_all().await;
+    assert_ended(&reports[0], "complete");
+    assert_ended(&reports[1], "complete");
+    scene.assert_target_agrees("down");
+    scene.assert_target_agrees("state");
+    assert_eq!(scene.state("down").await.watermark, scene.state("state").await.watermark);
+}
+
+#[tokio::test]
+async fn r13_the_pairs_of_a_publication_read_newest_once() {
+    let scene = Setting::new().target("a", strict()).target("b", strict()).start().await;
+    open_school(&scene.source);
+
+    let reports = scene.run_all().await;
+
+    let opened =
+        scene.source.requests().into_iter().filter(|r| r.path.ends_with("availableChangeVersions"));
+    // Once to open the view for both, once for each to see that it is still the same.
+    assert_eq!(opened.count(), 3);
+    assert_eq!(reports[0].window, reports[1].window);
+}

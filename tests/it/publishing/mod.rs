@@ -1,0 +1,12 @@
+//! Scenarios: source and targets are sandboxes over loopback, and the assertion is the whole
+//! target's state.
+
+mod first_run;
+mod difference;
+mod renames;
+mod people;
+mod references;
+mod parked;
+mod selection;
+mod doubt;
+mod many_targets;
