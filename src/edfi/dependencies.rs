@@ -191,6 +191,8 @@ fn shape(what: &str) -> DependenciesError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     fn path(name: &str) -> ResourcePath {
@@ -260,6 +262,41 @@ mod tests {
         let elders = ResourcePath::parse("/x/elders").unwrap();
         let bonds = ResourcePath::parse("/x/bonds").unwrap();
         assert_eq!(graph.people().get(&elders), Some(&BTreeSet::from([bonds])));
+    }
+
+    fn unpacked(packed: &[u8]) -> Vec<u8> {
+        let mut text = Vec::new();
+        flate2::read::GzDecoder::new(packed).read_to_end(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn both_forms_of_a_real_document_tell_the_same_people_and_no_other_order() {
+        let graphml = unpacked(include_bytes!("../../data/edfi/dependencies.graphml.gz"));
+        let json = unpacked(include_bytes!("../../data/edfi/dependencies.json.gz"));
+
+        let by_edges = read(&graphml).unwrap();
+        let by_levels = read(&json).unwrap();
+
+        assert_eq!(by_edges.len(), 348);
+        assert_eq!(
+            by_edges.resources().collect::<Vec<_>>(),
+            by_levels.resources().collect::<Vec<_>>()
+        );
+        assert_eq!(
+            by_edges.people().keys().collect::<Vec<_>>(),
+            [&path("contacts"), &path("staffs"), &path("students")]
+        );
+        for (person, associations) in by_edges.people() {
+            assert!(by_levels.people()[person].is_superset(associations), "{person}");
+        }
+        let order = by_levels.in_order();
+        let turn = |resource| order.iter().position(|other| other == resource);
+        for resource in by_edges.resources() {
+            for before in by_edges.prerequisites(resource) {
+                assert!(turn(before) < turn(resource), "{before} before {resource}");
+            }
+        }
     }
 
     #[test]

@@ -6,3 +6,4 @@ mod edfi_target;
 mod publishing;
 mod edfi_source;
 mod sandbox;
+mod serve;

@@ -114,6 +114,10 @@ impl Target for EdfiTarget {
     }
 
     async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Match, WriteError> {
+        // Nothing to ask by would bring anything: the only item of a collection is no match.
+        if key.is_empty() {
+            return Ok(Match::Doubtful { members: Vec::new() });
+        }
         let at = self.at("looking up an item of", resource);
         let discovery = self.api.accepted().await?;
         let shape = self.api.key_shape(resource).await?;
