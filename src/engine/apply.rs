@@ -13,7 +13,7 @@ use crate::targets::{Disposition, Refusal, WriteError};
 use super::RunError;
 use super::parked::Parking;
 use super::references;
-use super::run::Run;
+use super::under_way::Run;
 
 /// What became of an item that was taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

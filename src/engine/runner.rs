@@ -13,7 +13,8 @@ use crate::state::{Block, BlockCause, LastRun, PairId, Step};
 
 use super::observe::Event;
 use super::report::{ReportedError, Requests, RunReport};
-use super::run::{self, RunProgress, Surroundings, lock};
+use super::run::{self, RunProgress, Surroundings};
+use super::under_way::lock;
 use super::{Pair, RunError};
 
 /// What a person or a schedule wants of a run beyond the policy.
@@ -178,12 +179,23 @@ async fn attempt(
     {
         return Err(RunError::Blocked { cause: block.cause, reason: block.reason });
     }
-    let reader = view.map_err(|error| RunError::View(error))?;
-    let ended = run::publish(around, pair, reader, options, run_id, progress).await;
+    let reader = view.map_err(RunError::View)?;
+    let ended = tokio::select! {
+        ended = run::publish(around, pair, reader, options, run_id, progress) => ended,
+        () = stop_and_grace(around) => Err(RunError::Interrupted),
+    };
     if ended.is_err() {
         progress.keep_parked().await?;
     }
     ended
+}
+
+/// A run that is asked to stop ends at its next item. One that waits for a server longer than that
+/// is dropped: what was acknowledged is only ever done again.
+async fn stop_and_grace(around: &Surroundings) {
+    const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+    around.stop.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }
 
 /// Writes down how the run ended: for `status`, for the history, and the block if there is one.

@@ -1,9 +1,15 @@
-//! Tests over real HTTP on loopback; one binary.
+//! Tests over real HTTP on loopback, and of the text of the project; one binary.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod district;
 mod scene;
-mod edfi_target;
-mod publishing;
+mod documents;
 mod edfi_source;
+mod edfi_target;
+mod layers;
+mod peers;
+mod publishing;
 mod sandbox;
 mod serve;
+mod source_text;
