@@ -12,4 +12,5 @@ mod layers;
 mod peers;
 mod publishing;
 mod sandbox;
+mod serve;
 mod source_text;
