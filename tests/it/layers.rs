@@ -60,15 +60,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("state", &["clock", "domain"]),
     // It watches runs and requests, so it knows what they tell.
-    ("metrics", &["domain", "engine", "http", "state"]),
+    ("metrics", &["clock", "domain", "engine", "http", "state"]),
     ("server", &["clock", "config", "domain", "engine", "metrics", "state", "tasks"]),
     ("http", &["clock", "tasks"]),
     ("tasks", &[]),
     ("clock", &[]),
     ("telemetry", &[]),
-    // Its wire types are its own: a mistake that both ends shared would prove nothing. A clock is
-    // no knowledge of the program; a test holds it.
-    ("sandbox", &["clock"]),
+    // Its wire types are its own: a mistake that both ends shared would prove nothing. A clock that
+    // tests hold and tasks with an owner are no knowledge of the program.
+    ("sandbox", &["clock", "tasks"]),
 ];
 
 /// Outside crates that have one home, and where it is: files, or folders with a closing slash.

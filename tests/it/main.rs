@@ -1,6 +1,7 @@
 //! Tests over real HTTP on loopback, and of the text of the project; one binary.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "tests end with the tasks that they start")]
 
 mod district;
 mod scene;
