@@ -59,12 +59,9 @@ pub(super) async fn upsert(
     let mut contended = false;
     loop {
         run.check_stop()?;
-        let error = match run.target(|target| target.upsert(resource, item)).await {
-            Ok(_) => {
-                run.agreed(resource, item).await?;
-                return Ok(Settled::Applied);
-            }
-            Err(error) => error,
+        let Err(error) = run.target(|target| target.upsert(resource, item)).await else {
+            run.agreed(resource, item).await?;
+            return Ok(Settled::Applied);
         };
         match error.disposition() {
             Disposition::ResolveReference if resolutions < RESOLUTIONS_PER_ITEM => {
