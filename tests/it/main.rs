@@ -1,5 +1,6 @@
 //! Tests over real HTTP on loopback; one binary.
 
+mod cli;
 mod district;
 mod scene;
 mod edfi_target;
