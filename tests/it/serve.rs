@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidemark::config::{self, Config};
 use tidemark::daemon::serve::{Daemon, DaemonError};
-use tidemark::sandbox::{Fault, Gate, Harm, Sandbox, SandboxOptions};
+use tidemark::sandbox::{Fault, Gate, Harm, Part, Sandbox, SandboxOptions};
 use tidemark::state;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -315,12 +314,7 @@ async fn a_run_that_is_stopped_is_waited_for_and_the_next_daemon_goes_on() {
 
     assert_eq!(running["state"], "running");
     assert!(running["run_id"].is_string());
-    let store = state::open(&house.state()).expect("the state was let go");
-    let id = state::PairId { publication: "district-to-state".into(), target: "state".into() };
-    let runs = store.runs(&id, 10).await.unwrap();
-    drop(store);
-    let errors: Vec<_> = runs.iter().map(|run| run.error.clone().map(|error| error.0)).collect();
-    assert_eq!(errors, [Some("interrupted".to_owned())]);
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
     let next = Running::ready(config).await;
     let address = next.address;
     eventually(
@@ -330,6 +324,22 @@ async fn a_run_that_is_stopped_is_waited_for_and_the_next_daemon_goes_on() {
     .await;
     assert_eq!((target.count("/ed-fi/schools"), target.count("/ed-fi/courses")), (1, 1));
     next.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_asks_to_be_left_alone_does_not_hold_up_the_end() {
+    let house = House::new();
+    let (_source, target, config) = one_pair(&house).await;
+    target.fault(
+        Fault::on("/ed-fi/schools", Harm::Throttle { retry_after: Some(3600) }).method("POST"),
+    );
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    eventually("a pause", || paused(address)).await;
+    daemon.stop().await;
+
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
 }
 
 #[tokio::test]
@@ -374,7 +384,32 @@ async fn an_address_that_is_taken_is_said_so() {
     assert!(cause.contains("server.listen"), "{cause}");
 }
 
-#[allow(dead_code, reason = "used by the tests of the process")]
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_tidemark"))
+#[tokio::test]
+async fn a_source_that_asks_to_be_left_alone_does_not_hold_up_the_end() {
+    let house = House::new();
+    let (source, _target, config) = one_pair(&house).await;
+    source.fault(
+        Fault::everywhere(Harm::Throttle { retry_after: Some(3600) }).part(Part::NewestVersion),
+    );
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    eventually("a pause", || paused(address)).await;
+    daemon.stop().await;
+
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
+}
+
+/// Whether a server asked to be left alone.
+async fn paused(address: SocketAddr) -> bool {
+    let (_, text) = get(address, "/metrics").await;
+    text.lines().any(|line| line.starts_with("tidemark_http_paused_seconds_total{"))
+}
+
+/// What the runs of the one pair failed with, newest first; the daemon has ended.
+async fn errors_of_runs(house: &House) -> Vec<Option<String>> {
+    let store = state::open(&house.state()).expect("the state was let go");
+    let id = state::PairId { publication: "district-to-state".into(), target: "state".into() };
+    let runs = store.runs(&id, 10).await.unwrap();
+    runs.iter().map(|run| run.error.clone().map(|error| error.0)).collect()
 }
