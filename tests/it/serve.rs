@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,8 +12,9 @@ use tidemark::config::{self, Config};
 use tidemark::daemon::serve::{Daemon, DaemonError};
 use tidemark::sandbox::{Fault, Gate, Harm, Part, Sandbox, SandboxOptions};
 use tidemark::state;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStderr, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::district;
@@ -398,6 +400,100 @@ async fn a_source_that_asks_to_be_left_alone_does_not_hold_up_the_end() {
     daemon.stop().await;
 
     assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
+}
+
+/// The real process, which ends with this test.
+struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Process {
+    fn serve(house: &House) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidemark"))
+            .args(["--log-format", "json", "--config"])
+            .arg(house.path("tidemark.yaml"))
+            .arg("serve")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Process { child, lines }
+    }
+
+    /// Reads the log to the first line that holds `text`.
+    async fn says(&mut self, text: &str) -> String {
+        let line = async {
+            loop {
+                let line = self.lines.next_line().await.unwrap().expect("the log goes on");
+                if line.contains(text) {
+                    return line;
+                }
+            }
+        };
+        tokio::time::timeout(BOUND, line).await.expect(text)
+    }
+
+    async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args([format!("-{name}"), id]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
+    /// How it ended, and the rest of what it said.
+    async fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        let ended = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                rest.push_str(&line);
+                rest.push('\n');
+            }
+            self.child.wait().await.unwrap()
+        };
+        let status = tokio::time::timeout(BOUND, ended).await.expect("the process ends");
+        (status.code(), rest)
+    }
+}
+
+#[tokio::test]
+async fn sigterm_in_the_middle_of_a_run_ends_the_process_with_0() {
+    let house = House::new();
+    let (source, target, _) = one_pair(&house).await;
+    put(&source, "courses", &district::course("ALG-1"));
+    let gate = Gate::new();
+    target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
+
+    let mut process = Process::serve(&house);
+    process.says("run began").await;
+    gate.reached_by(1).await;
+    process.signal("TERM").await;
+    gate.open();
+    let (status, said) = process.end().await;
+
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("interrupted"), "{said}");
+    assert!(!said.contains("255901"), "a key is in the log: {said}");
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
+    assert_eq!(target.count("/ed-fi/courses"), 0);
+}
+
+#[tokio::test]
+async fn two_daemons_on_one_state_end_with_4() {
+    let house = House::new();
+    let (_source, _target, config) = one_pair(&house).await;
+    let first = Running::ready(config).await;
+
+    let second = Command::new(env!("CARGO_BIN_EXE_tidemark"))
+        .arg("--config")
+        .arg(house.path("tidemark.yaml"))
+        .args(["serve", "--wait-for-state", "0s"])
+        .kill_on_drop(true)
+        .output();
+    let second = tokio::time::timeout(BOUND, second).await.expect("it ends").unwrap();
+
+    assert_eq!(second.status.code(), Some(4), "{}", String::from_utf8_lossy(&second.stderr));
+    first.stop().await;
 }
 
 /// Whether a server asked to be left alone.
