@@ -21,21 +21,16 @@ pub(super) fn run(context: &Context, command: &ConfigCommand) -> Result<Exit, Fa
 /// Everything at once: mistakes, warnings, and secrets that cannot be read.
 fn check(context: &Context) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let mut unreadable = Vec::new();
-    for (name, connection) in &config.connections {
-        for (key, secret) in [("key", &connection.key), ("secret", &connection.secret)] {
-            if let Err(error) = secret.read(&context.env) {
-                unreadable.push(format!("connections.{name}.{key}: {error}"));
-            }
-        }
-    }
+    let connections = config.connections.iter();
+    let unreadable: Vec<String> =
+        connections.flat_map(|(name, connection)| context.unreadable(name, connection)).collect();
     if !unreadable.is_empty() {
         return Err(Failure::usage(unreadable.join("\n")));
     }
     let pairs: usize = config.publications.values().map(|p| p.targets.len()).sum();
     let (connections, publications) = (config.connections.len(), config.publications.len());
     match context.output() {
-        Output::Json => show::json(&json!({
+        Output::Json => show::json_object(&json!({
             "ok": true, "connections": connections, "publications": publications, "pairs": pairs,
         }))?,
         Output::Text => {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConnectionConfig, ConnectionName};
 use crate::daemon::{self, Assembly};
+use crate::engine::Pair;
 use crate::state::{MemoryStore, StateStore};
 use crate::telemetry::{self, LogLevel};
 
@@ -76,10 +77,42 @@ impl Context {
             .map_err(|error| Failure::usage(telemetry::chain(&error)))
     }
 
-    /// The same without the state, for commands that only look at the APIs.
+    /// The same without the state, for what only looks at the APIs.
     pub(super) fn assembly_without_state(&self) -> Result<Assembly, Failure> {
-        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::default());
+        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
         daemon::assemble(self.config()?, &self.env, store, self.clock.clone())
             .map_err(|error| Failure::usage(telemetry::chain(&error)))
+    }
+
+    /// Every secret that `pairs` need can be read: otherwise the configuration is wrong, and it is
+    /// said before anything is asked of anyone.
+    pub(super) fn require_secrets(&self, config: &Config, pairs: &[Pair]) -> Result<(), Failure> {
+        let needed = |name: &ConnectionName| {
+            pairs.iter().any(|pair| {
+                let publication = config.publications.iter();
+                let mut publication =
+                    publication.filter(|(n, _)| n.as_str() == pair.id.publication);
+                pair.id.target == name.as_str() || publication.any(|(_, p)| p.source == *name)
+            })
+        };
+        let connections = config.connections.iter().filter(|(name, _)| needed(name));
+        let problems: Vec<String> =
+            connections.flat_map(|(name, connection)| self.unreadable(name, connection)).collect();
+        if problems.is_empty() { Ok(()) } else { Err(Failure::usage(problems.join("\n"))) }
+    }
+
+    /// What is wrong with the secrets of a connection, each with its key path.
+    pub(super) fn unreadable(
+        &self,
+        name: &ConnectionName,
+        connection: &ConnectionConfig,
+    ) -> Vec<String> {
+        [("key", &connection.key), ("secret", &connection.secret)]
+            .into_iter()
+            .filter_map(|(key, secret)| {
+                let error = secret.read(&self.env).err()?;
+                Some(format!("connections.{name}.{key}: {}", telemetry::chain(&error)))
+            })
+            .collect()
     }
 }

@@ -33,6 +33,17 @@ impl Exit {
             Exit::Unreadable => 5,
         }
     }
+
+    pub(super) fn of_code(code: u8) -> Exit {
+        match code {
+            0 => Exit::Done,
+            2 => Exit::Usage,
+            3 => Exit::Parked,
+            4 => Exit::Locked,
+            5 => Exit::Unreadable,
+            _ => Exit::Failed,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

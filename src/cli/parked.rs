@@ -137,7 +137,7 @@ async fn list(context: &Context, arguments: &ParkedListArguments) -> Result<Exit
         return by.print(context, &items);
     }
     match context.output() {
-        Output::Json => show::json(&serde_json::json!({ "items": items, "next": null }))?,
+        Output::Json => show::json_list(&items)?,
         Output::Text => show::answer(&table(&items, context.clock.now()))?,
     }
     Ok(Exit::Done)
@@ -220,7 +220,7 @@ async fn show(context: &Context, arguments: &ParkedShowArguments) -> Result<Exit
         items.push(Shown::new(pair, parked.clone()));
     }
     match context.output() {
-        Output::Json => show::json(&serde_json::json!({ "items": items, "next": null }))?,
+        Output::Json => show::json_list(&items)?,
         Output::Text => {
             show::answer(&items.iter().map(one).collect::<Vec<_>>().join("\n"))?;
         }
@@ -312,7 +312,7 @@ async fn retry(context: &Context, arguments: ParkedRetryArguments) -> Result<Exi
     }
     let many = show::many(due.len());
     match context.output() {
-        Output::Json => show::json(&serde_json::json!({ "retried": many }))?,
+        Output::Json => show::json("retried", &many)?,
         Output::Text if due.is_empty() => show::answer("nothing that fits is parked")?,
         Output::Text => show::answer(&format!(
             "{} due now; the next run tries them: tidemark run {}",
@@ -436,7 +436,7 @@ impl GroupBy {
         match context.output() {
             Output::Json => {
                 let items: Vec<_> = groups.iter().map(Self::json).collect();
-                show::json(&serde_json::json!({ "items": items, "next": null }))?;
+                show::json_list(&items)?;
             }
             Output::Text if groups.is_empty() => show::answer("nothing is parked")?,
             Output::Text => show::answer(&self.table(&groups))?,

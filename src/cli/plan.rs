@@ -15,6 +15,7 @@ pub(super) async fn run(context: &Context, arguments: &PlanArguments) -> Result<
     context.log_quietly()?;
     let assembly = context.assembly()?;
     let pairs = choose::pairs(&assembly, &arguments.selector)?;
+    context.require_secrets(&assembly.config, &pairs)?;
     let planning = pairs.iter().map(|pair| {
         let assembly = &assembly;
         async move { (pair, plan(&*assembly.store, pair).await) }
@@ -34,7 +35,7 @@ pub(super) async fn run(context: &Context, arguments: &PlanArguments) -> Result<
         }
     }
     match context.output() {
-        Output::Json => show::json(&serde_json::json!({ "plan": plans }))?,
+        Output::Json => show::json("plan", &plans)?,
         Output::Text => show::answer(&plans.iter().map(one).collect::<Vec<_>>().join("\n"))?,
     }
     Ok(exit)
@@ -43,7 +44,8 @@ pub(super) async fn run(context: &Context, arguments: &PlanArguments) -> Result<
 fn one(plan: &Plan) -> String {
     let pair = format!("{} → {}", plan.publication, plan.target);
     if plan.resources.is_empty() {
-        return format!("{pair}: nothing to do, nothing is newer than {}\n", plan.window.through);
+        let through = plan.window.through;
+        return format!("{pair}: nothing to do: nothing is newer than version {through}\n");
     }
     let mut total = ["  in all".to_owned()].to_vec();
     let sum = |of: fn(&crate::engine::plan::PlannedResource) -> u64| {

@@ -25,6 +25,7 @@ pub(super) async fn run(context: &Context, arguments: RunArguments) -> Result<Ex
     let signals = Signals::listen()?;
     let assembly = context.assembly()?;
     let mut pairs = choose::by_publication(&assembly, &arguments.selector)?;
+    context.require_secrets(&assembly.config, &pairs.concat())?;
     if arguments.first {
         pairs = never_published(&assembly, pairs).await?;
     }
@@ -39,10 +40,10 @@ pub(super) async fn run(context: &Context, arguments: RunArguments) -> Result<Ex
     progress.finish();
 
     match context.output() {
-        Output::Json => show::json(&serde_json::json!({ "runs": reports }))?,
+        Output::Json => show::json("runs", &reports)?,
         Output::Text => run_report::print(&*assembly.store, &reports).await?,
     }
-    Ok(exit_of(&reports))
+    Ok(Exit::of_code(exit_status(&reports)))
 }
 
 async fn never_published(
@@ -86,12 +87,4 @@ async fn run_all(
         }
     });
     join_all(runs).await.into_iter().flatten().collect()
-}
-
-fn exit_of(reports: &[RunReport]) -> Exit {
-    match exit_status(reports) {
-        0 => Exit::Done,
-        3 => Exit::Parked,
-        _ => Exit::Failed,
-    }
 }

@@ -24,8 +24,7 @@ pub(super) async fn print(state: &dyn StateView, reports: &[RunReport]) -> Resul
     if reports.len() > TABLES {
         text.push_str(&one_row_each(reports));
         for report in reports.iter().filter(|report| report.outcome == Outcome::Failed) {
-            text.push('\n');
-            text.push_str(&failure(report));
+            text.push_str(&format!("\n{}\n{}", headline(report), failure(report)));
         }
     } else {
         for (index, report) in reports.iter().enumerate() {
@@ -93,7 +92,7 @@ pub(super) fn headline(report: &RunReport) -> String {
 
 fn failure(report: &RunReport) -> String {
     let message = report.error.as_ref().map_or("the run failed", |error| error.message.as_str());
-    format!("  error: {} → {}: {message}\n", report.publication, report.target)
+    format!("  error: {message}\n")
 }
 
 fn stages(report: &RunReport) -> String {

@@ -35,7 +35,7 @@ pub(super) async fn run(context: &Context, arguments: SandboxArguments) -> Resul
     let url = sandbox.url();
     let version = arguments.version.as_str();
     match context.output() {
-        Output::Json => show::json(&json!({
+        Output::Json => show::json_object(&json!({
             "url": url, "key": key, "secret": secret, "version": version, "items": items,
         }))?,
         Output::Text => show::answer(&format!(

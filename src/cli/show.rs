@@ -1,5 +1,6 @@
 //! How answers look: JSON, tables that fit the terminal, numbers that people read.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
@@ -15,6 +16,9 @@ const PAGE_WIDTH: u16 = 120;
 
 /// Prints to standard output. A reader that has gone away, such as `head`, is no failure.
 pub(super) fn answer(text: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Ok(());
+    }
     let mut out = io::stdout().lock();
     let written = out
         .write_all(text.as_bytes())
@@ -28,9 +32,24 @@ pub(super) fn answer(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Prints one JSON object to standard output.
-pub(super) fn json<T: Serialize>(answer_is: &T) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(answer_is)
+/// Prints one JSON object with one member, as the contract shapes answers.
+pub(super) fn json<T: Serialize>(name: &str, value: &T) -> Result<(), Failure> {
+    json_object(&BTreeMap::from([(name, value)]))
+}
+
+/// Prints a list: `{"items":[…],"next":null}`.
+pub(super) fn json_list<T: Serialize>(items: &[T]) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct List<'a, T> {
+        items: &'a [T],
+        /// Lists are whole in this version.
+        next: Option<String>,
+    }
+    json_object(&List { items, next: None })
+}
+
+pub(super) fn json_object<T: Serialize>(object: &T) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(object)
         .map_err(|error| Failure::failed(format!("cannot write the answer: {error}")))?;
     answer(&text)
 }

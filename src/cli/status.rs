@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context, arguments: &StatusArguments) -> Resul
         });
     }
     match context.output() {
-        Output::Json => show::json(&serde_json::json!({ "pairs": pairs }))?,
+        Output::Json => show::json("pairs", &pairs)?,
         Output::Text => show::answer(&text(&pairs, context.clock.now()))?,
     }
     Ok(Exit::Done)

@@ -30,6 +30,7 @@ pub(super) async fn run(context: &Context, arguments: VerifyArguments) -> Result
             pairs.len()
         )));
     }
+    context.require_secrets(&assembly.config, &pairs)?;
 
     let stop = CancellationToken::new();
     let work = verify_all(&assembly, &pairs, &arguments, &stop);
@@ -38,7 +39,7 @@ pub(super) async fn run(context: &Context, arguments: VerifyArguments) -> Result
     let all_equal =
         verified.len() == pairs.len() && verified.iter().all(|verification| verification.equal);
     match context.output() {
-        Output::Json => show::json(&serde_json::json!({ "verify": verified }))?,
+        Output::Json => show::json("verify", &verified)?,
         Output::Text => {
             show::answer(&verified.iter().map(one).collect::<Vec<_>>().join("\n"))?;
         }

@@ -121,9 +121,7 @@ async fn print(context: &Context, assembly: &Assembly, pairs: &[Pair]) -> Result
         });
     }
     match context.output() {
-        Output::Json => {
-            show::json(&serde_json::json!({ "items": watermarks, "next": null }))?;
-        }
+        Output::Json => show::json_list(&watermarks)?,
         Output::Text => {
             let columns =
                 [Column::Text("publication"), Column::Text("target"), Column::Number("watermark")];

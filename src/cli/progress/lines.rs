@@ -7,7 +7,7 @@ use crate::domain::{ResourcePath, Stage, Tally};
 use crate::engine::observe::{Event, Observer};
 use crate::state::PairId;
 
-use super::super::{run_report, show};
+use super::super::show;
 
 #[derive(Default)]
 pub(super) struct Lines {
@@ -34,7 +34,9 @@ impl Observer for Lines {
                     "{pair}: {stage}: {resource}: {applied} applied, {skipped} skipped, {parked} parked"
                 ));
             }
-            Event::RunEnded { report, .. } => show::note(&run_report::headline(report)),
+            Event::RunEnded { pair, report } => {
+                show::note(&format!("{pair}: ended: {}", report.outcome.as_str()));
+            }
         }
     }
 }
