@@ -1,1 +1,272 @@
-//! To be written.
+//! From a configuration to pairs that can run: which API, which source, which target, which policy.
+//!
+//! What lives here: the wiring that every command shares. What does not: what a run does
+//! (`engine/`), what is asked of the daemon over HTTP (`server/`). The one thing to know:
+//! [`assemble`] sends nothing and reads no secret, so a connection that is down or whose secret is
+//! missing harms the pairs that use it and nobody else.
+//!
+//! [`select`] finds the pairs that somebody means, [`status`] says how they are, and [`serve`] runs
+//! them when they are due, as [`agenda`] says.
+
+pub mod agenda;
+pub mod select;
+pub mod serve;
+pub mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::{
+    Config, ConnectionConfig, ConnectionName, OnMissingSnapshot, Percent, PublicationConfig,
+    PublicationName, Secret,
+};
+use crate::domain::Selection;
+use crate::edfi::{Api, ConnectionSettings};
+use crate::engine::observe::{Observer, Observers};
+use crate::engine::run::Surroundings;
+use crate::engine::runner::Runner;
+use crate::engine::{DeleteBrake, Pair, Policy, Publish, RetryPolicy};
+use crate::http::{Cause, HttpError, HttpObserver, Origins, SecretSource};
+use crate::metrics::Metrics;
+use crate::sources::Isolation;
+use crate::sources::edfi::EdfiSource;
+use crate::state::{PairId, StateError, StateStore};
+use crate::targets::edfi::EdfiTarget;
+
+use status::PairCondition;
+
+/// Writes in flight at once for one pair; the connection's ceiling and the origin's adaptive limit
+/// lie below it or above it, and the lowest counts.
+const MAX_IN_FLIGHT: usize = 128;
+
+/// Every pair of a configuration, with what they share.
+pub struct Assembly {
+    pub config: Config,
+    /// By publication, in the order in which the configuration names the targets.
+    pub pairs: BTreeMap<String, Vec<Pair>>,
+    /// One for each connection, shared by every pair that uses it.
+    pub connections: BTreeMap<String, Arc<Api>>,
+    pub store: Arc<dyn StateStore>,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why a configuration could not be turned into pairs.
+#[derive(Debug, thiserror::Error)]
+pub enum AssemblyError {
+    #[error("connection `{connection}` cannot be used")]
+    Connection {
+        connection: String,
+        #[source]
+        source: HttpError,
+    },
+
+    /// The configuration was not checked: its reader refuses this.
+    #[error("publication `{publication}` names the connection `{connection}`, which there is not")]
+    UnknownConnection { publication: String, connection: String },
+}
+
+/// Opens the state that the configuration names. Blocks while it reads.
+pub fn open_state(config: &Config) -> Result<Arc<dyn StateStore>, StateError> {
+    crate::state::open(&config.state.path)
+}
+
+/// Makes every pair of `config`; `env` is where `{env: NAME}` secrets are looked up.
+pub fn assemble(
+    config: Config,
+    env: &BTreeMap<String, String>,
+    store: Arc<dyn StateStore>,
+    clock: Clock,
+) -> Result<Assembly, AssemblyError> {
+    let metrics = Arc::new(Metrics::new(
+        &pair_ids(&config),
+        &PairCondition::WORDS,
+        config.server.metrics_resource_pairs,
+    ));
+    let connections = connections(&config, env, &clock, &metrics)?;
+    let mut pairs = BTreeMap::new();
+    for (name, publication) in &config.publications {
+        let of_publication = pairs_of_publication(&config, name, publication, &connections)?;
+        pairs.insert(name.to_string(), of_publication);
+    }
+    Ok(Assembly { config, pairs, connections, store, clock, metrics })
+}
+
+/// The names of every pair of a configuration, in order.
+pub fn pair_ids(config: &Config) -> Vec<PairId> {
+    let mut ids = Vec::new();
+    for (name, publication) in &config.publications {
+        for target in &publication.targets {
+            ids.push(pair_id(name, target));
+        }
+    }
+    ids
+}
+
+impl Assembly {
+    /// What runs of these pairs need; the metrics watch beside `observers`.
+    pub fn surroundings(
+        &self,
+        observers: Vec<Arc<dyn Observer>>,
+        stop: CancellationToken,
+    ) -> Surroundings {
+        let metrics: Arc<dyn Observer> = Arc::clone(&self.metrics) as Arc<dyn Observer>;
+        let mut all = vec![metrics];
+        all.extend(observers);
+        Surroundings {
+            store: Arc::clone(&self.store),
+            clock: self.clock.clone(),
+            observers: Observers(all),
+            stop,
+        }
+    }
+
+    pub fn runner(&self, observers: Vec<Arc<dyn Observer>>, stop: CancellationToken) -> Runner {
+        Runner::new(self.surroundings(observers, stop))
+    }
+
+    /// Every pair, in order of name.
+    pub fn all_pairs(&self) -> impl Iterator<Item = &Pair> {
+        self.pairs.values().flatten()
+    }
+
+    pub fn pair(&self, id: &PairId) -> Option<&Pair> {
+        self.pairs.get(&id.publication)?.iter().find(|pair| pair.id == *id)
+    }
+}
+
+fn pair_id(publication: &PublicationName, target: &ConnectionName) -> PairId {
+    PairId { publication: publication.to_string(), target: target.to_string() }
+}
+
+/// One [`Api`] for each connection, whether a publication uses it or not: `check` looks at all.
+fn connections(
+    config: &Config,
+    env: &BTreeMap<String, String>,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<BTreeMap<String, Arc<Api>>, AssemblyError> {
+    let origins = Origins::new(clock.clone());
+    let env = Arc::new(env.clone());
+    let mut connections = BTreeMap::new();
+    for (name, connection) in &config.connections {
+        let observer = Arc::clone(metrics) as Arc<dyn HttpObserver>;
+        let api = Api::new(settings(name, connection, &env), &origins, observer)
+            .map_err(|source| AssemblyError::Connection { connection: name.to_string(), source })?;
+        connections.insert(name.to_string(), api);
+    }
+    Ok(connections)
+}
+
+fn settings(
+    name: &ConnectionName,
+    connection: &ConnectionConfig,
+    env: &Arc<BTreeMap<String, String>>,
+) -> ConnectionSettings {
+    ConnectionSettings {
+        name: name.to_string(),
+        url: connection.url.clone(),
+        key: secret_source(&connection.key, env),
+        secret: secret_source(&connection.secret, env),
+        token_url: connection.token_url.clone(),
+        scope: connection.scope.clone(),
+        school_year: connection.school_year,
+        instance: connection.instance.clone(),
+        timeout: connection.timeout,
+        max_concurrency: connection.max_concurrency,
+        max_requests_per_second: connection.max_requests_per_second.unwrap_or(0),
+    }
+}
+
+/// Read at each renewal of a token, so that a file that changed or appeared is seen.
+fn secret_source(secret: &Secret, env: &Arc<BTreeMap<String, String>>) -> SecretSource {
+    let (secret, env) = (secret.clone(), Arc::clone(env));
+    Arc::new(move || secret.read(&env).map_err(|error| Arc::new(error) as Cause))
+}
+
+fn pairs_of_publication(
+    config: &Config,
+    name: &PublicationName,
+    publication: &PublicationConfig,
+    connections: &BTreeMap<String, Arc<Api>>,
+) -> Result<Vec<Pair>, AssemblyError> {
+    let api = |connection: &ConnectionName| {
+        connections.get(connection.as_str()).ok_or_else(|| AssemblyError::UnknownConnection {
+            publication: name.to_string(),
+            connection: connection.to_string(),
+        })
+    };
+    let page_size = usize::try_from(publication.page_size).unwrap_or(usize::MAX);
+    let source = Arc::new(EdfiSource::new(Arc::clone(api(&publication.source)?), page_size));
+    let mut pairs = Vec::new();
+    for target in &publication.targets {
+        let ceiling = config.connections.get(target).map_or(1, |c| c.max_concurrency);
+        let sole_writer = config.is_sole_writer(name, target);
+        pairs.push(Pair {
+            id: pair_id(name, target),
+            source: source.clone(),
+            target: Arc::new(EdfiTarget::new(Arc::clone(api(target)?))),
+            policy: Arc::new(policy(publication, sole_writer, ceiling)),
+        });
+    }
+    Ok(pairs)
+}
+
+fn policy(publication: &PublicationConfig, sole_writer: bool, ceiling: usize) -> Policy {
+    let resources = &publication.resources;
+    let retry = &publication.retry;
+    Policy {
+        isolation: isolation(publication.isolation),
+        on_missing_snapshot: match publication.on_missing_snapshot {
+            OnMissingSnapshot::Fail => None,
+            OnMissingSnapshot::Bounded => Some(Isolation::Bounded),
+        },
+        key_changes: publish(publication.key_changes),
+        deletes: publish(publication.deletes),
+        selection: Selection {
+            include: resources.include.clone(),
+            include_only: resources.include_only.clone(),
+            exclude: resources.exclude.clone(),
+            exclude_only: resources.exclude_only.clone(),
+            descriptors: resources.descriptors,
+        },
+        brake: DeleteBrake {
+            percent: percent(publication.max_deletes),
+            above: publication.max_deletes_above,
+        },
+        retry: RetryPolicy {
+            max_attempts: retry.max_attempts,
+            first_delay: retry.first_delay,
+            max_delay: retry.max_delay,
+            max_parked: retry.max_parked,
+        },
+        sole_writer,
+        max_in_flight: MAX_IN_FLIGHT.min(ceiling),
+    }
+}
+
+fn isolation(isolation: crate::config::Isolation) -> Isolation {
+    match isolation {
+        crate::config::Isolation::Snapshot => Isolation::Snapshot,
+        crate::config::Isolation::Bounded => Isolation::Bounded,
+    }
+}
+
+fn publish(publish: crate::config::Publish) -> Publish {
+    match publish {
+        crate::config::Publish::Publish => Publish::Publish,
+        crate::config::Publish::Skip => Publish::Skip,
+    }
+}
+
+/// The configuration counts in hundredths of a percent; of ten thousand that is a whole number.
+fn percent(percent: Percent) -> f64 {
+    let hundredths = u32::try_from(percent.of(10_000)).unwrap_or(10_000);
+    f64::from(hundredths) / 100.0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! When each publication is due.

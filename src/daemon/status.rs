@@ -1,0 +1,225 @@
+//! How every pair is, in the shape of the contract: for `status` and for `GET pairs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::Assembly;
+use crate::clock::Timestamp;
+use crate::config::{PublicationName, Trigger};
+use crate::domain::{ChangeVersion, Outcome};
+use crate::state::{LastRun, PairId, PairState, ParkedCounts, StateError};
+
+/// `{"pairs":[…]}` of the contract.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    pub pairs: Vec<PairStatus>,
+}
+
+/// One pair, as `status --output json` and the admin API show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairStatus {
+    pub publication: String,
+    pub target: String,
+    pub labels: BTreeMap<String, String>,
+    pub state: PairCondition,
+    /// Why it is blocked, failing or waiting, in a sentence.
+    pub reason: Option<String>,
+    pub watermark: Option<ChangeVersion>,
+    /// What the source last said; `None` unless a run of this process asked it.
+    pub newest: Option<ChangeVersion>,
+    pub lag_versions: Option<i64>,
+    pub caught_up_at: Option<Timestamp>,
+    /// Of the run that is under way.
+    pub run_id: Option<String>,
+    /// Runs that failed since the last one that did not.
+    pub failed_runs: u32,
+    pub last_run: Option<LastRun>,
+    pub parked: u64,
+    pub dead: u64,
+    pub next_run_at: Option<Timestamp>,
+}
+
+/// The first that holds, in this order (contract, "The other commands").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PairCondition {
+    Paused,
+    Blocked,
+    Failing,
+    Running,
+    Waiting,
+    Degraded,
+    Ok,
+    Orphaned,
+}
+
+impl PairCondition {
+    /// As the contract and the metric labels spell them.
+    pub const WORDS: [&str; 8] =
+        ["paused", "blocked", "failing", "running", "waiting", "degraded", "ok", "orphaned"];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PairCondition::Paused => "paused",
+            PairCondition::Blocked => "blocked",
+            PairCondition::Failing => "failing",
+            PairCondition::Running => "running",
+            PairCondition::Waiting => "waiting",
+            PairCondition::Degraded => "degraded",
+            PairCondition::Ok => "ok",
+            PairCondition::Orphaned => "orphaned",
+        }
+    }
+}
+
+/// What only the process that runs a pair knows of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LivePair {
+    pub run_id: Option<String>,
+    pub newest: Option<ChangeVersion>,
+    /// Due, and held by a limit: which.
+    pub waits_for: Option<String>,
+    pub next_run_at: Option<Timestamp>,
+}
+
+/// What the daemon knows of pairs beside their state.
+pub trait LivePairs: Send + Sync {
+    /// `None` for a pair that nobody watches: its next run comes from the configuration then.
+    fn live(&self, pair: &PairId) -> Option<LivePair>;
+}
+
+/// Nobody runs: a command that opened the state itself.
+pub struct NobodyRuns;
+
+impl LivePairs for NobodyRuns {
+    fn live(&self, _: &PairId) -> Option<LivePair> {
+        None
+    }
+}
+
+/// Every configured pair and every one that has state without being configured, in order of name.
+pub async fn status(
+    assembly: &Assembly,
+    live: &dyn LivePairs,
+) -> Result<Vec<PairStatus>, StateError> {
+    let mut known: BTreeSet<PairId> = assembly.all_pairs().map(|pair| pair.id.clone()).collect();
+    known.extend(assembly.store.pairs().await?);
+    let mut statuses = Vec::new();
+    for id in known {
+        let state = assembly.store.load(&id).await?.unwrap_or_default();
+        let counts = assembly.store.parked_counts(&id).await?;
+        let reason = match state.failed_runs {
+            0 => None,
+            _ => last_error(assembly, &id).await?,
+        };
+        statuses.push(assembly.status_of(id, state, counts, reason, live));
+    }
+    Ok(statuses)
+}
+
+/// What the last run failed with, from the history.
+async fn last_error(assembly: &Assembly, id: &PairId) -> Result<Option<String>, StateError> {
+    let runs = assembly.store.runs(id, 1).await?;
+    Ok(runs.into_iter().next().and_then(|run| run.error).map(|(_, message)| message))
+}
+
+impl Assembly {
+    fn status_of(
+        &self,
+        id: PairId,
+        state: PairState,
+        counts: ParkedCounts,
+        last_error: Option<String>,
+        live: &dyn LivePairs,
+    ) -> PairStatus {
+        let configured = self.pair(&id).is_some();
+        let running = live.live(&id);
+        let next_run_at = match &running {
+            Some(live) => live.next_run_at,
+            None if configured => self.next_tick(&id, &state),
+            None => None,
+        };
+        let running = running.unwrap_or_default();
+        let condition = condition(configured, &state, counts, &running);
+        let watermark = state.watermark.as_ref().map(|watermark| watermark.change_version());
+        let newest = running.newest;
+        PairStatus {
+            labels: self.labels(&id),
+            state: condition,
+            reason: match condition {
+                PairCondition::Blocked => state.blocked.map(|block| block.reason),
+                PairCondition::Failing => last_error,
+                PairCondition::Waiting => running.waits_for,
+                PairCondition::Paused
+                | PairCondition::Running
+                | PairCondition::Degraded
+                | PairCondition::Ok
+                | PairCondition::Orphaned => None,
+            },
+            watermark,
+            newest,
+            lag_versions: newest
+                .zip(watermark)
+                .map(|(newest, watermark)| (newest.0 - watermark.0).max(0)),
+            caught_up_at: state.caught_up_at,
+            run_id: running.run_id,
+            failed_runs: state.failed_runs,
+            last_run: state.last_run,
+            parked: counts.parked,
+            dead: counts.dead,
+            next_run_at,
+            publication: id.publication,
+            target: id.target,
+        }
+    }
+
+    fn labels(&self, id: &PairId) -> BTreeMap<String, String> {
+        let publication = self.config.publications.get(id.publication.as_str());
+        publication.map(|publication| publication.labels.clone()).unwrap_or_default()
+    }
+
+    /// When a daemon would run the pair next, by its schedule alone.
+    fn next_tick(&self, id: &PairId, state: &PairState) -> Option<Timestamp> {
+        let name = PublicationName::parse(&id.publication)?;
+        let publication = self.config.publications.get(&name)?;
+        let now = self.clock.now();
+        match &publication.trigger {
+            Trigger::Manual => None,
+            Trigger::Cron(cron) => cron.next_after(now, publication.time_zone),
+            Trigger::Every(interval) => {
+                let last = state.last_run.as_ref().map(|run| run.ended_at);
+                let interval = chrono::TimeDelta::from_std(*interval).ok()?;
+                Some(last.and_then(|last| last.checked_add_signed(interval))?.max(now))
+            }
+        }
+    }
+}
+
+fn condition(
+    configured: bool,
+    state: &PairState,
+    counts: ParkedCounts,
+    live: &LivePair,
+) -> PairCondition {
+    if !configured {
+        return PairCondition::Orphaned;
+    }
+    if state.blocked.is_some() {
+        return PairCondition::Blocked;
+    }
+    let failed = state.last_run.as_ref().is_some_and(|run| run.outcome == Outcome::Failed);
+    if failed {
+        return PairCondition::Failing;
+    }
+    if live.run_id.is_some() {
+        return PairCondition::Running;
+    }
+    if live.waits_for.is_some() {
+        return PairCondition::Waiting;
+    }
+    if counts.parked + counts.dead > 0 {
+        return PairCondition::Degraded;
+    }
+    PairCondition::Ok
+}
