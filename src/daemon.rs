@@ -12,6 +12,7 @@ pub mod agenda;
 pub mod select;
 pub mod serve;
 pub mod status;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::Assembly;
@@ -188,9 +189,9 @@ impl Assembly {
             Trigger::Manual => None,
             Trigger::Cron(cron) => cron.next_after(now, publication.time_zone),
             Trigger::Every(interval) => {
-                let last = state.last_run.as_ref().map(|run| run.ended_at);
-                let interval = chrono::TimeDelta::from_std(*interval).ok()?;
-                Some(last.and_then(|last| last.checked_add_signed(interval))?.max(now))
+                let Some(last) = &state.last_run else { return Some(now) };
+                let interval = TimeDelta::from_std(*interval).ok()?;
+                Some(last.ended_at.checked_add_signed(interval)?.max(now))
             }
         }
     }

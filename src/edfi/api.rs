@@ -123,6 +123,11 @@ impl Api {
         self.client.send(request).await
     }
 
+    /// The token itself, for the one route that wants it in a body: what the credentials may do.
+    pub async fn token(&self) -> Result<Option<secrecy::SecretString>, HttpError> {
+        self.client.token().await
+    }
+
     /// Which resources there are and which must be there before which. Kept for a while.
     pub async fn dependencies(&self) -> Result<Arc<ResourceGraph>, ApiError> {
         let mut kept = self.dependencies.lock().await;

@@ -12,7 +12,7 @@ use crate::domain::{DependencyCycle, ResourceGraph, ResourcePath};
 
 const RETRY: &str = "#Retry";
 
-/// After which associations people can be updated, where the document has levels but no edges.
+/// After which associations people can be updated, where the document does not say it.
 const ASSOCIATIONS: &[(&str, &[&str])] = &[
     ("/ed-fi/students", &["/ed-fi/studentSchoolAssociations"]),
     (
@@ -107,6 +107,18 @@ fn fold(nodes: Vec<Node>, edges: Vec<(Node, Node)>) -> Result<ResourceGraph, Dep
             people.entry(after.resource.clone()).or_default().insert(before.resource.clone());
         }
     }
+    // Hosts before 7 tell a graph without second turns, though they refuse people just the same.
+    let known: BTreeSet<&ResourcePath> = nodes.iter().map(|node| &node.resource).collect();
+    for (person, associations) in ASSOCIATIONS {
+        let Some(person) = ResourcePath::parse(person).filter(|person| known.contains(person))
+        else {
+            continue;
+        };
+        let present = parsed(associations).filter(|association| known.contains(association));
+        people.entry(person).or_insert_with(|| present.collect());
+    }
+    people.retain(|_, associations| !associations.is_empty());
+
     let mut folded = Vec::new();
     for (before, after) in &edges {
         if after.is_retry {
@@ -175,8 +187,7 @@ fn associations_of(
     let named = ASSOCIATIONS.iter().find(|(name, _)| *name == person.as_str());
     let named: Vec<ResourcePath> = named
         .into_iter()
-        .flat_map(|(_, associations)| associations.iter())
-        .filter_map(|name| ResourcePath::parse(name))
+        .flat_map(|(_, associations)| parsed(associations))
         .filter(|resource| known.contains(resource))
         .collect();
     if !named.is_empty() {
@@ -185,12 +196,18 @@ fn associations_of(
     levels.get(&(order - 1)).into_iter().flatten().filter(|r| *r != person).cloned().collect()
 }
 
+fn parsed<'a>(names: &'a [&str]) -> impl Iterator<Item = ResourcePath> + 'a {
+    names.iter().filter_map(|name| ResourcePath::parse(name))
+}
+
 fn shape(what: &str) -> DependenciesError {
     DependenciesError::Shape(what.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     fn path(name: &str) -> ResourcePath {
@@ -236,6 +253,20 @@ mod tests {
     }
 
     #[test]
+    fn people_of_a_graph_without_second_turns_wait_for_the_associations_that_are_known() {
+        let nodes = ["students", "studentSchoolAssociations", "staffs"];
+        let document = graphml(&nodes, &[("students", "studentSchoolAssociations")]);
+
+        let graph = read(document.as_bytes()).unwrap();
+
+        assert_eq!(
+            graph.people().get(&path("students")),
+            Some(&BTreeSet::from([path("studentSchoolAssociations")]))
+        );
+        assert!(!graph.is_person(&path("staffs")));
+    }
+
+    #[test]
     fn levels_put_every_resource_after_the_level_before() {
         let document = br#"[
             {"resource":"/ed-fi/schools","order":1,"operations":["Create","Update"]},
@@ -260,6 +291,41 @@ mod tests {
         let elders = ResourcePath::parse("/x/elders").unwrap();
         let bonds = ResourcePath::parse("/x/bonds").unwrap();
         assert_eq!(graph.people().get(&elders), Some(&BTreeSet::from([bonds])));
+    }
+
+    fn unpacked(packed: &[u8]) -> Vec<u8> {
+        let mut text = Vec::new();
+        flate2::read::GzDecoder::new(packed).read_to_end(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn both_forms_of_a_real_document_tell_the_same_people_and_no_other_order() {
+        let graphml = unpacked(include_bytes!("../../data/edfi/dependencies.graphml.gz"));
+        let json = unpacked(include_bytes!("../../data/edfi/dependencies.json.gz"));
+
+        let by_edges = read(&graphml).unwrap();
+        let by_levels = read(&json).unwrap();
+
+        assert_eq!(by_edges.len(), 348);
+        assert_eq!(
+            by_edges.resources().collect::<Vec<_>>(),
+            by_levels.resources().collect::<Vec<_>>()
+        );
+        assert_eq!(
+            by_edges.people().keys().collect::<Vec<_>>(),
+            [&path("contacts"), &path("staffs"), &path("students")]
+        );
+        for (person, associations) in by_edges.people() {
+            assert!(by_levels.people()[person].is_superset(associations), "{person}");
+        }
+        let order = by_levels.in_order();
+        let turn = |resource| order.iter().position(|other| other == resource);
+        for resource in by_edges.resources() {
+            for before in by_edges.prerequisites(resource) {
+                assert!(turn(before) < turn(resource), "{before} before {resource}");
+            }
+        }
     }
 
     #[test]

@@ -25,8 +25,6 @@ pub struct Dialect {
     pub snapshots: SnapshotStyle,
     /// `Next-Page-Token`, `pageToken` and `pageSize`.
     pub cursor_paging: bool,
-    /// Errors are problem details; before 7.2 they are `{"message": …}`.
-    pub problem_details: bool,
     /// Tombstones carry `keyValues`.
     pub deletes_have_keys: bool,
     /// There is a `/keyChanges` feed.
@@ -40,7 +38,6 @@ static V7_3: Dialect = Dialect {
     accepted: true,
     snapshots: SnapshotStyle::UseSnapshotHeader,
     cursor_paging: true,
-    problem_details: true,
     deletes_have_keys: true,
     key_changes: true,
     hides_recreated: true,
@@ -51,7 +48,6 @@ static V6_1: Dialect = Dialect {
     accepted: true,
     snapshots: SnapshotStyle::SnapshotIdentifier,
     cursor_paging: false,
-    problem_details: false,
     deletes_have_keys: true,
     key_changes: true,
     hides_recreated: true,
@@ -62,7 +58,6 @@ static V8: Dialect = Dialect {
     accepted: false,
     snapshots: SnapshotStyle::None,
     cursor_paging: true,
-    problem_details: true,
     deletes_have_keys: true,
     key_changes: true,
     hides_recreated: true,
@@ -78,6 +73,28 @@ impl Dialect {
             ("6", Some("1")) => Some(&V6_1),
             ("8", _) => Some(&V8),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_known_however_exactly_it_is_told() {
+        for (version, name) in [
+            ("7.3", Some("7.3")),
+            ("7.3.2", Some("7.3")),
+            ("v7.3", Some("7.3")),
+            ("6.1", Some("6.1")),
+            ("8.0.0", Some("8")),
+            ("7.2", None),
+            ("7.30", None),
+            ("61", None),
+            ("", None),
+        ] {
+            assert_eq!(Dialect::of_version(version).map(|known| known.name), name, "{version}");
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::targets::{Match, Refusal};
 
 use super::RunError;
 use super::apply::{self, Settled, Turn};
-use super::run::Run;
+use super::under_way::Run;
 
 /// What came of looking for the missing references of one item.
 #[derive(Clone, Debug, Default)]

@@ -155,7 +155,7 @@ pub enum WriteError {
         connection: String,
         doing: String,
         #[source]
-        source: crate::http::HttpError,
+        source: Box<crate::http::HttpError>,
     },
 
     #[error(
@@ -167,7 +167,7 @@ pub enum WriteError {
     Unusable { connection: String, what: String },
 
     #[error("{doing} was refused by connection `{connection}` with status {}", .refusal.status)]
-    Refused { connection: String, doing: String, disposition: Disposition, refusal: Refusal },
+    Refused { connection: String, doing: String, disposition: Disposition, refusal: Box<Refusal> },
 }
 
 impl WriteError {

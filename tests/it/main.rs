@@ -1,10 +1,16 @@
-//! Tests over real HTTP on loopback; one binary.
+//! Tests over real HTTP on loopback, and of the text of the project; one binary.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "tests end with the tasks that they start")]
 
 mod district;
 mod scene;
-mod publishing;
+mod documents;
 mod edfi_source;
-mod sandbox;
+mod edfi_target;
+mod layers;
 mod peers;
+mod publishing;
+mod sandbox;
+mod serve;
+mod source_text;

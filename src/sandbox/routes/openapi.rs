@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::must_get;
+use crate::sandbox::document::Step;
 use crate::sandbox::options::ApiVersion;
 use crate::sandbox::problem::Problem;
 use crate::sandbox::server::{Asked, Reply, Shared};
@@ -54,9 +55,12 @@ fn add_paths(shared: &Shared, model: &ResourceModel, paths: &mut Map<String, Val
     of_collection.extend(queryable(model));
     let feed = paging(shared);
     let get = |parameters: &Vec<Value>| json!({"get": {"tags": tags, "parameters": parameters}});
+    let place = format!("#/definitions/{}", definition_name(model));
+    let body = json!([{"name": model.name, "in": "body", "schema": {"$ref": place}}]);
     paths.insert(
         path.clone(),
-        json!({"get": {"tags": tags, "parameters": of_collection}, "post": {"tags": tags}}),
+        json!({"get": {"tags": tags, "parameters": of_collection},
+               "post": {"tags": tags, "parameters": body}}),
     );
     let mut put = json!({"tags": tags});
     if model.updatable {
@@ -158,8 +162,6 @@ fn definition(model: &ResourceModel) -> Value {
         properties.insert(name.to_owned(), property);
     }
     for reference in model.references.iter().filter(|one| one.path.0.len() == 1) {
-        let place = format!("#/definitions/edFi_{}", reference_name(reference));
-        properties.insert(reference.path.leaf().to_owned(), json!({"$ref": place}));
         if reference.required {
             required.push(json!(reference.path.leaf()));
         }
@@ -170,7 +172,26 @@ fn definition(model: &ResourceModel) -> Value {
             json!({"type": "array", "items": {"type": "object"}}),
         );
     }
+    properties.extend(references_below(model, &[]));
     json!({"type": "object", "required": required, "properties": properties})
+}
+
+/// The members of an object that are references or hold some, at any depth.
+fn references_below(model: &ResourceModel, place: &[Step]) -> Map<String, Value> {
+    let mut properties = Map::new();
+    for reference in &model.references {
+        let Some([step, deeper @ ..]) = reference.path.0.strip_prefix(place) else { continue };
+        if deeper.is_empty() {
+            let definition = format!("#/definitions/edFi_{}", reference_name(reference));
+            properties.insert(step.name.clone(), json!({"$ref": definition}));
+            continue;
+        }
+        let below = [place, std::slice::from_ref(step)].concat();
+        let object = json!({"type": "object", "properties": references_below(model, &below)});
+        let property = if step.each { json!({"type": "array", "items": object}) } else { object };
+        properties.insert(step.name.clone(), property);
+    }
+    properties
 }
 
 fn reference_name(reference: &ReferenceModel) -> String {

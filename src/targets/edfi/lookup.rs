@@ -48,9 +48,25 @@ enum Verdict {
 fn compare(wanted: &NaturalKey, shape: Option<&KeyShape>, body: &Body) -> Verdict {
     let key = shape.and_then(|shape| shape.key_of(body));
     let comparable = key.filter(|key| key.0.keys().eq(wanted.0.keys()));
-    let Some(key) = comparable else { return compare_leaves(wanted, body) };
-    let relations = wanted.0.iter().zip(key.0.values());
-    verdict(relations.map(|((name, wanted), found)| (name, relation(wanted, found))))
+    if let Some(key) = comparable {
+        let relations = wanted.0.iter().zip(key.0.values());
+        return verdict(relations.map(|((name, wanted), found)| (name, relation(wanted, found))));
+    }
+    let leaves = compare_leaves(wanted, body);
+    let untold = shape.map(|shape| untold(wanted, shape)).unwrap_or_default();
+    match leaves {
+        Verdict::Same if !untold.is_empty() => Verdict::Doubt(untold),
+        Verdict::Same | Verdict::Another | Verdict::Doubt(_) => leaves,
+    }
+}
+
+/// The parts of a key that the wanted one does not tell, unless it tells as many by other names.
+fn untold(wanted: &NaturalKey, shape: &KeyShape) -> Vec<String> {
+    if wanted.0.len() >= shape.fields.len() {
+        return Vec::new();
+    }
+    let names = shape.fields.iter().map(|field| &field.name);
+    names.filter(|name| !wanted.0.contains_key(*name)).cloned().collect()
 }
 
 /// Without a shape that fits, every member of a part's name counts, in the root and in the
@@ -239,11 +255,21 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_other_words_than_the_shape_is_compared_by_its_own() {
-        let wanted = key(r#"{"title":"A"}"#);
+    fn r4_a_key_that_tells_only_a_part_matches_nothing() {
+        let partly = key(r#"{"title":"A"}"#);
 
-        assert_eq!(told(&judge(&wanted, Some(&shape()), page(&[SAME]))), "One id0");
-        let elsewhere = key(r#"{"campus":1,"title":"A"}"#);
-        assert_eq!(told(&judge(&elsewhere, Some(&shape()), page(&[SAME]))), "Doubtful campus");
+        assert_eq!(
+            told(&judge(&partly, Some(&shape()), page(&[SAME]))),
+            "Doubtful schoolId sequence"
+        );
+    }
+
+    #[test]
+    fn a_key_in_other_words_than_the_shape_is_compared_by_its_own() {
+        let elsewhere = key(r#"{"schoolId":1,"sequence":0,"label":"A"}"#);
+        let body = r#"{"schoolReference":{"schoolId":1},"sequence":0,"label":"A","title":"A"}"#;
+
+        assert_eq!(told(&judge(&elsewhere, Some(&shape()), page(&[body]))), "One id0");
+        assert_eq!(told(&judge(&elsewhere, Some(&shape()), page(&[SAME]))), "Doubtful label");
     }
 }

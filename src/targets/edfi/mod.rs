@@ -23,7 +23,7 @@ use crate::edfi::json::{is_markup, single_item, split_page};
 use crate::edfi::{Api, ApiError, Problem, lookup as asking};
 use crate::http::{ApiRequest, ApiResponse, HttpError};
 use crate::targets::{
-    Deleted, Disposition, Found, FoundPages, Match, Target, TargetCapabilities, Upserted,
+    Deleted, Disposition, Found, FoundPages, Match, Refusal, Target, TargetCapabilities, Upserted,
     WriteError,
 };
 
@@ -114,6 +114,10 @@ impl Target for EdfiTarget {
     }
 
     async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Match, WriteError> {
+        // Nothing to ask by would bring anything: the only item of a collection is no match.
+        if key.is_empty() {
+            return Ok(Match::Doubtful { members: Vec::new() });
+        }
         let at = self.at("looking up an item of", resource);
         let discovery = self.api.accepted().await?;
         let shape = self.api.key_shape(resource).await?;
@@ -212,10 +216,10 @@ impl At<'_> {
             connection: self.api.connection().to_owned(),
             doing: self.doing.clone(),
             disposition: Disposition::Park(ParkReason::Invalid),
-            refusal: crate::targets::Refusal {
+            refusal: Box::new(Refusal {
                 detail: Some("the item is not a JSON object and was not sent".to_owned()),
-                ..Default::default()
-            },
+                ..Refusal::default()
+            }),
         })
     }
 
@@ -238,6 +242,7 @@ impl At<'_> {
     fn refused(&self, doing: Doing, answer: &ApiResponse) -> WriteError {
         let problem = Problem::parse(answer.status().as_u16(), answer.body());
         let (disposition, refusal) = classify(doing, problem);
+        let refusal = Box::new(refusal);
         let connection = self.api.connection().to_owned();
         WriteError::Refused { connection, doing: self.doing.clone(), disposition, refusal }
     }
@@ -249,7 +254,7 @@ impl At<'_> {
 
     fn http(&self, source: HttpError) -> WriteError {
         let connection = self.api.connection().to_owned();
-        WriteError::Http { connection, doing: self.doing.clone(), source }
+        WriteError::Http { connection, doing: self.doing.clone(), source: Box::new(source) }
     }
 }
 
@@ -262,7 +267,7 @@ impl From<ApiError> for WriteError {
     fn from(error: ApiError) -> WriteError {
         match error {
             ApiError::Http { connection, doing, source } => {
-                WriteError::Http { connection, doing, source }
+                WriteError::Http { connection, doing, source: Box::new(source) }
             }
             ApiError::Shape { connection, doing, what } => {
                 WriteError::Shape { connection, doing, what }

@@ -1,0 +1,121 @@
+//! What the daemon sees of the runs: one line in the log when each begins and ends, and what of it
+//! is known only while the process lives.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use crate::domain::{ChangeVersion, Outcome};
+use crate::engine::observe::{Event, Observer};
+use crate::engine::report::RunReport;
+use crate::state::PairId;
+
+/// Runs that are under way, and what the sources last told.
+#[derive(Debug, Default)]
+pub struct Watch {
+    seen: Mutex<BTreeMap<PairId, Seen>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Of the run that is under way.
+    pub run_id: Option<String>,
+    pub newest: Option<ChangeVersion>,
+}
+
+impl Watch {
+    pub fn of(&self, pair: &PairId) -> Seen {
+        self.seen().get(pair).cloned().unwrap_or_default()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<PairId, Seen>> {
+        self.seen.lock().expect("nothing panics while it holds what was seen")
+    }
+}
+
+impl Observer for Watch {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::RunStarted { pair, run, window } => {
+                let mut seen = self.seen();
+                let seen = seen.entry((*pair).clone()).or_default();
+                seen.run_id = Some((*run).to_owned());
+                seen.newest = Some(window.through);
+            }
+            Event::RunEnded { pair, report } => {
+                let mut seen = self.seen();
+                let seen = seen.entry((*pair).clone()).or_default();
+                seen.run_id = None;
+                seen.newest = report.window.map(|window| window.through).or(seen.newest);
+            }
+            Event::StageStarted { .. }
+            | Event::ResourceStarted { .. }
+            | Event::Settled { .. }
+            | Event::ResourceFinished { .. } => {}
+        }
+    }
+}
+
+/// Writes the lines. A run that had nothing to do is one for those who look closely.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunLog;
+
+impl Observer for RunLog {
+    fn observe(&self, event: &Event<'_>) {
+        match event {
+            Event::RunStarted { pair, run, window } => tracing::info!(
+                publication = pair.publication,
+                target = pair.target,
+                run,
+                after = window.after.map(|after| after.0),
+                through = window.through.0,
+                "run began"
+            ),
+            Event::RunEnded { pair, report } => log_end(pair, report),
+            Event::StageStarted { .. }
+            | Event::ResourceStarted { .. }
+            | Event::Settled { .. }
+            | Event::ResourceFinished { .. } => {}
+        }
+    }
+}
+
+fn log_end(pair: &PairId, report: &RunReport) {
+    let RunReport { id: run, duration_seconds: seconds, .. } = report;
+    let (publication, target) = (&pair.publication, &pair.target);
+    let counts = counts(report);
+    match (report.outcome, &report.error) {
+        (Outcome::Failed, error) => {
+            let (kind, message) = error
+                .as_ref()
+                .map_or(("", ""), |error| (error.kind.as_str(), error.message.as_str()));
+            tracing::error!(
+                publication, target, run, seconds, %counts, kind, error = message, "run failed"
+            );
+        }
+        (Outcome::NothingToDo, _) => {
+            tracing::debug!(publication, target, run, seconds, "nothing to do");
+        }
+        (Outcome::Complete, _) => {
+            tracing::info!(publication, target, run, seconds, %counts, "run complete");
+        }
+        (Outcome::Parked, _) => tracing::warn!(
+            publication,
+            target,
+            run,
+            seconds,
+            %counts,
+            parked = report.parked,
+            dead = report.dead,
+            "run complete, with items parked"
+        ),
+    }
+}
+
+/// `key changes 1, upserts 120, deletes 4`: what each stage applied.
+fn counts(report: &RunReport) -> String {
+    let stages = &report.stages;
+    format!(
+        "key changes {}, upserts {}, deletes {}",
+        stages.key_changes.applied, stages.upserts.applied, stages.deletes.applied
+    )
+}
