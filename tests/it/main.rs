@@ -11,4 +11,5 @@ mod layers;
 mod peers;
 mod publishing;
 mod sandbox;
+mod simulation;
 mod source_text;

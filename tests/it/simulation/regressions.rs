@@ -1,0 +1,1 @@
+//! Histories in which something once went wrong, smallest first found, by what they taught.
