@@ -20,7 +20,7 @@ use crate::targets::{Disposition, Match};
 use super::apply::Settled;
 use super::observe::Event;
 use super::under_way::{Run, lock};
-use super::{Publish, RunError, names};
+use super::{Publish, RunError, names, references};
 
 /// Items looked at together.
 const AT_ONCE: usize = 100;
@@ -281,6 +281,11 @@ async fn rename(
     let read_key = run.key_of(resource, &item).await?;
     if !read_key.is_some_and(|key| key.is(&renamed.new)) {
         return Ok(Settled::Skipped); // It has another key by now; the next window tells.
+    }
+    if !references::all_at_target(run, resource, &item).await? {
+        // Nothing of the window is created yet: a parent that is new, or whose own rename was left
+        // to plain agreement, is not there, and the PUT would be refused.
+        return Ok(Settled::Skipped);
     }
     match run.target(|target| target.rename(resource, &target_id, &item)).await {
         Ok(()) => {

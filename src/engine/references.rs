@@ -58,6 +58,21 @@ pub(super) async fn publish_missing(
     Ok(missing)
 }
 
+/// Whether the target has everything that the item refers to.
+pub(super) async fn all_at_target(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    item: &Item,
+) -> Result<bool, RunError> {
+    let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
+    for reference in shape.iter().flat_map(|shape| shape.references_of(&item.body)) {
+        if !is_at_target(run, &reference.resources, &reference).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A host that names what is missing names the entity (`Student`); its collection begins so, but
 /// for `people`. One that names nothing leaves every reference in question.
 fn may_be_meant(refusal: &Refusal, reference: &Reference) -> bool {

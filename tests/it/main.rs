@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests end with the tasks that they start")]
 
-mod cli;
 mod district;
 mod scene;
+mod cli;
+mod cli;
 mod documents;
 mod edfi_source;
 mod edfi_target;
@@ -14,4 +15,5 @@ mod peers;
 mod publishing;
 mod sandbox;
 mod serve;
+mod simulation;
 mod source_text;
