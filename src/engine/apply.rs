@@ -121,6 +121,7 @@ pub(super) async fn upsert_by_id(
                 waits_for: None,
                 named_for_deletion: false,
                 target_id: None,
+                news: false,
             })?;
             Ok(Settled::Parked)
         }
@@ -192,6 +193,7 @@ async fn park(
         waits_for,
         named_for_deletion: false,
         target_id: None,
+        news: turn == Turn::Feed,
     })?;
     Ok(Settled::Parked)
 }

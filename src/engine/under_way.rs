@@ -287,6 +287,7 @@ impl Run {
             waits_for: None,
             named_for_deletion: false,
             target_id: None,
+            news: false,
         })
     }
 
