@@ -49,7 +49,8 @@ pub(super) async fn check(
             continue;
         }
         for problem in context.unreadable(known, connection) {
-            findings.error("secrets", problem, "nothing else was looked at");
+            let (message, action) = problem.rsplit_once(": ").unwrap_or((&problem, ""));
+            findings.error("secrets", message, action);
         }
     }
     if !findings.checks.is_empty() {
