@@ -123,6 +123,7 @@ async fn run_pair(
     let progress = RunProgress::default();
 
     let ended = attempt(around, pair, view, options, &id, &progress).await;
+    let ended = ended.map_err(interruption);
 
     let (parked, dead) = progress.parked();
     let mut report = RunReport {
@@ -191,6 +192,11 @@ async fn attempt(
         progress.keep_parked().await?;
     }
     ended
+}
+
+/// A request that was not sent because the run was to stop is no fault of an API.
+fn interruption(error: RunError) -> RunError {
+    if error.kind() == "stopped" { RunError::Interrupted } else { error }
 }
 
 /// A run that is asked to stop ends at its next item. One that waits for a server longer than that
