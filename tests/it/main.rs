@@ -6,7 +6,6 @@
 mod district;
 mod scene;
 mod cli;
-mod cli;
 mod documents;
 mod edfi_source;
 mod edfi_target;
