@@ -71,7 +71,7 @@ pub(super) async fn check_target(pair: &Pair, state: &PairState) -> Result<(), R
     match newest {
         Some(now) if now < before => {
             let reason = format!(
-                "the target of {} reports version {now}, below the {before} of the last run: it was restored. Set the watermark to before that with `tidemark watermark set --before TIME`, then run",
+                "the target of {} reports version {now}, below the {before} of the last run: it was restored. Set the watermark to a version from before the backup with `tidemark watermark set --to VERSION`, or publish everything again after `tidemark watermark reset`",
                 pair.id
             );
             Err(RunError::Blocked { cause: BlockCause::TargetRegressed, reason })
