@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::dependencies::{self, DependenciesError};
@@ -82,7 +83,22 @@ impl Api {
         origins: &Origins,
         observer: Arc<dyn HttpObserver>,
     ) -> Result<Arc<Api>, HttpError> {
+        Api::new_until(settings, origins, observer, CancellationToken::new())
+    }
+
+    /// The same, of which no wait outlasts `stop`: neither a pause that the server asked for nor
+    /// one before another attempt.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new_until(
+        settings: ConnectionSettings,
+        origins: &Origins,
+        observer: Arc<dyn HttpObserver>,
+        stop: CancellationToken,
+    ) -> Result<Arc<Api>, HttpError> {
         let options = ClientOptions {
+            stop,
             timeout: settings.timeout,
             max_concurrency: settings.max_concurrency,
             max_requests_per_second: settings.max_requests_per_second,
@@ -121,6 +137,11 @@ impl Api {
     /// it is what brings the credentials.
     pub async fn send(&self, request: ApiRequest) -> Result<ApiResponse, HttpError> {
         self.client.send(request).await
+    }
+
+    /// The token itself, for the one route that wants it in a body: what the credentials may do.
+    pub async fn token(&self) -> Result<Option<secrecy::SecretString>, HttpError> {
+        self.client.token().await
     }
 
     /// Which resources there are and which must be there before which. Kept for a while.

@@ -485,6 +485,7 @@ fn park(
         waits_for: None,
         named_for_deletion: true,
         target_id,
+        news: false,
     })?;
     Ok(Settled::Parked)
 }

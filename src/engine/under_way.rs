@@ -311,6 +311,7 @@ impl Run {
             waits_for: None,
             named_for_deletion: false,
             target_id: None,
+            news: false,
         })
     }
 

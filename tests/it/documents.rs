@@ -95,6 +95,25 @@ fn every_invariant_names_a_test_that_exists() {
 }
 
 #[test]
+fn every_invariant_that_the_program_quotes_is_in_the_table() {
+    let architecture = text(&root().join("ARCHITECTURE.md"));
+    let rows = rows_of_section(&architecture, "## The invariants");
+    let numbers: BTreeSet<&str> = rows.iter().filter_map(|row| row.split(' ').nth(1)).collect();
+
+    let mut quoted = BTreeMap::new();
+    for (file, text) in program() {
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        for word in words.filter(|word| is_the_number_of_an_invariant(word)) {
+            quoted.insert(word.to_owned(), file.clone());
+        }
+    }
+
+    assert!(quoted.len() > 5, "only {} numbers are quoted", quoted.len());
+    quoted.retain(|number, _| !numbers.contains(number.as_str()));
+    assert!(quoted.is_empty(), "without a row: {quoted:?}");
+}
+
+#[test]
 fn every_error_kind_and_every_reason_is_in_the_operations_page() {
     let operations = text(&root().join("docs/operations.md"));
     let mut missing = Vec::new();
@@ -322,6 +341,11 @@ fn rows_of_section<'a>(markdown: &'a str, heading: &str) -> Vec<&'a str> {
         .filter(|line| line.starts_with('|'))
         .skip(2)
         .collect()
+}
+
+fn is_the_number_of_an_invariant(word: &str) -> bool {
+    let digits = word.strip_prefix('I').unwrap_or_default();
+    (1..=2).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_digit())
 }
 
 /// What stands between single backticks, blocks of code left out.

@@ -1,0 +1,119 @@
+//! What a target lacks of what a publication would bring.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::daemon::Assembly;
+use crate::domain::ResourcePath;
+use crate::edfi::Api;
+use crate::engine::{Pair, RunError};
+use crate::http::ApiRequest;
+use crate::telemetry;
+
+use super::super::show;
+use super::{Findings, connection};
+
+/// A page large enough for every school year there is; also the largest that hosts grant.
+const PAGE: &str = "500";
+/// Names listed before the rest is only counted.
+const SHOWN: usize = 10;
+
+pub(super) async fn check(assembly: &Assembly, pair: &Pair) -> Findings {
+    let mut findings = Findings::of(&pair.id.target);
+    resources(pair, &mut findings).await;
+    let source = connection::source_of(assembly, pair);
+    let source = source.and_then(|name| assembly.connections.get(name));
+    if let (Some(source), Some(target)) = (source, assembly.connections.get(&pair.id.target)) {
+        school_years(pair, source, target, &mut findings).await;
+    }
+    findings
+}
+
+async fn resources(pair: &Pair, findings: &mut Findings) {
+    const CHECK: &str = "resources";
+    let publication = &pair.id.publication;
+    match selected_and_lacking(pair).await {
+        Err(error) => {
+            findings.error(CHECK, format!("`{publication}`: {}", error.message()), "mend that first");
+        }
+        Ok((selected, lacking)) if lacking.is_empty() => {
+            let selected = show::count(show::many(selected), "selected resource");
+            findings.ok(CHECK, format!("`{publication}`: the target has all of {selected}"));
+        }
+        Ok((_, lacking)) => findings.warning(
+            CHECK,
+            format!("`{publication}`: the target lacks {}", few(&lacking)),
+            "install them there or exclude them: a run fails as soon as the source has items of one",
+        ),
+    }
+}
+
+async fn selected_and_lacking(pair: &Pair) -> Result<(usize, Vec<ResourcePath>), RunError> {
+    let source = pair.source.resources().await.map_err(RunError::Source)?;
+    let target = pair.target.resources().await.map_err(RunError::Target)?;
+    let both = target.joined_with(&source);
+    let mut selected = pair.policy.selection.select(&both).map_err(RunError::Selection)?;
+    selected.retain(|resource| source.contains(resource));
+    let lacking = selected.iter().filter(|resource| !target.contains(resource)).cloned().collect();
+    Ok((selected.len(), lacking))
+}
+
+/// The document of dependencies leaves them out and clients may not create them (`edfi-wire` §9),
+/// so nothing but this look finds that they are missing.
+async fn school_years(pair: &Pair, source: &Arc<Api>, target: &Arc<Api>, findings: &mut Findings) {
+    const CHECK: &str = "school_years";
+    let publication = &pair.id.publication;
+    let (source, target) = match (years(source).await, years(target).await) {
+        (Ok(source), Ok(target)) => (source, target),
+        (Err(why), _) | (_, Err(why)) => {
+            findings.warning(
+                CHECK,
+                format!("`{publication}`: cannot be compared: {why}"),
+                "let the credentials read schoolYearTypes at both ends",
+            );
+            return;
+        }
+    };
+    let missing: Vec<&i64> = source.difference(&target).collect();
+    if missing.is_empty() {
+        let years = show::count(show::many(source.len()), "school year");
+        findings.ok(CHECK, format!("`{publication}`: the target has all of {years}"));
+    } else {
+        findings.warning(
+            CHECK,
+            format!("`{publication}`: the target lacks {}", few(&missing)),
+            "add them at the target: no client may, and what refers to them would be parked",
+        );
+    }
+}
+
+async fn years(api: &Api) -> Result<BTreeSet<i64>, String> {
+    let discovery = api.accepted().await.map_err(|error| telemetry::chain(&error))?;
+    let resource =
+        ResourcePath::parse("/ed-fi/schoolYearTypes").expect("the constant is /schema/collection");
+    let mut address = discovery.collection(&resource);
+    address.query_pairs_mut().append_pair("limit", PAGE);
+    let answer = api.send(ApiRequest::get(address)).await;
+    let answer = answer.map_err(|error| telemetry::chain(&error))?;
+    if !answer.status().is_success() {
+        let connection = api.connection();
+        return Err(format!("connection `{connection}` answered {}", answer.status()));
+    }
+    #[derive(serde::Deserialize)]
+    struct Year {
+        #[serde(rename = "schoolYear")]
+        year: i64,
+    }
+    let years: Vec<Year> = serde_json::from_slice(answer.body())
+        .map_err(|_| format!("connection `{}` answered no list of years", api.connection()))?;
+    Ok(years.into_iter().map(|year| year.year).collect())
+}
+
+fn few<T: ToString>(all: &[T]) -> String {
+    let shown: Vec<String> = all.iter().take(SHOWN).map(T::to_string).collect();
+    let mut text = shown.join(", ");
+    if all.len() > SHOWN {
+        text.push_str(&format!(" and {} more", all.len() - SHOWN));
+    }
+    text
+}

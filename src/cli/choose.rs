@@ -1,0 +1,90 @@
+//! Which pairs a command is about: names, globs, labels, connections and targets.
+
+use crate::daemon::Assembly;
+use crate::daemon::select::Selectors;
+use crate::engine::Pair;
+
+use super::arguments::{Narrow, Selector};
+use super::failure::Failure;
+use super::show;
+
+/// The chosen pairs, those of a publication together, in order of name. A selector that says
+/// nothing chooses every pair.
+///
+/// # Errors
+/// A name that nothing has, with the nearest that something has; a choice that leaves nothing.
+pub(super) fn by_publication(
+    assembly: &Assembly,
+    selector: &Selector,
+) -> Result<Vec<Vec<Pair>>, Failure> {
+    if selector.narrow.all && !selector.publications.is_empty() {
+        return Err(Failure::usage("give a PUBLICATION or `--all`, not both"));
+    }
+    let selectors = Selectors {
+        publications: selector.publications.clone(),
+        labels: labels(&selector.narrow)?,
+        connection: selector.narrow.connection.clone(),
+        target: selector.narrow.target.clone(),
+    };
+    let chosen = assembly.pairs_of(&selectors);
+    Ok(chosen.map_err(|error| Failure::usage(error.to_string()))?.into_values().collect())
+}
+
+pub(super) fn pairs(assembly: &Assembly, selector: &Selector) -> Result<Vec<Pair>, Failure> {
+    Ok(by_publication(assembly, selector)?.into_iter().flatten().collect())
+}
+
+/// The same for a command that changes something: it has to say what, and `--yes` to more than
+/// one pair.
+pub(super) fn pairs_to_change(
+    assembly: &Assembly,
+    selector: &Selector,
+    yes: bool,
+    what: &str,
+) -> Result<Vec<Pair>, Failure> {
+    if says_nothing(selector) {
+        return Err(Failure::usage(format!(
+            "which pairs? {what} wants a PUBLICATION, `-l`, `--connection`, `--target` or `--all`"
+        )));
+    }
+    let chosen = pairs(assembly, selector)?;
+    if chosen.len() > 1 && !yes {
+        return Err(Failure::usage(format!(
+            "{what} would change {}: {}; add `--yes` if that is meant",
+            show::count(show::many(chosen.len()), "pair"),
+            few(&chosen)
+        )));
+    }
+    Ok(chosen)
+}
+
+pub(super) fn says_nothing(selector: &Selector) -> bool {
+    let Narrow { labels, connection, target, all } = &selector.narrow;
+    selector.publications.is_empty()
+        && labels.is_empty()
+        && connection.is_none()
+        && target.is_none()
+        && !all
+}
+
+/// The first few, and how many more there are.
+fn few(pairs: &[Pair]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<String> = pairs.iter().take(SHOWN).map(|pair| pair.id.to_string()).collect();
+    let mut text = shown.join(", ");
+    if pairs.len() > SHOWN {
+        text.push_str(&format!(" and {} more", pairs.len() - SHOWN));
+    }
+    text
+}
+
+fn labels(narrow: &Narrow) -> Result<Vec<(String, String)>, Failure> {
+    let mut labels = Vec::new();
+    for label in &narrow.labels {
+        let Some((key, value)) = label.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            return Err(Failure::usage(format!("`{label}` is no label: write `-l key=value`")));
+        };
+        labels.push((key.to_owned(), value.to_owned()));
+    }
+    Ok(labels)
+}

@@ -1,0 +1,22 @@
+//! What the contract promises and a later version brings: refused by name, never ignored.
+
+use super::arguments::Global;
+use super::failure::{Exit, Failure};
+
+/// `tidemark NAME` is not in this version.
+pub(super) fn command(name: &str) -> Result<Exit, Failure> {
+    Err(Failure::usage(format!("`tidemark {name}` is not in this version")))
+}
+
+/// The option is not in this version, if it was given.
+pub(super) fn option(name: &str, given: bool) -> Result<(), Failure> {
+    if given {
+        return Err(Failure::usage(format!("`{name}` is not in this version")));
+    }
+    Ok(())
+}
+
+pub(super) fn refuse_global(global: &Global) -> Result<(), Failure> {
+    option("--server", global.server.is_some())?;
+    option("--token-file", global.token_file.is_some())
+}

@@ -1,0 +1,190 @@
+//! What `run` prints when it has ended: a table for each pair, then what is parked and what to do
+//! about it. Not a natural key among it.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+
+use crate::domain::{Outcome, ParkReason, ResourcePath, Stage, Tally};
+use crate::engine::report::RunReport;
+use crate::state::{PairId, ParkStatus, StateView};
+
+use super::failure::Failure;
+use super::parked;
+use super::show::{self, Column};
+
+/// With more pairs than this each has a row, not a table.
+const TABLES: usize = 4;
+
+/// Prints the reports to standard output.
+pub(super) async fn print(state: &dyn StateView, reports: &[RunReport]) -> Result<(), Failure> {
+    if reports.is_empty() {
+        return show::answer("no pair was run");
+    }
+    let mut text = String::new();
+    if reports.len() > TABLES {
+        text.push_str(&one_row_each(reports));
+        for report in reports.iter().filter(|report| report.outcome == Outcome::Failed) {
+            text.push_str(&format!("\n{}\n{}", headline(report), failure(report)));
+        }
+    } else {
+        for (index, report) in reports.iter().enumerate() {
+            if index > 0 {
+                text.push('\n');
+            }
+            text.push_str(&one(report));
+        }
+    }
+    text.push_str(&waiting(state, reports).await?);
+    show::answer(&text)
+}
+
+fn one(report: &RunReport) -> String {
+    let mut text = headline(report);
+    text.push('\n');
+    if report.outcome == Outcome::Failed {
+        text.push_str(&failure(report));
+    }
+    if taken_up(report) == 0 {
+        return text;
+    }
+    if io::stdout().is_terminal() {
+        text.push('\n');
+        text.push_str(&stages(report));
+    } else {
+        for stage in Stage::ALL {
+            let Tally { read, applied, skipped, parked } = report.stages.of(stage);
+            text.push_str(&format!(
+                "  {stage}: {read} read, {applied} applied, {skipped} skipped, {parked} parked\n"
+            ));
+        }
+    }
+    text
+}
+
+/// What happened, in a line.
+pub(super) fn headline(report: &RunReport) -> String {
+    let pair = format!("{} → {}", report.publication, report.target);
+    let took = show::seconds(report.duration_seconds);
+    let requests = format!(
+        "{} to the source and {} to the target",
+        show::count(report.requests.source, "request"),
+        show::number(report.requests.target)
+    );
+    let window = report.window.as_ref().map(show::window);
+    match report.outcome {
+        Outcome::Complete => {
+            let window = window.unwrap_or_default();
+            format!("{pair}: complete in {took}: {window}; {requests}")
+        }
+        Outcome::Parked => {
+            let window = window.unwrap_or_default();
+            let wait = show::count(report.parked + report.dead, "item");
+            format!("{pair}: complete in {took}, but {wait} wait: {window}; {requests}")
+        }
+        Outcome::NothingToDo => {
+            let through = report.window.map(|window| window.through);
+            let at = through.map(|at| format!(": nothing is newer than version {at}"));
+            format!("{pair}: nothing to do{}", at.unwrap_or_default())
+        }
+        Outcome::Failed => format!("{pair}: failed after {took}; {requests}"),
+    }
+}
+
+fn failure(report: &RunReport) -> String {
+    let message = report.error.as_ref().map_or("the run failed", |error| error.message.as_str());
+    format!("  error: {message}\n")
+}
+
+fn stages(report: &RunReport) -> String {
+    let columns = [
+        Column::Text("  stage"),
+        Column::Number("read"),
+        Column::Number("applied"),
+        Column::Number("skipped"),
+        Column::Number("parked"),
+    ];
+    let row = |stage: Stage| {
+        let tally = report.stages.of(stage);
+        let mut row = vec![format!("  {stage}")];
+        row.extend([tally.read, tally.applied, tally.skipped, tally.parked].map(show::number));
+        row
+    };
+    show::table(&columns, Stage::ALL.map(row).to_vec())
+}
+
+fn one_row_each(reports: &[RunReport]) -> String {
+    let columns = [
+        Column::Text("publication"),
+        Column::Text("target"),
+        Column::Text("outcome"),
+        Column::Number("through"),
+        Column::Number("read"),
+        Column::Number("applied"),
+        Column::Number("skipped"),
+        Column::Number("parked"),
+        Column::Number("waiting"),
+        Column::Number("duration"),
+    ];
+    let row = |report: &RunReport| {
+        let all = total(report);
+        vec![
+            report.publication.clone(),
+            report.target.clone(),
+            report.outcome.as_str().to_owned(),
+            show::or_dash(report.window.map(|window| window.through)),
+            show::number(all.read),
+            show::number(all.applied),
+            show::number(all.skipped),
+            show::number(all.parked),
+            show::number(report.parked + report.dead),
+            show::seconds(report.duration_seconds),
+        ]
+    };
+    show::table(&columns, reports.iter().map(row).collect())
+}
+
+fn total(report: &RunReport) -> Tally {
+    let mut all = Tally::default();
+    for stage in Stage::ALL {
+        all.add(*report.stages.of(stage));
+    }
+    all
+}
+
+fn taken_up(report: &RunReport) -> u64 {
+    total(report).read
+}
+
+type Cause = (ParkReason, ResourcePath, ParkStatus);
+
+/// Why items wait and what to do about it, the most frequent cause first.
+async fn waiting(state: &dyn StateView, reports: &[RunReport]) -> Result<String, Failure> {
+    const SHOWN: usize = 10;
+    let mut causes: BTreeMap<Cause, u64> = BTreeMap::new();
+    for report in reports.iter().filter(|report| report.parked + report.dead > 0) {
+        let id = PairId { publication: report.publication.clone(), target: report.target.clone() };
+        for item in parked::load(state, &id).await? {
+            *causes.entry((item.reason, item.resource, item.status)).or_default() += 1;
+        }
+    }
+    if causes.is_empty() {
+        return Ok(String::new());
+    }
+    let mut causes: Vec<(Cause, u64)> = causes.into_iter().collect();
+    causes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut text = "\nwaiting:\n".to_owned();
+    for ((reason, resource, status), count) in causes.iter().take(SHOWN) {
+        let dead = if *status == ParkStatus::Dead { ", dead" } else { "" };
+        text.push_str(&format!(
+            "  {} of {resource}: {}{dead}: {}\n",
+            show::count(*count, "item"),
+            reason.as_str(),
+            parked::advice(*reason)
+        ));
+    }
+    if causes.len() > SHOWN {
+        text.push_str(&format!("  and {} more causes\n", causes.len() - SHOWN));
+    }
+    text.push_str("see them with `tidemark parked list`; the next run tries again what is due\n");
+    Ok(text)
+}

@@ -1,0 +1,193 @@
+//! How answers look: JSON, tables that fit the terminal, numbers that people read.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::domain::Window;
+
+use super::failure::Failure;
+
+/// Width of tables where nobody knows how wide the reader's page is.
+const PAGE_WIDTH: u16 = 120;
+
+/// Prints to standard output. A reader that has gone away, such as `head`, is no failure.
+pub(super) fn answer(text: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    let written = out
+        .write_all(text.as_bytes())
+        .and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") })
+        .and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write the answer: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints one JSON object with one member, as the contract shapes answers.
+pub(super) fn json<T: Serialize>(name: &str, value: &T) -> Result<(), Failure> {
+    json_object(&BTreeMap::from([(name, value)]))
+}
+
+/// Prints a list: `{"items":[…],"next":null}`.
+pub(super) fn json_list<T: Serialize>(items: &[T]) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct List<'a, T> {
+        items: &'a [T],
+        /// Lists are whole in this version.
+        next: Option<String>,
+    }
+    json_object(&List { items, next: None })
+}
+
+pub(super) fn json_object<T: Serialize>(object: &T) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(object)
+        .map_err(|error| Failure::failed(format!("cannot write the answer: {error}")))?;
+    answer(&text)
+}
+
+/// Says on standard error why the command did not do what it was asked.
+pub(super) fn error(message: &str) {
+    note(&format!("error: {message}"));
+}
+
+pub(super) fn warning(message: &str) {
+    note(&format!("warning: {message}"));
+}
+
+/// One line on standard error. There is nowhere left to report that it could not be written.
+pub(super) fn note(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Columns of a table: a name, and numbers stand to the right.
+#[derive(Clone, Copy)]
+pub(super) enum Column {
+    Text(&'static str),
+    Number(&'static str),
+}
+
+/// A table as wide as the terminal at most.
+pub(super) fn table(columns: &[Column], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if !io::stdout().is_terminal() {
+        table.set_width(PAGE_WIDTH);
+    }
+    table.set_header(columns.iter().map(|column| {
+        let (Column::Text(name) | Column::Number(name)) = column;
+        Cell::new(name.to_uppercase()).set_alignment(alignment(*column))
+    }));
+    for row in rows {
+        table.add_row(
+            row.into_iter()
+                .zip(columns)
+                .map(|(text, column)| Cell::new(text).set_alignment(alignment(*column))),
+        );
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+fn alignment(column: Column) -> CellAlignment {
+    match column {
+        Column::Text(_) => CellAlignment::Left,
+        Column::Number(_) => CellAlignment::Right,
+    }
+}
+
+/// `34,288`
+pub(super) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 item`, `34,288 items`
+pub(super) fn count(many: u64, one: &str) -> String {
+    if many == 1 { format!("1 {one}") } else { format!("{} {one}s", number(many)) }
+}
+
+/// A number of things in memory as one that is shown.
+pub(super) fn many(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// `0.4 s`, `3 min 20 s`, `2 h 5 min`
+pub(super) fn seconds(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = std::time::Duration::from_secs_f64(seconds).as_secs();
+    if whole < 3600 {
+        return format!("{} min {} s", whole / 60, whole % 60);
+    }
+    format!("{} h {} min", whole / 3600, whole % 3600 / 60)
+}
+
+/// `through 230`, `101 through 230`: the versions that are read, both edges in.
+pub(super) fn window(window: &Window) -> String {
+    match window.min_change_version() {
+        None => format!("everything through version {}", window.max_change_version()),
+        Some(min) => format!("versions {min} through {}", window.max_change_version()),
+    }
+}
+
+/// `2026-01-31 10:00:00Z`
+pub(super) fn moment(moment: Timestamp) -> String {
+    moment.format("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// `just now`, `12 min ago`, `3 days ago`
+pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
+    let gone = now.signed_duration_since(then);
+    match gone.num_seconds() {
+        ..60 => "just now".to_owned(),
+        60..3600 => format!("{} min ago", gone.num_minutes()),
+        3600..172_800 => format!("{} h ago", gone.num_hours()),
+        _ => format!("{} days ago", gone.num_days()),
+    }
+}
+
+/// `-` for what is not there.
+pub(super) fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (plain, shown) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (34288, "34,288"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(number(plain), shown);
+        }
+    }
+
+    #[test]
+    fn durations_lose_what_nobody_reads() {
+        assert_eq!(seconds(0.44), "0.4 s");
+        assert_eq!(seconds(200.9), "3 min 20 s");
+        assert_eq!(seconds(7500.0), "2 h 5 min");
+    }
+}

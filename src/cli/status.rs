@@ -1,0 +1,97 @@
+//! `tidemark status`: a line of totals, then a row for each pair.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Timestamp;
+use crate::daemon::status::{NobodyRuns, PairCondition, PairStatus, status};
+
+use super::arguments::{Output, StatusArguments};
+use super::choose;
+use super::context::Context;
+use super::failure::{Exit, Failure};
+use super::not_yet;
+use super::show::{self, Column};
+
+pub(super) async fn run(context: &Context, arguments: &StatusArguments) -> Result<Exit, Failure> {
+    not_yet::option("--watch", arguments.watch)?;
+    not_yet::option("--state", arguments.state.is_some())?;
+    not_yet::option("--sort", arguments.sort.is_some())?;
+    context.log_quietly()?;
+    let assembly = context.assembly()?;
+    let mut pairs = status(&assembly, &NobodyRuns).await?;
+    // Without a selector orphans are shown too.
+    if !choose::says_nothing(&arguments.selector) {
+        let chosen = choose::pairs(&assembly, &arguments.selector)?;
+        pairs.retain(|status| {
+            chosen.iter().any(|pair| {
+                pair.id.publication == status.publication && pair.id.target == status.target
+            })
+        });
+    }
+    match context.output() {
+        Output::Json => show::json("pairs", &pairs)?,
+        Output::Text => show::answer(&text(&pairs, context.clock.now()))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn text(pairs: &[PairStatus], now: Timestamp) -> String {
+    let columns = [
+        Column::Text("publication"),
+        Column::Text("target"),
+        Column::Text("state"),
+        Column::Number("watermark"),
+        Column::Number("lag"),
+        Column::Text("last run"),
+        Column::Number("parked"),
+        Column::Number("dead"),
+        Column::Text("next run"),
+    ];
+    let row = |pair: &PairStatus| {
+        let last_run = pair
+            .last_run
+            .as_ref()
+            .map(|run| format!("{}, {}", run.outcome.as_str(), show::ago(now, run.ended_at)));
+        vec![
+            pair.publication.clone(),
+            pair.target.clone(),
+            pair.state.as_str().to_owned(),
+            show::or_dash(pair.watermark),
+            show::or_dash(pair.lag_versions),
+            last_run.unwrap_or_else(|| "never".to_owned()),
+            show::number(pair.parked),
+            show::number(pair.dead),
+            show::or_dash(pair.next_run_at.map(show::moment)),
+        ]
+    };
+    let mut text = totals(pairs);
+    text.push_str("\n\n");
+    text.push_str(&show::table(&columns, pairs.iter().map(row).collect()));
+    for pair in pairs {
+        if let Some(reason) = &pair.reason {
+            let (publication, target) = (&pair.publication, &pair.target);
+            let state = pair.state.as_str();
+            text.push_str(&format!("\n{publication} → {target} is {state}: {reason}\n"));
+        }
+    }
+    text
+}
+
+/// `3 pairs: 2 ok, 1 failing; 4 parked, 1 dead`
+fn totals(pairs: &[PairStatus]) -> String {
+    let mut states: BTreeMap<PairCondition, u64> = BTreeMap::new();
+    for pair in pairs {
+        *states.entry(pair.state).or_default() += 1;
+    }
+    let states: Vec<String> =
+        states.iter().map(|(state, count)| format!("{count} {}", state.as_str())).collect();
+    let parked = pairs.iter().map(|pair| pair.parked).sum();
+    let dead = pairs.iter().map(|pair| pair.dead).sum();
+    format!(
+        "{}: {}; {} parked, {} dead",
+        show::count(show::many(pairs.len()), "pair"),
+        states.join(", "),
+        show::number(parked),
+        show::number(dead)
+    )
+}

@@ -1,0 +1,511 @@
+//! The daemon against sandboxes: what it publishes, what it answers, how it ends.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tidemark::config::{self, Config};
+use tidemark::daemon::serve::{Daemon, DaemonError};
+use tidemark::sandbox::{Fault, Gate, Harm, Part, Sandbox, SandboxOptions};
+use tidemark::state;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStderr, Command};
+use tokio_util::sync::CancellationToken;
+
+use crate::district;
+use crate::scene::{bare, put, strict};
+
+/// Far above what anything here takes.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Asks until the answer is the wanted one.
+async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(BOUND, wait).await.is_ok(), "never came: {what}");
+}
+
+/// The status and the body of a GET.
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+async fn pairs(address: SocketAddr) -> Vec<Value> {
+    let (status, body) = get(address, "/api/v1/pairs").await;
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str::<Value>(&body).unwrap()["pairs"].as_array().unwrap().clone()
+}
+
+async fn pair(address: SocketAddr, publication: &str) -> Value {
+    let pairs = pairs(address).await;
+    pairs.into_iter().find(|pair| pair["publication"] == publication).unwrap()
+}
+
+/// The sum of the samples with this name and all of these labels.
+async fn metric(address: SocketAddr, name: &str, labels: &[&str]) -> f64 {
+    let (status, text) = get(address, "/metrics").await;
+    assert_eq!(status, 200, "{text}");
+    let mut sum = None;
+    for line in text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name)) {
+        if labels.iter().all(|label| line.contains(label)) {
+            let value: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+            sum = Some(sum.unwrap_or(0.0) + value);
+        }
+    }
+    sum.unwrap_or_else(|| panic!("there is no {name} with {labels:?}"))
+}
+
+/// A configuration on disk, with room for its state.
+struct House {
+    directory: TempDir,
+}
+
+impl House {
+    fn new() -> House {
+        House { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn state(&self) -> std::path::PathBuf {
+        self.path("state")
+    }
+
+    /// `publications` are lines of YAML, `connections` names with what they are.
+    fn config(&self, connections: &[(&str, String)], publications: &str) -> Config {
+        let state = self.state();
+        let mut text = format!(
+            "state: {{path: {}}}\nserver: {{listen: \"127.0.0.1:0\"}}\nconnections:\n",
+            state.display()
+        );
+        for (name, settings) in connections {
+            text.push_str(&format!("  {name}: {{kind: ed-fi, {settings}}}\n"));
+        }
+        text.push_str("publications:\n");
+        text.push_str(publications);
+        let path = self.path("tidemark.yaml");
+        std::fs::write(&path, text).unwrap();
+        config::load(&path, &BTreeMap::new()).unwrap().config
+    }
+}
+
+/// How a sandbox is reached, with the credentials that it takes.
+fn reach(sandbox: &Sandbox) -> String {
+    format!("url: \"{}\", key: sandbox-key, secret: sandbox-secret", sandbox.url())
+}
+
+const EVERY_SECOND: &str = "  district-to-state:\n    source: district\n    targets: [state]\n    every: 1s\n    \
+                            resources: {descriptors: false}\n";
+
+/// A daemon that runs until it is told to stop.
+struct Running {
+    address: SocketAddr,
+    stop: CancellationToken,
+    ended: tokio::task::JoinHandle<Result<(), DaemonError>>,
+}
+
+impl Running {
+    async fn start(config: Config, wait_for_state: Duration) -> Running {
+        let daemon = Daemon::listen(config).await.unwrap();
+        let address = daemon.address();
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let ended =
+            tokio::spawn(async move { daemon.run(&BTreeMap::new(), wait_for_state, until).await });
+        Running { address, stop, ended }
+    }
+
+    async fn ready(config: Config) -> Running {
+        let running = Running::start(config, Duration::ZERO).await;
+        let address = running.address;
+        eventually("ready", || async move { get(address, "/readyz").await.0 == 200 }).await;
+        running
+    }
+
+    async fn end(self) -> Result<(), DaemonError> {
+        tokio::time::timeout(BOUND, self.ended).await.expect("the daemon ends").unwrap()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.end().await.unwrap();
+    }
+}
+
+async fn sandbox(options: SandboxOptions) -> Sandbox {
+    Sandbox::start(options).await.unwrap()
+}
+
+/// A source with a school, a target with nothing, and a configuration for them.
+async fn one_pair(house: &House) -> (Sandbox, Sandbox, Config) {
+    let (source, target) = (sandbox(bare()).await, sandbox(strict()).await);
+    put(&source, "localEducationAgencies", &district::agency());
+    put(&source, "schools", &district::school());
+    let connections = [("district", reach(&source)), ("state", reach(&target))];
+    let config = house.config(&connections, EVERY_SECOND);
+    (source, target, config)
+}
+
+#[tokio::test]
+async fn the_daemon_publishes_again_and_again_and_says_so() {
+    let house = House::new();
+    let (source, target, config) = one_pair(&house).await;
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    // To the end of the run: an edit in the middle of one would renew the sandbox's snapshot.
+    eventually("the first run", || async move {
+        pair(address, "district-to-state").await["watermark"].is_number()
+    })
+    .await;
+    put(&source, "courses", &district::course("ALG-1"));
+    eventually("the difference", || async { target.count("/ed-fi/courses") == 1 }).await;
+    eventually("caught up", || async move {
+        let pair = pair(address, "district-to-state").await;
+        pair["state"] == "ok" && pair["lag_versions"] == 0 && pair["watermark"] == pair["newest"]
+    })
+    .await;
+
+    assert_eq!(get(address, "/healthz").await.0, 200);
+    assert_eq!(metric(address, "tidemark_unaccounted_changes_total", &[]).await, 0.0);
+    let applied = [r#"stage="upserts""#, r#"outcome="applied""#];
+    assert_eq!(metric(address, "tidemark_changes_total", &applied).await, 3.0);
+    let courses = [r#"resource="/ed-fi/courses""#, r#"outcome="applied""#];
+    assert_eq!(metric(address, "tidemark_changes_total", &courses).await, 1.0);
+    assert_eq!(metric(address, "tidemark_runs_total", &[r#"outcome="complete""#]).await, 2.0);
+    assert_eq!(metric(address, "tidemark_runs_total", &[r#"outcome="failed""#]).await, 0.0);
+    assert_eq!(metric(address, "tidemark_pair_state", &[r#"state="ok""#]).await, 1.0);
+    assert!(metric(address, "tidemark_watermark_version", &[]).await > 0.0);
+    let posts = [r#"connection="state""#, r#"method="POST""#, r#"status="2xx""#];
+    assert!(metric(address, "tidemark_http_requests_total", &posts).await >= 3.0);
+    assert!(metric(address, "process_open_fds", &[]).await > 0.0);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_state_that_another_process_holds_is_waited_for_alive_and_not_ready() {
+    let house = House::new();
+    let (_source, target, config) = one_pair(&house).await;
+    let held = state::open(&house.state()).unwrap();
+
+    let daemon = Running::start(config, BOUND).await;
+    let address = daemon.address;
+    eventually("an answer", || async move { get(address, "/healthz").await.0 == 200 }).await;
+    let (ready, missing) = get(address, "/readyz").await;
+    drop(held);
+    eventually("ready", || async move { get(address, "/readyz").await.0 == 200 }).await;
+    eventually("the first run", || async { target.count("/ed-fi/schools") == 1 }).await;
+
+    assert_eq!((ready, missing.as_str()), (503, "not ready: the state is not open\n"));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_state_that_stays_held_ends_the_daemon_with_4() {
+    let house = House::new();
+    let (_source, _target, config) = one_pair(&house).await;
+    let _held = state::open(&house.state()).unwrap();
+
+    let ended = Running::start(config, Duration::ZERO).await.end().await;
+
+    assert_eq!(ended.unwrap_err().exit_status(), 4);
+}
+
+#[tokio::test]
+async fn a_daemon_that_waits_for_the_state_can_be_stopped() {
+    let house = House::new();
+    let (_source, _target, config) = one_pair(&house).await;
+    let _held = state::open(&house.state()).unwrap();
+    let daemon = Running::start(config, BOUND).await;
+
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_down_fails_its_pair_and_not_the_daemon() {
+    let house = House::new();
+    let (_source, target, config) = one_pair(&house).await;
+    target.go_down();
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    eventually("failing", || async move {
+        pair(address, "district-to-state").await["state"] == "failing"
+    })
+    .await;
+    let (ready, _) = get(address, "/readyz").await;
+    let failing = pair(address, "district-to-state").await;
+    target.come_up();
+    eventually("published", || async { target.count("/ed-fi/schools") == 1 }).await;
+    eventually(
+        "ok again",
+        || async move { pair(address, "district-to-state").await["state"] == "ok" },
+    )
+    .await;
+
+    assert_eq!(ready, 200);
+    let reason = failing["reason"].as_str().unwrap();
+    assert!(reason.contains("connection `state`"), "{reason}");
+    assert!(failing["next_run_at"].is_string());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_missing_holds_up_its_own_pairs_until_it_appears() {
+    let house = House::new();
+    let (source, target) = (sandbox(bare()).await, sandbox(strict()).await);
+    let other = sandbox(strict()).await;
+    put(&source, "localEducationAgencies", &district::agency());
+    let secret = house.path("secret");
+    let locked = format!(
+        "url: \"{}\", key: sandbox-key, secret: {{file: {}}}",
+        other.url(),
+        secret.display()
+    );
+    let connections = [("district", reach(&source)), ("state", reach(&target)), ("region", locked)];
+    let publications = EVERY_SECOND.to_owned()
+        + &EVERY_SECOND.replace("district-to-state", "to-region").replace("[state]", "[region]");
+    let config = house.config(&connections, &publications);
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    let agencies = "/ed-fi/localEducationAgencies";
+    eventually("the other pair", || async { target.count(agencies) == 1 }).await;
+    eventually("failing", || async move { pair(address, "to-region").await["state"] == "failing" })
+        .await;
+    let held_up = pair(address, "to-region").await;
+    std::fs::write(&secret, "sandbox-secret\n").unwrap();
+    eventually("published", || async { other.count(agencies) == 1 }).await;
+
+    let reason = held_up["reason"].as_str().unwrap();
+    assert!(reason.contains("secret"), "{reason}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_is_waited_for_and_the_next_daemon_goes_on() {
+    let house = House::new();
+    let (source, target, config) = one_pair(&house).await;
+    put(&source, "courses", &district::course("ALG-1"));
+    let gate = Gate::new();
+    let fault = target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
+
+    let daemon = Running::ready(config.clone()).await;
+    gate.reached_by(1).await;
+    let running = pair(daemon.address, "district-to-state").await;
+    daemon.stop.cancel();
+    gate.open();
+    daemon.end().await.unwrap();
+    target.repair(fault);
+
+    assert_eq!(running["state"], "running");
+    assert!(running["run_id"].is_string());
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
+    let next = Running::ready(config).await;
+    let address = next.address;
+    eventually(
+        "caught up",
+        || async move { pair(address, "district-to-state").await["state"] == "ok" },
+    )
+    .await;
+    assert_eq!((target.count("/ed-fi/schools"), target.count("/ed-fi/courses")), (1, 1));
+    next.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_asks_to_be_left_alone_does_not_hold_up_the_end() {
+    let house = House::new();
+    let (_source, target, config) = one_pair(&house).await;
+    target.fault(
+        Fault::on("/ed-fi/schools", Harm::Throttle { retry_after: Some(3600) }).method("POST"),
+    );
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    eventually("a pause", || paused(address)).await;
+    daemon.stop().await;
+
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
+}
+
+#[tokio::test]
+async fn no_more_pairs_run_at_once_than_the_configuration_allows() {
+    let house = House::new();
+    let (_source, target, config) = one_pair(&house).await;
+    let mut config = config;
+    config.server.max_running = 1;
+    let (name, publication) = config.publications.pop_first().unwrap();
+    for copy in ["a", "b"] {
+        let name = config::PublicationName::parse(&format!("{copy}-{name}")).unwrap();
+        config.publications.insert(name, publication.clone());
+    }
+    let gate = Gate::new();
+    target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    gate.reached_by(1).await;
+    let states: Vec<_> = pairs(address).await.iter().map(|pair| pair["state"].clone()).collect();
+    gate.open();
+    eventually("both", || async move {
+        pairs(address).await.iter().all(|pair| pair["watermark"].is_number())
+    })
+    .await;
+
+    assert_eq!(states, [json!("running"), json!("waiting")]);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_said_so() {
+    let house = House::new();
+    let (_source, target, mut config) = one_pair(&house).await;
+    config.server.listen = target.address();
+
+    let refused = Daemon::listen(config).await.err().unwrap();
+
+    assert_eq!(refused.exit_status(), 1);
+    let cause = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(cause.contains(&target.address().to_string()), "{cause}");
+    assert!(cause.contains("server.listen"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_source_that_asks_to_be_left_alone_does_not_hold_up_the_end() {
+    let house = House::new();
+    let (source, _target, config) = one_pair(&house).await;
+    source.fault(
+        Fault::everywhere(Harm::Throttle { retry_after: Some(3600) }).part(Part::NewestVersion),
+    );
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    eventually("a pause", || paused(address)).await;
+    daemon.stop().await;
+
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
+}
+
+/// The real process, which ends with this test.
+struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Process {
+    fn serve(house: &House) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidemark"))
+            .args(["--log-format", "json", "--config"])
+            .arg(house.path("tidemark.yaml"))
+            .arg("serve")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Process { child, lines }
+    }
+
+    /// Reads the log to the first line that holds `text`.
+    async fn says(&mut self, text: &str) -> String {
+        let line = async {
+            loop {
+                let line = self.lines.next_line().await.unwrap().expect("the log goes on");
+                if line.contains(text) {
+                    return line;
+                }
+            }
+        };
+        tokio::time::timeout(BOUND, line).await.expect(text)
+    }
+
+    async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args([format!("-{name}"), id]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
+    /// How it ended, and the rest of what it said.
+    async fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        let ended = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                rest.push_str(&line);
+                rest.push('\n');
+            }
+            self.child.wait().await.unwrap()
+        };
+        let status = tokio::time::timeout(BOUND, ended).await.expect("the process ends");
+        (status.code(), rest)
+    }
+}
+
+#[tokio::test]
+async fn sigterm_in_the_middle_of_a_run_ends_the_process_with_0() {
+    let house = House::new();
+    let (source, target, _) = one_pair(&house).await;
+    put(&source, "courses", &district::course("ALG-1"));
+    let gate = Gate::new();
+    target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
+
+    let mut process = Process::serve(&house);
+    process.says("run began").await;
+    gate.reached_by(1).await;
+    process.signal("TERM").await;
+    gate.open();
+    let (status, said) = process.end().await;
+
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("interrupted"), "{said}");
+    assert!(!said.contains("255901"), "a key is in the log: {said}");
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
+    assert_eq!(target.count("/ed-fi/courses"), 0);
+}
+
+#[tokio::test]
+async fn two_daemons_on_one_state_end_with_4() {
+    let house = House::new();
+    let (_source, _target, config) = one_pair(&house).await;
+    let first = Running::ready(config).await;
+
+    let second = Command::new(env!("CARGO_BIN_EXE_tidemark"))
+        .arg("--config")
+        .arg(house.path("tidemark.yaml"))
+        .args(["serve", "--wait-for-state", "0s"])
+        .kill_on_drop(true)
+        .output();
+    let second = tokio::time::timeout(BOUND, second).await.expect("it ends").unwrap();
+
+    assert_eq!(second.status.code(), Some(4), "{}", String::from_utf8_lossy(&second.stderr));
+    first.stop().await;
+}
+
+/// Whether a server asked to be left alone.
+async fn paused(address: SocketAddr) -> bool {
+    let (_, text) = get(address, "/metrics").await;
+    text.lines().any(|line| line.starts_with("tidemark_http_paused_seconds_total{"))
+}
+
+/// What the runs of the one pair failed with, newest first; the daemon has ended.
+async fn errors_of_runs(house: &House) -> Vec<Option<String>> {
+    let store = state::open(&house.state()).expect("the state was let go");
+    let id = state::PairId { publication: "district-to-state".into(), target: "state".into() };
+    let runs = store.runs(&id, 10).await.unwrap();
+    runs.iter().map(|run| run.error.clone().map(|error| error.0)).collect()
+}
