@@ -139,8 +139,9 @@ async fn refused(
         Disposition::Park(reason) => reason,
         Disposition::ResolveReference => ParkReason::UnresolvedReference,
         Disposition::AwaitAssociation if waits_for_association(run, resource, turn) => {
-            run.defer_person(resource, &item.id);
-            return Ok(Settled::Deferred);
+            // Who waits already is tried again once, and counted then (I14).
+            let is_first = run.defer_person(resource, &item.id);
+            return Ok(if is_first { Settled::Deferred } else { Settled::Skipped });
         }
         Disposition::AwaitAssociation => ParkReason::Forbidden,
         Disposition::CloseResource => {

@@ -40,6 +40,9 @@ pub(super) struct Run {
     /// Selected resources for which the watermark does not speak, with the version after which
     /// each is read (R17).
     joiners: BTreeMap<ResourcePath, Option<ChangeVersion>>,
+    /// What other runs began to read from its beginning and none has finished, with the version
+    /// after which it may have changed at the source since.
+    begun_before: BTreeMap<ResourcePath, ChangeVersion>,
     coverage: Coverage,
     pub(super) options: RunOptions,
     around: Surroundings,
@@ -96,6 +99,7 @@ impl Run {
             .filter(|resource| window.after.is_some() && !coverage.spoken_for.contains(*resource))
             .map(|resource| (resource.clone(), coverage.left.get(resource).copied()))
             .collect();
+        let begun_before = coverage.begun.clone();
         let names = around.store.names(&pair.id).await.map_err(RunError::State)?;
         let names = names.into_iter().map(|n| ((n.resource, n.key), n.target_id)).collect();
 
@@ -103,6 +107,7 @@ impl Run {
             graph: target_resources.restricted_to(&selected),
             target_resources,
             joiners,
+            begun_before,
             coverage,
             pair: pair.clone(),
             reader,
@@ -140,21 +145,36 @@ impl Run {
     pub(super) async fn journal(&self, run_id: &str) -> Result<(), RunError> {
         let journal =
             RunJournal { run_id: run_id.to_owned(), window: self.window, began_at: self.now() };
-        self.write(Step { journal: Some(journal), ..Step::default() }).await
+        let begun = self.coverage_with_begun();
+        let coverage = (begun != self.coverage).then_some(begun);
+        self.write(Step { journal: Some(journal), coverage, ..Step::default() }).await
+    }
+
+    /// What is read from its beginning is so until a run of it is committed: one that fails leaves
+    /// items at the target that only the feeds can name (I9).
+    fn coverage_with_begun(&self) -> Coverage {
+        let mut coverage = self.coverage.clone();
+        for resource in self.graph.resources() {
+            if self.window_of(resource).is_some_and(|window| window.after.is_none()) {
+                coverage.begun.entry(resource.clone()).or_insert(self.window.through);
+            }
+        }
+        coverage
     }
 
     /// What the watermark speaks for once this run is committed, if that is not what it did
     /// before (R17, R23a).
     pub(super) fn changed_coverage(&self) -> Option<Coverage> {
         let after = self.coverage_after();
-        (after != self.coverage).then_some(after)
+        (after != self.coverage_with_begun()).then_some(after)
     }
 
     fn coverage_after(&self) -> Coverage {
         let closed = lock(&self.closed).clone();
-        let mut after = self.coverage.clone();
+        let mut after = self.coverage_with_begun();
         for resource in self.graph.resources().filter(|resource| !closed.contains(*resource)) {
             after.left.remove(resource);
+            after.begun.remove(resource);
             after.spoken_for.insert(resource.clone());
         }
         let left: Vec<_> = after
@@ -183,10 +203,14 @@ impl Run {
     }
 
     /// The version after which key changes and tombstones of `resource` are read; `None` for what
-    /// is read from its beginning, where nothing at the target can be gone or renamed.
+    /// is read from its beginning for the first time, where nothing at the target can be gone or
+    /// renamed.
     pub(super) fn feeds_after(&self, resource: &ResourcePath) -> Option<ChangeVersion> {
         let window = self.window_of(resource)?;
-        if self.is_closed(resource) { None } else { window.after }
+        if self.is_closed(resource) {
+            return None;
+        }
+        window.after.or_else(|| self.begun_before.get(resource).copied())
     }
 
     pub(super) fn stages(&self) -> Stages {
@@ -295,8 +319,9 @@ impl Run {
         lock(&self.closed).contains(resource)
     }
 
-    pub(super) fn defer_person(&self, resource: &ResourcePath, id: &SourceId) {
-        lock(&self.people).refused.entry(resource.clone()).or_default().insert(id.clone());
+    /// False if it waits already: a feed brought it, and something referred to it.
+    pub(super) fn defer_person(&self, resource: &ResourcePath, id: &SourceId) -> bool {
+        lock(&self.people).refused.entry(resource.clone()).or_default().insert(id.clone())
     }
 
     pub(super) fn people_were_retried(&self, resource: &ResourcePath) -> bool {

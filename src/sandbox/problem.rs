@@ -193,7 +193,7 @@ impl Problem {
             "The API client's assigned claim set (currently 'Sandbox') must grant permission of \
              the resource '{name}'."
         ))
-        .old("Authorization denied. Access to the resource could not be authorized.")
+        .old("Access to the resource could not be authorized. Are you missing a claim?")
     }
 
     pub(super) fn action_closed(action: &str, name: &str) -> Problem {
@@ -207,7 +207,7 @@ impl Problem {
             "The API client's assigned claim set (currently 'Sandbox') must grant permission of \
              the '{action}' action on '{name}'."
         ))
-        .old("Authorization denied. Access to the resource could not be authorized.")
+        .old("Access to the resource could not be authorized. Are you missing a claim?")
     }
 
     pub(super) fn no_such_route() -> Problem {

@@ -191,6 +191,7 @@ fn coverage() -> Coverage {
             ResourcePath::parse("/tpdm/candidates").unwrap(),
             ChangeVersion(3),
         )]),
+        begun: BTreeMap::from([(students(), ChangeVersion(7))]),
     }
 }
 

@@ -105,6 +105,11 @@ pub struct Coverage {
     pub spoken_for: BTreeSet<ResourcePath>,
     /// Left the selection, or were closed: how far each had been read.
     pub left: BTreeMap<ResourcePath, ChangeVersion>,
+    /// Are being read from their beginning, by runs of which none was committed yet: the newest
+    /// version when the first of them began. What it wrote may have gone or got another key since,
+    /// and the feeds tell so from there on.
+    #[serde(default)]
+    pub begun: BTreeMap<ResourcePath, ChangeVersion>,
 }
 
 /// A change that waits, by key and never by content (R21).

@@ -48,6 +48,8 @@ pub(super) enum Trouble {
     NoRename,
     /// The target refuses the whole collection until a person mends it.
     Close(&'static str),
+    /// Every write of a collection is answered by what fails the run.
+    Fail(&'static str),
     /// The run is asked to stop when the side was asked so many things.
     Stop(Side, u8),
     /// The run's process ends at that moment.

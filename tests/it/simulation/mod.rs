@@ -22,7 +22,8 @@ use stage::Ends;
 
 /// Histories of an ordinary run of the tests.
 const HISTORIES: u64 = 120;
-const PLAYERS: usize = 4;
+/// More than there are cores: much of a history is waiting before a request is sent again.
+const PLAYERS: usize = 8;
 
 #[test]
 fn every_history_ends_in_agreement() {

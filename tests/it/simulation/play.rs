@@ -139,6 +139,10 @@ impl Play {
                     let fault = Fault::on(&format!("/ed-fi/{collection}"), harm);
                     target.fault(fault.method("POST").part(Part::Items));
                 }
+                Trouble::Fail(collection) => {
+                    let fault = Fault::on(&format!("/ed-fi/{collection}"), harm(Hurt::Redirect));
+                    target.fault(fault.method("POST").part(Part::Items));
+                }
                 Trouble::Stop(side, after) | Trouble::Crash(side, after) => {
                     moments.push((self.hold(*side, *after), trouble.clone()));
                 }
@@ -344,7 +348,7 @@ impl Play {
         }
         for key in target.keys().filter(|key| !source.contains_key(*key)) {
             if self.is_published(key.0)
-                && !self.is_unreachable_person(key.0, &parked, &target, &key.1)
+                && !self.is_unreachable_person(key.0, &target, &key.1)
                 && !is_circle_at_the_target(key.0, &parked)
             {
                 return Err(format!("extra at the target: {} {}", key.0, key.1));
@@ -352,7 +356,8 @@ impl Play {
         }
         for record in &parked {
             let collection = record.resource.collection();
-            let accepted = (self.frame.people && collection == "students"
+            let accepted = (self.frame.people
+                && collection == "students"
                 && record.operation == Operation::Delete)
                 || is_circle_at_the_target(collection, &parked);
             if !accepted {
@@ -374,14 +379,7 @@ impl Play {
     }
 
     /// R26: whose association is gone is not visible, and may stay.
-    fn is_unreachable_person(
-        &self,
-        collection: &str,
-        parked: &[Parked],
-        target: &Everything,
-        key: &str,
-    ) -> bool {
-        let _ = parked;
+    fn is_unreachable_person(&self, collection: &str, target: &Everything, key: &str) -> bool {
         self.frame.people
             && collection == "students"
             && !target.keys().any(|(other, theirs)| {
@@ -420,9 +418,8 @@ fn is_circle_at_the_target(collection: &str, parked: &[Parked]) -> bool {
     let mut standards = parked.iter().filter(|r| r.resource.collection() == "learningStandards");
     collection == "learningStandards"
         && standards.clone().count() > 1
-        && standards.all(|r| {
-            r.operation == Operation::Delete && r.reason == ParkReason::StillReferenced
-        })
+        && standards
+            .all(|r| r.operation == Operation::Delete && r.reason == ParkReason::StillReferenced)
 }
 
 /// I14, and no failure that the troubles do not explain.
@@ -443,8 +440,6 @@ fn check_report(report: &RunReport, troubles: &[Trouble]) -> Result<(), String> 
                 | Trouble::Close(_)
         )
     };
-    let explained = ["source", "target", "interrupted"];
-    let _ = explained;
     let is_never = ["not-conserved", "blocked", "unknown-key", "cannot-tell", "missing-at-target"]
         .contains(&error.kind.as_str());
     if is_never || troubles.iter().all(harmless) {

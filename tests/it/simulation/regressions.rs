@@ -6,7 +6,8 @@ use tidemark::sources::Isolation;
 
 use super::assert_agrees;
 use super::history::Step::{Delete, Put, Rename, Run};
-use super::history::Thing::{Attends, Session};
+use super::history::Thing::{Attends, Enrolment, Period, Session, Student};
+use super::history::Trouble::{Close, Fail};
 use super::history::{Frame, History};
 
 /// What most histories have in common.
@@ -43,6 +44,56 @@ fn r6_no_put_of_an_item_whose_parent_is_not_at_the_target_under_its_new_key() {
             Run(vec![]),
             Rename(Session(3), Session(4)),
             Rename(Session(1), Session(3)),
+        ],
+    });
+}
+
+/// I9: a first run that fails has written items. What became of them before a run was committed is
+/// told by feeds that a run from the beginning did not read.
+#[test]
+fn i9_what_a_failed_first_run_wrote_is_renamed_and_deleted_by_the_next() {
+    for then in [Rename(Period(1), Period(4)), Delete(Period(1)), Delete(Session(3))] {
+        assert_agrees(&History {
+            frame: Frame { isolation: Isolation::Bounded, ..frame() },
+            steps: vec![
+                Put(Attends(0, 0, 0, 3), 1),
+                Put(Period(1), 1),
+                Run(vec![Fail("studentSectionAssociations")]),
+                then,
+            ],
+        });
+    }
+}
+
+/// I9 and R23a: the same for a resource that was closed in the middle of its first reading.
+#[test]
+fn i9_what_was_written_before_a_resource_was_closed_is_deleted_when_it_joins() {
+    assert_agrees(&History {
+        frame: Frame { page_size: 1, ..frame() },
+        steps: vec![
+            Put(Attends(0, 0, 0, 3), 1),
+            Put(Period(1), 1),
+            Run(vec![Fail("studentSectionAssociations")]),
+            Run(vec![Close("classPeriods")]),
+            Delete(Period(1)),
+        ],
+    });
+}
+
+/// I14: a person who waits for the association is referred to by it, and taken up once more.
+#[test]
+fn i14_a_person_that_a_feed_and_a_reference_bring_is_counted_twice() {
+    assert_agrees(&History {
+        frame: Frame { people: true, ..frame() },
+        steps: vec![
+            Put(Attends(0, 0, 1, 0), 1),
+            Run(vec![]),
+            Delete(Student(0)),
+            Run(vec![]),
+            Put(Attends(0, 2, 1, 2), 1),
+            Run(vec![Close("studentSchoolAssociations")]),
+            Put(Student(0), 1),
+            Put(Enrolment(0), 1),
         ],
     });
 }
