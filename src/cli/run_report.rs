@@ -23,8 +23,10 @@ pub(super) async fn print(state: &dyn StateView, reports: &[RunReport]) -> Resul
     let mut text = String::new();
     if reports.len() > TABLES {
         text.push_str(&one_row_each(reports));
-        for report in reports.iter().filter(|report| report.outcome == Outcome::Failed) {
-            text.push_str(&format!("\n{}\n{}", headline(report), failure(report)));
+        let failed = reports.iter().filter(|report| report.outcome == Outcome::Failed);
+        let failures = failed.map(|report| (pair(report), failure(report))).collect();
+        for (pairs, failure) in show::told_once(failures) {
+            text.push_str(&format!("\n{pairs}\n{failure}"));
         }
     } else {
         for (index, report) in reports.iter().enumerate() {
@@ -63,7 +65,7 @@ fn one(report: &RunReport) -> String {
 
 /// What happened, in a line.
 pub(super) fn headline(report: &RunReport) -> String {
-    let pair = format!("{} → {}", report.publication, report.target);
+    let pair = pair(report);
     let took = show::seconds(report.duration_seconds);
     let requests = format!(
         "{} to the source and {} to the target",
@@ -88,6 +90,10 @@ pub(super) fn headline(report: &RunReport) -> String {
         }
         Outcome::Failed => format!("{pair}: failed after {took}; {requests}"),
     }
+}
+
+fn pair(report: &RunReport) -> String {
+    format!("{} → {}", report.publication, report.target)
 }
 
 fn failure(report: &RunReport) -> String {

@@ -166,6 +166,28 @@ pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
     }
 }
 
+/// Things that happened to pairs, each told once with the pairs that it happened to.
+pub(super) fn told_once(happened: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut told: Vec<(String, Vec<String>)> = Vec::new();
+    for (pair, what) in happened {
+        match told.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, pairs)) => pairs.push(pair),
+            None => told.push((what, vec![pair])),
+        }
+    }
+    told.into_iter().map(|(what, pairs)| (few(&pairs), what)).collect()
+}
+
+/// The first few, and how many more there are.
+pub(super) fn few<T: ToString>(all: &[T]) -> String {
+    const SHOWN: usize = 10;
+    let mut text = all.iter().take(SHOWN).map(T::to_string).collect::<Vec<_>>().join(", ");
+    if all.len() > SHOWN {
+        text.push_str(&format!(" and {} more", number(many(all.len() - SHOWN))));
+    }
+    text
+}
+
 /// `-` for what is not there.
 pub(super) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
