@@ -82,12 +82,24 @@ pub fn assemble(
     store: Arc<dyn StateStore>,
     clock: Clock,
 ) -> Result<Assembly, AssemblyError> {
+    assemble_until(config, env, store, clock, &CancellationToken::new())
+}
+
+/// The same, of which no wait for an API outlasts `stop`: give it the token that runs are stopped
+/// by, or a pause that a server asked for holds up the end of the process.
+pub fn assemble_until(
+    config: Config,
+    env: &BTreeMap<String, String>,
+    store: Arc<dyn StateStore>,
+    clock: Clock,
+    stop: &CancellationToken,
+) -> Result<Assembly, AssemblyError> {
     let metrics = Arc::new(Metrics::new(
         &pair_ids(&config),
         &PairCondition::WORDS,
         config.server.metrics_resource_pairs,
     ));
-    let connections = connections(&config, env, &clock, &metrics)?;
+    let connections = connections(&config, env, &clock, &metrics, stop)?;
     let mut pairs = BTreeMap::new();
     for (name, publication) in &config.publications {
         let of_publication = pairs_of_publication(&config, name, publication, &connections)?;
@@ -149,13 +161,16 @@ fn connections(
     env: &BTreeMap<String, String>,
     clock: &Clock,
     metrics: &Arc<Metrics>,
+    stop: &CancellationToken,
 ) -> Result<BTreeMap<String, Arc<Api>>, AssemblyError> {
     let origins = Origins::new(clock.clone());
     let env = Arc::new(env.clone());
     let mut connections = BTreeMap::new();
     for (name, connection) in &config.connections {
         let observer = Arc::clone(metrics) as Arc<dyn HttpObserver>;
-        let api = Api::new(settings(name, connection, &env), &origins, observer)
+        let api =
+            Api::new_until(settings(name, connection, &env), &origins, observer, stop.clone());
+        let api = api
             .map_err(|source| AssemblyError::Connection { connection: name.to_string(), source })?;
         connections.insert(name.to_string(), api);
     }

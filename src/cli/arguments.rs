@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     pub(super) command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Global {
     /// The configuration: a file, or a directory of `*.yaml` [default: $TIDEMARK_CONFIG, then
     /// config/tidemark.yaml, then /etc/tidemark]

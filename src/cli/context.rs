@@ -1,6 +1,7 @@
 //! What commands stand on: the environment, the configuration, the state and the clock.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -18,6 +19,7 @@ pub(super) struct Context {
     global: Global,
     pub(super) env: BTreeMap<String, String>,
     pub(super) clock: Clock,
+    is_demo: bool,
 }
 
 impl Context {
@@ -25,7 +27,21 @@ impl Context {
         let env = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Context { global, env, clock: Clock::system() }
+        Context { global, env, clock: Clock::system(), is_demo: false }
+    }
+
+    /// For the commands that the demo types: their own configuration and secrets, and the log that
+    /// is set up already.
+    pub(super) fn for_demo(&self, config: PathBuf, secrets: BTreeMap<String, String>) -> Context {
+        let global = Global { config: Some(config), ..self.global.clone() };
+        let mut env = secrets;
+        env.extend(self.env.get("TERM").map(|term| ("TERM".to_owned(), term.clone())));
+        Context { global, env, clock: self.clock.clone(), is_demo: true }
+    }
+
+    /// Whether a command is part of the demo, which people read at one sitting.
+    pub(super) fn is_demo(&self) -> bool {
+        self.is_demo
     }
 
     pub(super) fn output(&self) -> Output {
@@ -34,6 +50,9 @@ impl Context {
 
     /// Logs to standard error, by default only what a person should look at.
     pub(super) fn log_quietly(&self) -> Result<(), Failure> {
+        if self.is_demo {
+            return Ok(());
+        }
         let level = self.log_level("warn");
         telemetry::init(self.global.log_format, level).map_err(|e| Failure::failed(e.to_string()))
     }
@@ -43,6 +62,9 @@ impl Context {
     where
         W: for<'w> tracing_subscriber::fmt::MakeWriter<'w> + Send + Sync + 'static,
     {
+        if self.is_demo {
+            return Ok(());
+        }
         let level = self.log_level("warn");
         telemetry::init_to(self.global.log_format, level, true, writer)
             .map_err(|e| Failure::failed(e.to_string()))

@@ -10,7 +10,7 @@ mod check;
 mod choose;
 mod config;
 mod context;
-pub mod demo;
+mod demo;
 mod failure;
 mod not_yet;
 mod parked;
@@ -71,7 +71,7 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Parked(command) => parked::run(&context, command).await,
         Command::Watermark(command) => watermark::run(&context, command).await,
         Command::Serve(options) => serve::run(&context, &options).await,
-        Command::Demo => demo::run().await,
+        Command::Demo => demo::tell(&context).await,
         Command::Sandbox(options) => sandbox::run(&context, options).await,
         Command::Config(command) => config::run(&context, &command),
         Command::Approve(_) => not_yet::command("approve"),

@@ -202,7 +202,7 @@ fn word<T: Serialize>(value: &T) -> String {
 }
 
 /// Enough of an id to type.
-fn short(id: &str) -> &str {
+pub(super) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 

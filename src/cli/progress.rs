@@ -34,7 +34,7 @@ impl Progress {
             return Ok(Progress(Shown::Bars(Arc::new(bars))));
         }
         context.log_quietly()?;
-        Ok(Progress(Shown::Lines(Arc::new(Lines::default()))))
+        Ok(Progress(Shown::Lines(Arc::new(Lines::new(context.is_demo())))))
     }
 
     pub(super) fn observer(&self) -> Arc<dyn Observer> {

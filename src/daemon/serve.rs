@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::agenda::{Agenda, Ending, Newcomer, Start};
 use super::status::{self, LivePair, LivePairs, PairStatus, StatusReport};
 use super::watch::{RunLog, Watch};
-use super::{Assembly, AssemblyError, assemble, open_state};
+use super::{Assembly, AssemblyError, assemble_until, open_state};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, PublicationConfig, Trigger};
 use crate::domain::{Outcome, ParkReason};
@@ -135,8 +135,8 @@ impl Daemon {
             return Ok(());
         };
         let clock = Clock::system();
-        let assembly =
-            assemble(self.config.clone(), env, store, clock).map_err(DaemonError::Assembly)?;
+        let assembly = assemble_until(self.config.clone(), env, store, clock, &stop)
+            .map_err(DaemonError::Assembly)?;
         let assembly = Arc::new(assembly);
         let agenda = agenda(&assembly).await?;
         let at_work = Arc::new(AtWork {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::dependencies::{self, DependenciesError};
@@ -82,7 +83,22 @@ impl Api {
         origins: &Origins,
         observer: Arc<dyn HttpObserver>,
     ) -> Result<Arc<Api>, HttpError> {
+        Api::new_until(settings, origins, observer, CancellationToken::new())
+    }
+
+    /// The same, of which no wait outlasts `stop`: neither a pause that the server asked for nor
+    /// one before another attempt.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new_until(
+        settings: ConnectionSettings,
+        origins: &Origins,
+        observer: Arc<dyn HttpObserver>,
+        stop: CancellationToken,
+    ) -> Result<Arc<Api>, HttpError> {
         let options = ClientOptions {
+            stop,
             timeout: settings.timeout,
             max_concurrency: settings.max_concurrency,
             max_requests_per_second: settings.max_requests_per_second,

@@ -12,7 +12,7 @@ use crate::domain::{DependencyCycle, ResourceGraph, ResourcePath};
 
 const RETRY: &str = "#Retry";
 
-/// After which associations people can be updated, where the document has levels but no edges.
+/// After which associations people can be updated, where the document does not say it.
 const ASSOCIATIONS: &[(&str, &[&str])] = &[
     ("/ed-fi/students", &["/ed-fi/studentSchoolAssociations"]),
     (
@@ -107,6 +107,18 @@ fn fold(nodes: Vec<Node>, edges: Vec<(Node, Node)>) -> Result<ResourceGraph, Dep
             people.entry(after.resource.clone()).or_default().insert(before.resource.clone());
         }
     }
+    // Hosts before 7 tell a graph without second turns, though they refuse people just the same.
+    let known: BTreeSet<&ResourcePath> = nodes.iter().map(|node| &node.resource).collect();
+    for (person, associations) in ASSOCIATIONS {
+        let Some(person) = ResourcePath::parse(person).filter(|person| known.contains(person))
+        else {
+            continue;
+        };
+        let present = parsed(associations).filter(|association| known.contains(association));
+        people.entry(person).or_insert_with(|| present.collect());
+    }
+    people.retain(|_, associations| !associations.is_empty());
+
     let mut folded = Vec::new();
     for (before, after) in &edges {
         if after.is_retry {
@@ -175,14 +187,17 @@ fn associations_of(
     let named = ASSOCIATIONS.iter().find(|(name, _)| *name == person.as_str());
     let named: Vec<ResourcePath> = named
         .into_iter()
-        .flat_map(|(_, associations)| associations.iter())
-        .filter_map(|name| ResourcePath::parse(name))
+        .flat_map(|(_, associations)| parsed(associations))
         .filter(|resource| known.contains(resource))
         .collect();
     if !named.is_empty() {
         return named;
     }
     levels.get(&(order - 1)).into_iter().flatten().filter(|r| *r != person).cloned().collect()
+}
+
+fn parsed<'a>(names: &'a [&str]) -> impl Iterator<Item = ResourcePath> + 'a {
+    names.iter().filter_map(|name| ResourcePath::parse(name))
 }
 
 fn shape(what: &str) -> DependenciesError {
@@ -235,6 +250,20 @@ mod tests {
             graph.people().get(&path("students")),
             Some(&BTreeSet::from([path("studentSchoolAssociations")]))
         );
+    }
+
+    #[test]
+    fn people_of_a_graph_without_second_turns_wait_for_the_associations_that_are_known() {
+        let nodes = ["students", "studentSchoolAssociations", "staffs"];
+        let document = graphml(&nodes, &[("students", "studentSchoolAssociations")]);
+
+        let graph = read(document.as_bytes()).unwrap();
+
+        assert_eq!(
+            graph.people().get(&path("students")),
+            Some(&BTreeSet::from([path("studentSchoolAssociations")]))
+        );
+        assert!(!graph.is_person(&path("staffs")));
     }
 
     #[test]

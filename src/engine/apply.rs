@@ -13,7 +13,7 @@ use crate::targets::{Disposition, Refusal, WriteError};
 use super::RunError;
 use super::parked::Parking;
 use super::references;
-use super::run::Run;
+use super::under_way::Run;
 
 /// What became of an item that was taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +59,9 @@ pub(super) async fn upsert(
     let mut contended = false;
     loop {
         run.check_stop()?;
-        let error = match run.target(|target| target.upsert(resource, item)).await {
-            Ok(_) => {
-                run.agreed(resource, item).await?;
-                return Ok(Settled::Applied);
-            }
-            Err(error) => error,
+        let Err(error) = run.target(|target| target.upsert(resource, item)).await else {
+            run.agreed(resource, item).await?;
+            return Ok(Settled::Applied);
         };
         match error.disposition() {
             Disposition::ResolveReference if resolutions < RESOLUTIONS_PER_ITEM => {
@@ -121,6 +118,7 @@ pub(super) async fn upsert_by_id(
                 waits_for: None,
                 named_for_deletion: false,
                 target_id: None,
+                news: false,
             })?;
             Ok(Settled::Parked)
         }
@@ -192,6 +190,7 @@ async fn park(
         waits_for,
         named_for_deletion: false,
         target_id: None,
+        news: turn == Turn::Feed,
     })?;
     Ok(Settled::Parked)
 }

@@ -10,7 +10,7 @@ use crate::sources::TombstonePages;
 use crate::state::BlockCause;
 use crate::targets::Match;
 
-use super::run::Run;
+use super::under_way::Run;
 use super::{Publish, RunError};
 
 /// Tombstones of a run held in memory; a resource that brings more is read again (R30).

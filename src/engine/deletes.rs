@@ -20,8 +20,11 @@ use super::apply::{self, Settled, Turn};
 use super::brake::{self, Told};
 use super::observe::Event;
 use super::parked::Parking;
-use super::run::{Run, lock};
+use super::under_way::{Run, lock};
 use super::{RunError, names, order};
+
+/// Names looked at together.
+const AT_ONCE: usize = 500;
 
 /// One key that something named for deletion.
 #[derive(Clone)]
@@ -203,7 +206,7 @@ async fn delete_all(
     let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
     let one_by_one = shape.is_none_or(|shape| shape.refers_to(resource));
     named.sort_by_key(|named| named.version);
-    let at_once = if one_by_one { 1 } else { named.len() };
+    let at_once = if one_by_one { 1 } else { AT_ONCE };
 
     let mut waiting = Vec::new();
     for batch in named.chunks(at_once) {
@@ -482,6 +485,7 @@ fn park(
         waits_for: None,
         named_for_deletion: true,
         target_id,
+        news: false,
     })?;
     Ok(Settled::Parked)
 }

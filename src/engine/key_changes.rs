@@ -12,22 +12,25 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 
 use crate::domain::{
-    KeyChange, NaturalKey, ResourcePath, SourceId, Stage, Tally, TargetId, Window,
+    ChangeVersion, KeyChange, NaturalKey, ResourcePath, SourceId, Stage, Tally, TargetId, Window,
 };
 use crate::sources::Lookup;
 use crate::targets::{Disposition, Match};
 
 use super::apply::Settled;
 use super::observe::Event;
-use super::run::{Run, lock};
-use super::{Publish, RunError, names};
+use super::under_way::{Run, lock};
+use super::{Publish, RunError, names, references};
+
+/// Items looked at together.
+const AT_ONCE: usize = 100;
 
 pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     if run.pair.policy.key_changes == Publish::Skip {
         return Ok(());
     }
     let order = run.graph.in_order();
-    let renameable = Renameable::among(run, &order).await?;
+    let renameable = Renameable::of_source(run).await?;
     let changed = journal_old_keys(run, &order, &renameable).await?;
     if changed.is_empty() {
         return Ok(());
@@ -42,51 +45,43 @@ pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
 }
 
 /// Which resources can have key changes at all: those whose key a PUT may change, and those whose
-/// key contains such a key.
+/// key contains such a key, directly or through others.
 struct Renameable {
     /// Resource → the renameable resources whose key is part of its own, itself included. Only
-    /// resources that can have key changes are in it.
+    /// resources that can have key changes are in it, whether selected or not.
     through: BTreeMap<ResourcePath, BTreeSet<ResourcePath>>,
 }
 
 impl Renameable {
-    async fn among(run: &Run, order: &[ResourcePath]) -> Result<Renameable, RunError> {
-        let mut renameable = Renameable { through: BTreeMap::new() };
-        for resource in order {
+    async fn of_source(run: &Run) -> Result<Renameable, RunError> {
+        let source = run.pair.source.resources().await.map_err(RunError::Source)?;
+        let mut through: BTreeMap<ResourcePath, BTreeSet<ResourcePath>> = BTreeMap::new();
+        // Parents come first in this order, so what their keys contain is known already.
+        for resource in source.in_order() {
             if resource.is_descriptor() {
                 continue; // `edfi-wire §5`: key changes of derived resources are always empty.
             }
-            let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
-            let Some(shape) = shape else {
+            let mut own = BTreeSet::new();
+            match run.reader.key_shape(&resource).await.map_err(RunError::Source)? {
                 // Nothing is known of it: it is asked.
-                renameable.through.insert(resource.clone(), BTreeSet::from([resource.clone()]));
-                continue;
-            };
-            let mut through = BTreeSet::new();
-            if shape.key_is_updatable {
-                through.insert(resource.clone());
-            }
-            for reference in shape.references.iter().filter(|reference| reference.in_key) {
-                for parent in &reference.resources {
-                    match renameable.through.get(parent) {
-                        Some(parents) => through.extend(parents.iter().cloned()),
-                        // Not selected, and yet its rename moves this key.
-                        None if !run.graph.contains(parent) => {
-                            let parent_shape = run.reader.key_shape(parent).await;
-                            let parent_shape = parent_shape.map_err(RunError::Source)?;
-                            if parent_shape.is_none_or(|shape| shape.key_is_updatable) {
-                                through.insert(parent.clone());
-                            }
-                        }
-                        None => {}
+                None => {
+                    own.insert(resource.clone());
+                }
+                Some(shape) => {
+                    if shape.key_is_updatable {
+                        own.insert(resource.clone());
+                    }
+                    for reference in shape.references.iter().filter(|r| r.in_key) {
+                        let parents = reference.resources.iter().filter_map(|r| through.get(r));
+                        own.extend(parents.flatten().cloned());
                     }
                 }
             }
-            if !through.is_empty() {
-                renameable.through.insert(resource.clone(), through);
+            if !own.is_empty() {
+                through.insert(resource, own);
             }
         }
-        Ok(renameable)
+        Ok(Renameable { through })
     }
 
     fn contains(&self, resource: &ResourcePath) -> bool {
@@ -196,26 +191,34 @@ async fn rename_resource(
     });
     let changes = run.reader.key_changes(resource, after).await.map_err(RunError::Source)?;
     let by_put = may_rename_by_put(run, resource, renameable).await?;
-    let mut in_order = Vec::new();
-    for (id, renamed) in by_item(changes, &mut in_order) {
+    let items = by_item(changes);
+    run.take_up(Stage::KeyChanges, items.iter().map(|(_, renamed)| renamed.records).sum());
+    for items in items.chunks(AT_ONCE) {
         run.check_stop()?;
-        run.take_up(Stage::KeyChanges, renamed.records);
-        let settled = rename(run, resource, &id, &renamed, by_put).await?;
-        // Records that one rename settled together: all but one needed nothing of their own.
-        let more = renamed.records - 1;
-        let seen = Tally { read: renamed.records, skipped: more, ..Tally::default() };
-        run.count(Stage::KeyChanges, resource, settled, seen);
+        // Looking is done at once, renaming one by one: a PUT may free the key of the next.
+        let mut looks = Vec::new();
+        for (_, renamed) in items {
+            looks.push(what_old_names_show(run, resource, renamed));
+        }
+        let shown = futures_util::future::try_join_all(looks).await?;
+        for ((id, renamed), shown) in items.iter().zip(shown) {
+            let settled = rename(run, resource, id, renamed, shown, by_put).await?;
+            // Records that one rename settled together: all but one needed nothing of their own.
+            let more = renamed.records - 1;
+            let seen = Tally { read: renamed.records, skipped: more, ..Tally::default() };
+            run.count(Stage::KeyChanges, resource, settled, seen);
+        }
     }
     run.tell(&Event::ResourceFinished { pair: &run.pair.id, stage: Stage::KeyChanges, resource });
     Ok(())
 }
 
 /// The records of each item together, items in the order of their last record.
-fn by_item(changes: Vec<KeyChange>, order: &mut Vec<SourceId>) -> Vec<(SourceId, Renamed)> {
+fn by_item(changes: Vec<KeyChange>) -> Vec<(SourceId, Renamed)> {
+    let mut last: BTreeMap<ChangeVersion, SourceId> = BTreeMap::new();
     let mut items: HashMap<SourceId, Renamed> = HashMap::new();
     for change in changes {
-        order.retain(|id| *id != change.id);
-        order.push(change.id.clone());
+        last.insert(change.version, change.id.clone());
         let renamed = items.entry(change.id).or_insert_with(|| Renamed {
             olds: Vec::new(),
             new: change.new.clone(),
@@ -225,11 +228,19 @@ fn by_item(changes: Vec<KeyChange>, order: &mut Vec<SourceId>) -> Vec<(SourceId,
         renamed.new = change.new;
         renamed.records += 1;
     }
-    order.iter().filter_map(|id| Some((id.clone(), items.remove(id)?))).collect()
+    let mut newest_first: Vec<(SourceId, Renamed)> = Vec::new();
+    for id in last.into_values().rev() {
+        if let Some(renamed) = items.remove(&id) {
+            newest_first.push((id, renamed));
+        }
+    }
+    newest_first.reverse();
+    newest_first
 }
 
 /// The guards of R6 that hold for a whole resource: the server changes such keys, and every
-/// resource whose key contains this one is in the run.
+/// resource whose key contains this one is in the run. One that is read from its beginning, or
+/// closed, is not in the run in this sense.
 async fn may_rename_by_put(
     run: &Run,
     resource: &ResourcePath,
@@ -239,21 +250,10 @@ async fn may_rename_by_put(
     if !shape.is_some_and(|shape| shape.key_is_updatable) {
         return Ok(false);
     }
-    let source_resources = run.pair.source.resources().await.map_err(RunError::Source)?;
-    for other in source_resources.resources().filter(|other| !run.graph.contains(other)) {
-        let shape = run.reader.key_shape(other).await.map_err(RunError::Source)?;
-        if shape.is_some_and(|shape| shape.key_contains(resource)) {
-            return Ok(false);
-        }
-    }
-    // A resource that is read from its beginning, or closed, is not in the run in this sense.
     let own = BTreeSet::from([resource.clone()]);
-    let all_read = renameable
-        .through
-        .keys()
-        .filter(|other| renameable.contains_key_of(other, &own))
-        .all(|other| run.feeds_after(other).is_some());
-    Ok(all_read)
+    let mut dependents =
+        renameable.through.keys().filter(|other| renameable.contains_key_of(other, &own));
+    Ok(dependents.all(|other| run.graph.contains(other) && run.feeds_after(other).is_some()))
 }
 
 /// Renames one item at the target, or leaves it to plain agreement.
@@ -262,11 +262,10 @@ async fn rename(
     resource: &ResourcePath,
     id: &SourceId,
     renamed: &Renamed,
+    shown: Option<(TargetId, NaturalKey)>,
     by_put: bool,
 ) -> Result<Settled, RunError> {
-    let Some((target_id, shown)) = what_old_names_show(run, resource, renamed).await? else {
-        return Ok(Settled::Skipped);
-    };
+    let Some((target_id, shown)) = shown else { return Ok(Settled::Skipped) };
     if shown.is(&renamed.new) {
         // The rename of what it refers to has moved it, or an earlier attempt has.
         lock(&run.renamed).insert((resource.clone(), id.clone()));
@@ -282,6 +281,11 @@ async fn rename(
     let read_key = run.key_of(resource, &item).await?;
     if !read_key.is_some_and(|key| key.is(&renamed.new)) {
         return Ok(Settled::Skipped); // It has another key by now; the next window tells.
+    }
+    if !references::all_at_target(run, resource, &item).await? {
+        // Nothing of the window is created yet: a parent that is new, or whose own rename was left
+        // to plain agreement, is not there, and the PUT would be refused.
+        return Ok(Settled::Skipped);
     }
     match run.target(|target| target.rename(resource, &target_id, &item)).await {
         Ok(()) => {

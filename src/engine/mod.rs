@@ -35,6 +35,7 @@
 
 pub mod runner;
 pub mod run;
+mod under_way;
 mod identity;
 mod order;
 mod key_changes;

@@ -12,7 +12,7 @@ use crate::state::JournalledName;
 use crate::targets::Match;
 
 use super::RunError;
-use super::run::Run;
+use super::under_way::Run;
 
 /// Finds the target ids of `keys` and journals them. What an earlier attempt of this window has
 /// journalled stands: the name may have moved since.

@@ -28,6 +28,8 @@ pub(super) struct Parking {
     pub waits_for: Option<ResourcePath>,
     pub named_for_deletion: bool,
     pub target_id: Option<TargetId>,
+    /// A feed brought a change of it: a dead item gets fresh attempts (R22).
+    pub news: bool,
 }
 
 /// Every parked and dead item of a pair, and what has changed since it was last committed.
@@ -135,7 +137,13 @@ impl ParkedBook {
 
     pub(super) fn park(&mut self, parking: Parking, now: Timestamp) {
         let id = record_id(&self.pair, &parking);
-        let before = self.records.get(&id).cloned();
+        let mut before = self.records.get(&id).cloned();
+        if parking.news
+            && let Some(record) = before.as_mut().filter(|record| record.status == ParkStatus::Dead)
+        {
+            record.attempts = 0;
+            record.next_attempt_at = now;
+        }
         // Meeting again what is not due is not an attempt (R22, R23).
         let counts = before.as_ref().is_none_or(|record| record.next_attempt_at <= now)
             || before.as_ref().is_some_and(|record| record.reason != parking.reason);
@@ -322,6 +330,7 @@ mod tests {
             waits_for: None,
             named_for_deletion: false,
             target_id: None,
+            news: false,
         }
     }
 
@@ -371,6 +380,19 @@ mod tests {
         }
 
         assert_eq!(record(&book).status, ParkStatus::Dead);
+    }
+
+    #[test]
+    fn r22_a_dead_item_gets_fresh_attempts_when_a_feed_brings_a_change_of_it() {
+        let mut book = ParkedBook::new(pair(), retry(), Vec::new());
+        for attempt in 0..3 {
+            book.park(parking("a", ParkReason::Invalid), at(attempt * 10_000));
+        }
+
+        book.park(Parking { news: true, ..parking("a", ParkReason::Invalid) }, at(40_000));
+
+        assert_eq!(record(&book).status, ParkStatus::Parked);
+        assert_eq!(record(&book).attempts, 1);
     }
 
     #[test]

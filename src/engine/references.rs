@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Item, Reference, ResourcePath, Stage, Tally};
+use crate::domain::{Item, NaturalKey, Reference, ResourcePath, Stage, Tally};
 use crate::sources::Lookup;
 use crate::targets::{Match, Refusal};
 
 use super::RunError;
 use super::apply::{self, Settled, Turn};
-use super::run::Run;
+use super::under_way::Run;
 
 /// What came of looking for the missing references of one item.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +58,21 @@ pub(super) async fn publish_missing(
     Ok(missing)
 }
 
+/// Whether the target has everything that the item refers to.
+pub(super) async fn all_at_target(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    item: &Item,
+) -> Result<bool, RunError> {
+    let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
+    for reference in shape.iter().flat_map(|shape| shape.references_of(&item.body)) {
+        if !is_at_target(run, &reference.resources, &reference).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A host that names what is missing names the entity (`Student`); its collection begins so, but
 /// for `people`. One that names nothing leaves every reference in question.
 fn may_be_meant(refusal: &Refusal, reference: &Reference) -> bool {
@@ -82,7 +97,8 @@ async fn is_at_target(
         if !run.target_has(resource) {
             continue;
         }
-        let found = run.target(|target| target.find(resource, &reference.key)).await;
+        let key = key_there(run, resource, reference).await?;
+        let found = run.target(|target| target.find(resource, &key)).await;
         match found {
             Ok(Match::One(_)) => return Ok(true),
             Ok(Match::None | Match::Doubtful { .. }) => {}
@@ -104,11 +120,12 @@ async fn publish_one(
         return Ok(false);
     }
     for resource in resources {
+        let key = key_there(run, resource, reference).await?;
         // An item is tried once a run (R22): what was refused already stays refused.
-        if run.was_parked_now(resource, &reference.key) {
+        if run.was_parked_now(resource, &key) {
             continue;
         }
-        let found = run.reader.find(resource, &reference.key).await.map_err(RunError::Source)?;
+        let found = run.reader.find(resource, &key).await.map_err(RunError::Source)?;
         let Lookup::Lives(item) = found else { continue };
         run.take_up(Stage::Upserts, 1);
         let settled = apply::upsert(run, resource, &item, Turn::Referenced(depth + 1)).await?;
@@ -118,4 +135,15 @@ async fn publish_one(
         }
     }
     Ok(false)
+}
+
+/// The key by the names of the resource that is asked: a school is `schoolId` there and
+/// `educationOrganizationId` in who refers to any organization.
+async fn key_there(
+    run: &Run,
+    resource: &ResourcePath,
+    reference: &Reference,
+) -> Result<NaturalKey, RunError> {
+    let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
+    Ok(shape.map_or_else(|| reference.key.clone(), |shape| shape.in_own_words(&reference.key)))
 }

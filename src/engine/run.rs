@@ -1,32 +1,20 @@
 //! One run of one pair, from its state to its commit. [`publish`] is the specification.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
-use crate::domain::{
-    ChangeVersion, Item, NaturalKey, Outcome, ParkReason, ResourceGraph, ResourcePath, SourceId,
-    Stage, Stages, Tally, TargetId, Watermark, Window,
-};
+use crate::domain::{Outcome, Stages, Watermark, Window};
 use crate::sources::Reader;
-use crate::state::{
-    Coverage, JournalledName, LastRun, Operation, PairState, RunJournal, RunRecord, StateStore,
-    Step,
-};
-use crate::targets::{Refusal, Target, WriteError};
+use crate::state::{LastRun, PairState, RunRecord, StateStore, Step};
 
-use super::apply::Settled;
 use super::observe::{Event, Observers};
-use super::parked::{ParkedBook, Parking};
+use super::parked::ParkedBook;
 use super::runner::RunOptions;
+use super::under_way::{Run, lock};
 use super::{Pair, Publish, RunError, deletes, identity, key_changes, upserts};
-
-/// Writes that must have been answered before a share of refusals says anything (R23).
-const BREAKER_FLOOR: u64 = 100;
 
 /// What a run of a pair needs beside the pair.
 #[derive(Clone)]
@@ -79,7 +67,7 @@ pub(super) async fn publish(
     upserts::publish_what_waited_for_deletes(&run).await?;
 
     run.reader.confirm().await.map_err(RunError::Source)?;
-    run.commit(run_id, state).await
+    commit(&run, run_id, state).await
 }
 
 async fn load(around: &Surroundings, pair: &Pair) -> Result<PairState, RunError> {
@@ -87,7 +75,10 @@ async fn load(around: &Surroundings, pair: &Pair) -> Result<PairState, RunError>
     Ok(state.unwrap_or_default())
 }
 
-async fn load_parked(around: &Surroundings, pair: &Pair) -> Result<ParkedBook, RunError> {
+pub(super) async fn load_parked(
+    around: &Surroundings,
+    pair: &Pair,
+) -> Result<ParkedBook, RunError> {
     const PAGE: usize = 1000;
     let mut records = Vec::new();
     loop {
@@ -111,9 +102,13 @@ fn nothing_to_do(
     window: Window,
     options: &RunOptions,
 ) -> bool {
-    // A snapshot older than the watermark shows nothing new (R18); `identity` has made sure that
+    // A snapshot older than the watermark shows nothing new (R18), and what it shows of parked
+    // items or of joiners is older than what was published (I7). `identity` has made sure that
     // the live source is not older.
-    window.after.is_some_and(|after| window.through <= after)
+    if window.after.is_some_and(|after| window.through < after) {
+        return true;
+    }
+    window.after == Some(window.through)
         && state.selection.as_deref() == Some(selection_fingerprint(pair).as_str())
         && book.resources_with_due(around.clock.now(), options.all_parked).is_empty()
 }
@@ -132,6 +127,40 @@ fn selection_fingerprint(pair: &Pair) -> String {
         .take(8)
         .map(|b| format!("{b:02x}"))
         .collect()
+}
+
+/// The one commit that moves the watermark: everything of the window is applied, unneeded or
+/// durably parked (I1).
+async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, RunError> {
+    let stages = run.stages();
+    if !stages.is_conserved() {
+        return Err(RunError::NotConserved);
+    }
+    run.commit_parked().await?;
+    let target_newest = run.pair.target.newest().await.map_err(RunError::Target)?;
+    let source = run.pair.source.capabilities().await.map_err(RunError::Source)?;
+    let target = run.pair.target.capabilities().await.map_err(RunError::Target)?;
+    let outcome = if run.book().len() > 0 { Outcome::Parked } else { Outcome::Complete };
+    let now = run.now();
+    let state = PairState {
+        watermark: Some(Watermark::ChangeVersion(run.window.through)),
+        blocked: None,
+        source: Some(source.fingerprint.clone()),
+        target: Some(target.fingerprint.clone()),
+        target_newest: target_newest.or(before.target_newest),
+        selection: Some(selection_fingerprint(&run.pair)),
+        caught_up_at: Some(now),
+        last_run: Some(LastRun { id: run_id.to_owned(), outcome, ended_at: now }),
+        failed_runs: 0,
+    };
+    let step = Step {
+        state: Some(state),
+        coverage: run.changed_coverage(),
+        end_journal: true,
+        ..Step::default()
+    };
+    run.write(step).await?;
+    Ok(Ended { outcome, window: Some(run.window), stages })
 }
 
 /// What outlives a run that failed, for its report.
@@ -165,7 +194,7 @@ impl RunProgress {
     }
 
     pub(super) fn stages(&self) -> Stages {
-        lock(&self.began).as_ref().map(|run| *lock(&run.stages)).unwrap_or_default()
+        lock(&self.began).as_ref().map(|run| run.stages()).unwrap_or_default()
     }
 
     /// Puts what was parked on disk though the run failed: it stays parked (R23).
@@ -176,426 +205,6 @@ impl RunProgress {
             None => Ok(()),
         }
     }
-}
-
-/// A run under way: what its stages share.
-pub(super) struct Run {
-    pub(super) pair: Pair,
-    pub(super) reader: Arc<dyn Reader>,
-    pub(super) window: Window,
-    /// The selected resources, in the target's order.
-    pub(super) graph: ResourceGraph,
-    /// Every resource that the target has.
-    target_resources: Arc<ResourceGraph>,
-    /// Selected resources for which the watermark does not speak, with the version after which
-    /// each is read (R17).
-    joiners: BTreeMap<ResourcePath, Option<ChangeVersion>>,
-    coverage: Coverage,
-    pub(super) options: RunOptions,
-    around: Surroundings,
-    stages: Mutex<Stages>,
-    book: Mutex<ParkedBook>,
-    /// Target ids of names, looked up and journalled before anything moved (R5).
-    names: Mutex<HashMap<(ResourcePath, NaturalKey), Option<TargetId>>>,
-    closed: Mutex<BTreeSet<ResourcePath>>,
-    people: Mutex<People>,
-    after_deletes: Mutex<Vec<(ResourcePath, SourceId)>>,
-    /// Resources of which something was applied: what waits for them is due (R22).
-    applied: Mutex<BTreeSet<ResourcePath>>,
-    /// Items whose key change is settled: renamed by PUT, or found under the new key.
-    pub(super) renamed: Mutex<BTreeSet<(ResourcePath, SourceId)>>,
-    pub(super) with_key_changes: Mutex<BTreeSet<ResourcePath>>,
-    answered: AtomicU64,
-    refused: AtomicU64,
-    writes: Semaphore,
-}
-
-/// People whose update was refused before their association existed, by source id (R30).
-#[derive(Default)]
-struct People {
-    refused: BTreeMap<ResourcePath, BTreeSet<SourceId>>,
-    retried: BTreeSet<ResourcePath>,
-}
-
-impl Run {
-    async fn prepare(
-        around: &Surroundings,
-        pair: &Pair,
-        reader: Arc<dyn Reader>,
-        options: &RunOptions,
-        window: Window,
-        book: ParkedBook,
-    ) -> Result<Arc<Run>, RunError> {
-        let target_resources = pair.target.resources().await.map_err(RunError::Target)?;
-        let source_resources = pair.source.resources().await.map_err(RunError::Source)?;
-        let both = target_resources.joined_with(&source_resources);
-        let mut selected = pair.policy.selection.select(&both).map_err(RunError::Selection)?;
-        // What the source does not have has no items; what the target does not have must have none.
-        selected.retain(|resource| source_resources.contains(resource));
-        let coverage = around.store.coverage(&pair.id).await.map_err(RunError::State)?;
-        let lacking: Vec<_> =
-            selected.iter().filter(|r| !target_resources.contains(r)).cloned().collect();
-        for resource in &lacking {
-            selected.remove(resource);
-        }
-        refuse_if_source_has(&*reader, &lacking, &coverage, window).await?;
-
-        let closed = book.closed_resources();
-        let joiners = selected
-            .iter()
-            .filter(|resource| window.after.is_some() && !coverage.spoken_for.contains(*resource))
-            .map(|resource| (resource.clone(), coverage.left.get(resource).copied()))
-            .collect();
-        let names = around.store.names(&pair.id).await.map_err(RunError::State)?;
-        let names = names.into_iter().map(|n| ((n.resource, n.key), n.target_id)).collect();
-
-        Ok(Arc::new(Run {
-            graph: target_resources.restricted_to(&selected),
-            target_resources,
-            joiners,
-            coverage,
-            pair: pair.clone(),
-            reader,
-            window,
-            options: options.clone(),
-            around: around.clone(),
-            stages: Mutex::default(),
-            book: Mutex::new(book),
-            names: Mutex::new(names),
-            closed: Mutex::new(closed),
-            people: Mutex::default(),
-            after_deletes: Mutex::default(),
-            applied: Mutex::default(),
-            renamed: Mutex::default(),
-            with_key_changes: Mutex::default(),
-            answered: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            writes: Semaphore::new(pair.policy.max_in_flight.max(1)),
-        }))
-    }
-
-    /// A run that only looks, or mends what a look found: no journal, no commit.
-    pub(super) async fn to_look(
-        around: &Surroundings,
-        pair: &Pair,
-        reader: Arc<dyn Reader>,
-        options: &RunOptions,
-    ) -> Result<Arc<Run>, RunError> {
-        let window = Window { after: None, through: reader.newest() };
-        let book = load_parked(around, pair).await?;
-        Run::prepare(around, pair, reader, options, window, book).await
-    }
-
-    /// A new run, in the journal before the target is touched.
-    async fn journal(&self, run_id: &str) -> Result<(), RunError> {
-        let journal =
-            RunJournal { run_id: run_id.to_owned(), window: self.window, began_at: self.now() };
-        self.write(Step { journal: Some(journal), ..Step::default() }).await
-    }
-
-    /// The one commit that moves the watermark: everything of the window is applied, unneeded or
-    /// durably parked (I1).
-    async fn commit(&self, run_id: &str, before: PairState) -> Result<Ended, RunError> {
-        let stages = *lock(&self.stages);
-        if !stages.is_conserved() {
-            return Err(RunError::NotConserved);
-        }
-        self.commit_parked().await?;
-        let target_newest = self.pair.target.newest().await.map_err(RunError::Target)?;
-        let source = self.pair.source.capabilities().await.map_err(RunError::Source)?;
-        let target = self.pair.target.capabilities().await.map_err(RunError::Target)?;
-        let outcome = if self.book().len() > 0 { Outcome::Parked } else { Outcome::Complete };
-        let now = self.now();
-        // An old snapshot never takes a watermark back (I2).
-        let through = self.window.after.map_or(self.window.through, |a| a.max(self.window.through));
-        let state = PairState {
-            watermark: Some(Watermark::ChangeVersion(through)),
-            blocked: None,
-            source: Some(source.fingerprint.clone()),
-            target: Some(target.fingerprint.clone()),
-            target_newest: target_newest.or(before.target_newest),
-            selection: Some(selection_fingerprint(&self.pair)),
-            caught_up_at: Some(now),
-            last_run: Some(LastRun { id: run_id.to_owned(), outcome, ended_at: now }),
-            failed_runs: 0,
-        };
-        let coverage = self.coverage_after();
-        self.write(Step {
-            state: Some(state),
-            coverage: (coverage != self.coverage).then_some(coverage),
-            end_journal: true,
-            ..Step::default()
-        })
-        .await?;
-        Ok(Ended { outcome, window: Some(self.window), stages })
-    }
-
-    /// What the watermark speaks for once this run is committed (R17, R23a).
-    fn coverage_after(&self) -> Coverage {
-        let closed = lock(&self.closed).clone();
-        let mut after = self.coverage.clone();
-        for resource in self.graph.resources().filter(|resource| !closed.contains(*resource)) {
-            after.left.remove(resource);
-            after.spoken_for.insert(resource.clone());
-        }
-        let left: Vec<_> = after
-            .spoken_for
-            .iter()
-            .filter(|resource| !self.graph.contains(resource) || closed.contains(*resource))
-            .cloned()
-            .collect();
-        for resource in left {
-            after.spoken_for.remove(&resource);
-            if let Some(version) = self.window.after {
-                after.left.insert(resource, version);
-            }
-        }
-        after
-    }
-
-    /// The window in which `resource` is read; `None` when there is nothing to read.
-    pub(super) fn window_of(&self, resource: &ResourcePath) -> Option<Window> {
-        let after = match self.joiners.get(resource) {
-            Some(edge) => *edge,
-            None => self.window.after,
-        };
-        let window = Window { after, through: self.window.through };
-        (after.is_none_or(|after| after < window.through)).then_some(window)
-    }
-
-    /// The version after which key changes and tombstones of `resource` are read; `None` for what
-    /// is read from its beginning, where nothing at the target can be gone or renamed.
-    pub(super) fn feeds_after(&self, resource: &ResourcePath) -> Option<ChangeVersion> {
-        let window = self.window_of(resource)?;
-        if self.is_closed(resource) { None } else { window.after }
-    }
-
-    // What the stages tell the run.
-
-    pub(super) fn take_up(&self, stage: Stage, items: u64) {
-        lock(&self.stages).of_mut(stage).read += items;
-    }
-
-    /// Accounts for one item that was taken up, and tells who watches. `seen` carries what was
-    /// taken up with it.
-    pub(super) fn count(
-        &self,
-        stage: Stage,
-        resource: &ResourcePath,
-        settled: Settled,
-        seen: Tally,
-    ) {
-        let mut tally = seen;
-        match settled {
-            Settled::Applied => tally.applied += 1,
-            Settled::Skipped => tally.skipped += 1,
-            Settled::Parked => tally.parked += 1,
-            Settled::Deferred => {}
-        }
-        {
-            let mut stages = lock(&self.stages);
-            let of = stages.of_mut(stage);
-            of.applied += tally.applied;
-            of.skipped += tally.skipped;
-            of.parked += tally.parked;
-        }
-        self.tell(&Event::Settled { pair: &self.pair.id, stage, resource, tally });
-    }
-
-    /// The target agrees about `item`: whatever was parked for it is settled.
-    pub(super) async fn agreed(
-        &self,
-        resource: &ResourcePath,
-        item: &Item,
-    ) -> Result<(), RunError> {
-        self.answered.fetch_add(1, Ordering::Relaxed);
-        lock(&self.applied).insert(resource.clone());
-        if self.book().has_none_of(resource) {
-            return Ok(());
-        }
-        let key = self.key_of(resource, item).await?;
-        self.book().settle(resource, &item.id, key.as_ref());
-        Ok(())
-    }
-
-    /// One more refusal for good; fails the run when most of what was sent came back (R23).
-    pub(super) fn count_refusal(&self) -> Result<(), RunError> {
-        let answered = self.answered.fetch_add(1, Ordering::Relaxed) + 1;
-        let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
-        if answered >= BREAKER_FLOOR && refused * 2 > answered {
-            return Err(RunError::MostlyRefused { refused, answered });
-        }
-        Ok(())
-    }
-
-    pub(super) fn park(&self, parking: Parking) -> Result<(), RunError> {
-        let now = self.now();
-        let mut book = self.book();
-        book.park(parking, now);
-        let max = self.pair.policy.retry.max_parked;
-        if book.len() > max {
-            return Err(RunError::TooManyParked { max });
-        }
-        Ok(())
-    }
-
-    /// Puts on disk what was parked and settled since the last call: before the watermark passes
-    /// it (I4).
-    pub(super) async fn commit_parked(&self) -> Result<(), RunError> {
-        let step = self.book().take_step();
-        match step {
-            Some(step) => self.write(step).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Closes a resource that the target refuses as a whole: one dead record, no further write.
-    pub(super) fn close(&self, resource: &ResourcePath, refusal: Refusal) -> Result<(), RunError> {
-        if !lock(&self.closed).insert(resource.clone()) {
-            return Ok(());
-        }
-        self.park(Parking {
-            resource: resource.clone(),
-            source_id: None,
-            key: None,
-            operation: Operation::Upsert,
-            reason: ParkReason::ResourceClosed,
-            refusal,
-            waits_for: None,
-            named_for_deletion: false,
-            target_id: None,
-        })
-    }
-
-    pub(super) fn is_closed(&self, resource: &ResourcePath) -> bool {
-        lock(&self.closed).contains(resource)
-    }
-
-    pub(super) fn defer_person(&self, resource: &ResourcePath, id: &SourceId) {
-        lock(&self.people).refused.entry(resource.clone()).or_default().insert(id.clone());
-    }
-
-    pub(super) fn people_were_retried(&self, resource: &ResourcePath) -> bool {
-        lock(&self.people).retried.contains(resource)
-    }
-
-    /// The refused people of `resource`, once: from now on a refusal is final.
-    pub(super) fn take_refused_people(&self, resource: &ResourcePath) -> BTreeSet<SourceId> {
-        let mut people = lock(&self.people);
-        people.retried.insert(resource.clone());
-        people.refused.remove(resource).unwrap_or_default()
-    }
-
-    pub(super) fn defer_until_deleted(&self, resource: &ResourcePath, id: &SourceId) {
-        lock(&self.after_deletes).push((resource.clone(), id.clone()));
-    }
-
-    pub(super) fn take_deferred_until_deleted(&self) -> Vec<(ResourcePath, SourceId)> {
-        std::mem::take(&mut lock(&self.after_deletes))
-    }
-
-    // What the stages ask the run.
-
-    pub(super) fn book(&self) -> MutexGuard<'_, ParkedBook> {
-        lock(&self.book)
-    }
-
-    pub(super) fn was_parked_now(&self, resource: &ResourcePath, key: &NaturalKey) -> bool {
-        self.book().was_parked_now(resource, key)
-    }
-
-    /// Something of the resource was applied in this run: what waits for it is due.
-    pub(super) fn was_applied(&self, resource: &ResourcePath) -> bool {
-        lock(&self.applied).contains(resource)
-    }
-
-    pub(super) fn target_has(&self, resource: &ResourcePath) -> bool {
-        self.target_resources.contains(resource)
-    }
-
-    /// The natural key of an item, where its shape is known (R1).
-    pub(super) async fn key_of(
-        &self,
-        resource: &ResourcePath,
-        item: &Item,
-    ) -> Result<Option<NaturalKey>, RunError> {
-        let shape = self.reader.key_shape(resource).await.map_err(RunError::Source)?;
-        Ok(shape.and_then(|shape| shape.key_of(&item.body)))
-    }
-
-    /// One request to the target, with at most `max_in_flight` of them at once.
-    pub(super) async fn target<'a, T, F>(
-        &'a self,
-        request: impl FnOnce(&'a dyn Target) -> F,
-    ) -> Result<T, WriteError>
-    where
-        F: Future<Output = Result<T, WriteError>>,
-    {
-        let _permit = self.writes.acquire().await.expect("the semaphore is never closed");
-        request(&*self.pair.target).await
-    }
-
-    /// The target id that a name had before anything of the run moved; `None`: never looked up.
-    pub(super) fn journalled(
-        &self,
-        resource: &ResourcePath,
-        key: &NaturalKey,
-    ) -> Option<Option<TargetId>> {
-        lock(&self.names).get(&(resource.clone(), key.clone())).cloned()
-    }
-
-    /// Remembers names durably before the first PUT (R5).
-    pub(super) async fn journal_names(&self, names: Vec<JournalledName>) -> Result<(), RunError> {
-        if names.is_empty() {
-            return Ok(());
-        }
-        {
-            let mut known = lock(&self.names);
-            for name in &names {
-                known.insert((name.resource.clone(), name.key.clone()), name.target_id.clone());
-            }
-        }
-        self.write(Step { names, ..Step::default() }).await
-    }
-
-    pub(super) fn check_stop(&self) -> Result<(), RunError> {
-        if self.around.stop.is_cancelled() { Err(RunError::Interrupted) } else { Ok(()) }
-    }
-
-    pub(super) fn now(&self) -> Timestamp {
-        self.around.clock.now()
-    }
-
-    pub(super) fn tell(&self, event: &Event<'_>) {
-        self.around.observers.tell(event);
-    }
-
-    pub(super) fn totals_are_wanted(&self) -> bool {
-        self.around.observers.want_totals()
-    }
-
-    async fn write(&self, step: Step) -> Result<(), RunError> {
-        self.around.store.commit(&self.pair.id, step).await.map_err(RunError::State)
-    }
-}
-
-/// Selected resources that the target lacks fail the run before any write, if the source has
-/// items of them.
-async fn refuse_if_source_has(
-    reader: &dyn Reader,
-    lacking: &[ResourcePath],
-    coverage: &Coverage,
-    window: Window,
-) -> Result<(), RunError> {
-    let mut missing = Vec::new();
-    for resource in lacking {
-        let unread = !coverage.spoken_for.contains(resource);
-        let window = if unread { window.from_the_beginning() } else { window };
-        if reader.count(resource, Some(window)).await.map_err(RunError::Source)? > 0 {
-            missing.push(resource.clone());
-        }
-    }
-    if missing.is_empty() { Ok(()) } else { Err(RunError::MissingAtTarget { resources: missing }) }
 }
 
 /// The record of a run for the history.
@@ -609,9 +218,4 @@ pub(super) fn record(report: &super::report::RunReport, ended_at: Timestamp) -> 
         stages: report.stages,
         error: report.error.as_ref().map(|e| (e.kind.clone(), e.message.clone())),
     }
-}
-
-/// A lock that no panic can leave in the middle of a change: every section is a few assignments.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

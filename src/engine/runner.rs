@@ -13,7 +13,8 @@ use crate::state::{Block, BlockCause, LastRun, PairId, Step};
 
 use super::observe::Event;
 use super::report::{ReportedError, Requests, RunReport};
-use super::run::{self, RunProgress, Surroundings, lock};
+use super::run::{self, RunProgress, Surroundings};
+use super::under_way::lock;
 use super::{Pair, RunError};
 
 /// What a person or a schedule wants of a run beyond the policy.
@@ -46,13 +47,15 @@ impl Runner {
         let claimed: Vec<Claim<'_>> =
             pairs.into_iter().filter_map(|pair| Claim::of(&self.running, pair)).collect();
         let Some(first) = claimed.first() else { return Vec::new() };
+        // Opening the view is part of every run that reads through it.
+        let asked_before = first.pair.source.requests();
         let view = open_view(&first.pair).await.map_err(Arc::new);
 
         let mut runs = JoinSet::new();
         for claim in &claimed {
             let around = self.around.clone();
             let (pair, view, options) = (claim.pair.clone(), view.clone(), options.clone());
-            runs.spawn(async move { run_pair(&around, &pair, view, &options).await });
+            runs.spawn(async move { run_pair(&around, &pair, view, &options, asked_before).await });
         }
         let mut reports = Vec::new();
         while let Some(report) = runs.join_next().await {
@@ -111,14 +114,16 @@ async fn run_pair(
     pair: &Pair,
     view: View,
     options: &RunOptions,
+    asked_before: u64,
 ) -> RunReport {
     let id = new_run_id();
     let started_at = around.clock.now();
     let started = tokio::time::Instant::now();
-    let before = Requests { source: pair.source.requests(), target: pair.target.requests() };
+    let before = Requests { source: asked_before, target: pair.target.requests() };
     let progress = RunProgress::default();
 
     let ended = attempt(around, pair, view, options, &id, &progress).await;
+    let ended = ended.map_err(interruption);
 
     let (parked, dead) = progress.parked();
     let mut report = RunReport {
@@ -178,12 +183,28 @@ async fn attempt(
     {
         return Err(RunError::Blocked { cause: block.cause, reason: block.reason });
     }
-    let reader = view.map_err(|error| RunError::View(error))?;
-    let ended = run::publish(around, pair, reader, options, run_id, progress).await;
+    let reader = view.map_err(RunError::View)?;
+    let ended = tokio::select! {
+        ended = run::publish(around, pair, reader, options, run_id, progress) => ended,
+        () = stop_and_grace(around) => Err(RunError::Interrupted),
+    };
     if ended.is_err() {
         progress.keep_parked().await?;
     }
     ended
+}
+
+/// A request that was not sent because the run was to stop is no fault of an API.
+fn interruption(error: RunError) -> RunError {
+    if error.kind() == "stopped" { RunError::Interrupted } else { error }
+}
+
+/// A run that is asked to stop ends at its next item. One that waits for a server longer than that
+/// is dropped: what was acknowledged is only ever done again.
+async fn stop_and_grace(around: &Surroundings) {
+    const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+    around.stop.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }
 
 /// Writes down how the run ended: for `status`, for the history, and the block if there is one.

@@ -18,7 +18,10 @@ use super::RunError;
 use super::apply::{self, Settled, Turn};
 use super::observe::Event;
 use super::order;
-use super::run::{Run, lock};
+use super::under_way::{Run, lock};
+
+/// Items that are read one by one and tried together.
+const AT_ONCE: usize = 100;
 
 pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     run.tell(&Event::StageStarted { pair: &run.pair.id, stage: Stage::Upserts });
@@ -130,16 +133,19 @@ async fn publish_renamed(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), 
     }
     let Some(after) = run.feeds_after(resource) else { return Ok(()) };
     let changes = run.reader.key_changes(resource, after).await.map_err(RunError::Source)?;
-    let ids: BTreeSet<SourceId> = changes.into_iter().map(|change| change.id).collect();
-    for id in ids {
-        let slot = (resource.clone(), id);
-        if lock(&run.renamed).contains(&slot) {
-            continue;
-        }
+    let mut ids: BTreeSet<SourceId> = changes.into_iter().map(|change| change.id).collect();
+    ids.retain(|id| !lock(&run.renamed).contains(&(resource.clone(), id.clone())));
+    let ids: Vec<SourceId> = ids.into_iter().collect();
+    for ids in ids.chunks(AT_ONCE) {
         run.check_stop()?;
-        run.take_up(Stage::Upserts, 1);
-        let settled = apply::upsert_by_id(run, resource, &slot.1, Turn::Feed).await?;
-        run.count(Stage::Upserts, resource, settled, Tally { read: 1, ..Tally::default() });
+        let mut writes = FuturesUnordered::new();
+        for id in ids {
+            run.take_up(Stage::Upserts, 1);
+            writes.push(apply::upsert_by_id(run, resource, id, Turn::Feed));
+        }
+        while let Some(settled) = writes.next().await {
+            run.count(Stage::Upserts, resource, settled?, Tally { read: 1, ..Tally::default() });
+        }
     }
     Ok(())
 }
@@ -154,11 +160,16 @@ async fn publish_parked(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), R
         all || record.next_attempt_at <= now
             || record.waits_for.as_ref().is_some_and(|r| run.was_applied(r))
     });
-    for record in due {
+    for records in due.chunks(AT_ONCE) {
         run.check_stop()?;
-        run.take_up(Stage::Upserts, 1);
-        let settled = retry_parked(run, &record).await?;
-        run.count(Stage::Upserts, resource, settled, Tally { read: 1, ..Tally::default() });
+        let mut tries = FuturesUnordered::new();
+        for record in records {
+            run.take_up(Stage::Upserts, 1);
+            tries.push(retry_parked(run, record));
+        }
+        while let Some(settled) = tries.next().await {
+            run.count(Stage::Upserts, resource, settled?, Tally { read: 1, ..Tally::default() });
+        }
     }
     Ok(())
 }

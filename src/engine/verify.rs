@@ -14,8 +14,9 @@ use crate::sources::Lookup;
 use crate::targets::Match;
 
 use super::apply::{self, Settled, Turn};
-use super::run::{Run, Surroundings};
+use super::run::Surroundings;
 use super::runner::{RunOptions, open_view};
+use super::under_way::Run;
 use super::{Pair, RunError};
 
 /// What a person asks of `verify`.

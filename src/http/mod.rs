@@ -72,6 +72,8 @@ pub struct ClientOptions {
     pub credentials: Option<Credentials>,
     pub user_agent: String,
     pub retry: RetryPolicy,
+    /// No wait outlasts it. Default: nobody stops it.
+    pub stop: CancellationToken,
 }
 
 impl ClientOptions {
@@ -86,6 +88,7 @@ impl ClientOptions {
             credentials: None,
             user_agent: concat!("tidemark/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
+            stop: CancellationToken::new(),
         }
     }
 }
@@ -150,7 +153,7 @@ impl ApiClient {
         let client = ApiClient {
             shared: Arc::new(shared),
             sent: Arc::default(),
-            stop: CancellationToken::new(),
+            stop: options.stop,
             run: None,
         };
         if let Some(credentials) = options.credentials {

@@ -79,7 +79,7 @@ pub(super) fn is_reachable(standard: &StandardModel, image: &Image, row: RowName
     })
 }
 
-fn denied(person: &ResourceModel) -> Problem {
+pub(super) fn denied(person: &ResourceModel) -> Problem {
     let association = match person.endpoint.as_str() {
         "staffs" => "StaffEducationOrganizationEmploymentAssociation",
         "contacts" => "StudentContactAssociation",

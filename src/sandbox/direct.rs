@@ -1,7 +1,7 @@
 //! A direct view of what the sandbox holds and direct writes to it, without HTTP: for tests, and
 //! for the demo's day of edits. Direct writes keep the rules of the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Sandbox;
 use super::problem::Problem;
 use super::references::part_from_query;
-use super::rows::{Key, Row};
+use super::rows::{Image, Key, Row, RowName};
 use super::server::key_text;
 use super::standard::ResourceModel;
 use super::world::Effect;
@@ -99,6 +99,33 @@ impl Sandbox {
         self.shared.write().burn_versions(i64::from(count));
     }
 
+    /// Takes a change version for a write that becomes visible later, as a slow transaction does;
+    /// [`Sandbox::upsert_late`] ends it.
+    pub fn reserve_version(&self) -> i64 {
+        self.shared.write().reserve_version()
+    }
+
+    /// An upsert under a version that was reserved before: a commit below the newest version.
+    pub fn upsert_late(&self, resource: &str, item: &Value, version: i64) -> Result<(), Refused> {
+        let model = self.model(resource);
+        let written = self.shared.write().upsert_late(model, &item.to_string(), version);
+        written.map(|_| ()).map_err(|problem| self.refused(model, &problem))
+    }
+
+    /// Hides the item of that key from clients, who are refused when they touch it: what an
+    /// authorisation by relationships does where no relationship leads.
+    pub fn mask(&self, resource: &str, key: &Value) {
+        let model = self.model(resource);
+        if let Some(key) = read_key(model, key) {
+            self.shared.write().mask(model, key);
+        }
+    }
+
+    /// Lets clients see everything again.
+    pub fn unmask_all(&self) {
+        self.shared.write().unmask_all();
+    }
+
     /// Creates an item or updates the one of its key, as POST does; true if it is new.
     pub fn upsert(&self, resource: &str, item: &Value) -> Result<bool, Refused> {
         self.upsert_text(resource, &item.to_string())
@@ -148,6 +175,38 @@ impl Sandbox {
         removed.map(|_| ()).map_err(|problem| self.refused(model, &problem))
     }
 
+    /// Deletes the item of that key and, first, everything that depends on it, children before
+    /// their parents; says how many items that were.
+    pub fn delete_with_dependents(&self, resource: &str, key: &Value) -> Result<usize, Refused> {
+        let model = self.model(resource);
+        let mut world = self.shared.write();
+        let row = read_key(model, key)
+            .and_then(|key| world.live.table(model.number).by_key(&key).cloned())
+            .ok_or_else(|| self.refused(model, &Problem::nothing_to_delete()))?;
+        let root = RowName { resource: model.number, surrogate: row.surrogate };
+        let order = children_first(&world.live, root);
+        for name in &order {
+            let model = self.shared.standard.resource(name.resource);
+            let Some(row) = world.live.row(*name) else { continue };
+            let id = world.shown_id(row);
+            world.remove(model, id, None).map_err(|problem| self.refused(model, &problem))?;
+        }
+        Ok(order.len())
+    }
+
+    /// How many items depend on the one of that key, directly or not.
+    pub fn dependents(&self, resource: &str, key: &Value) -> usize {
+        let model = self.model(resource);
+        let world = self.shared.read();
+        let Some(row) = read_key(model, key)
+            .and_then(|key| world.live.table(model.number).by_key(&key).cloned())
+        else {
+            return 0;
+        };
+        let root = RowName { resource: model.number, surrogate: row.surrogate };
+        children_first(&world.live, root).len() - 1
+    }
+
     /// Takes a snapshot of the present, which clients read from then on.
     pub fn take_snapshot(&self) {
         self.shared.write().take_snapshot();
@@ -190,6 +249,23 @@ impl Sandbox {
             why,
         }
     }
+}
+
+/// A row and everything that depends on it, in an order in which they can be deleted.
+fn children_first(image: &Image, root: RowName) -> Vec<RowName> {
+    fn visit(image: &Image, row: RowName, seen: &mut HashSet<RowName>, order: &mut Vec<RowName>) {
+        if !seen.insert(row) {
+            return;
+        }
+        let dependents = image.table(row.resource).needed_by.get(&row.surrogate);
+        for dependent in dependents.into_iter().flatten() {
+            visit(image, *dependent, seen, order);
+        }
+        order.push(row);
+    }
+    let mut order = Vec::new();
+    visit(image, root, &mut HashSet::new(), &mut order);
+    order
 }
 
 fn value(row: &Row) -> Value {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
@@ -66,7 +67,8 @@ impl Host {
             let Some(listener) = &self.listener else {
                 match TcpListener::bind(self.address).await {
                     Ok(listener) => self.listener = Some(listener),
-                    Err(_) => tokio::task::yield_now().await,
+                    // Someone else may hold the port for a moment.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
                 }
                 continue;
             };

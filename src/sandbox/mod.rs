@@ -38,7 +38,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 pub use direct::Refused;
 pub use faults::{Fault, FaultId, Gate, Harm, Part, Refusal};
@@ -46,6 +45,8 @@ pub use log::LoggedRequest;
 pub use options::{
     ApiVersion, Feeds, PeopleAuthorization, SandboxOptions, Seed, SnapshotMode, Standard,
 };
+
+use crate::tasks::Tasks;
 
 use server::Shared;
 use standard::StandardModel;
@@ -75,7 +76,7 @@ pub struct Sandbox {
     shared: Arc<Shared>,
     address: SocketAddr,
     is_up: watch::Sender<bool>,
-    serving: JoinHandle<()>,
+    tasks: Tasks,
 }
 
 impl Sandbox {
@@ -104,11 +105,15 @@ impl Sandbox {
             .fallback(server::answer)
             .with_state(shared.clone())
             .into_make_service_with_connect_info::<listener::Cut>();
-        let serving = tokio::spawn(async move {
-            // Serving ends only with the task.
-            let _ = axum::serve(host, service).await;
+        let tasks = Tasks::new();
+        let stop = tasks.stop_token();
+        tasks.spawn("sandbox", async move {
+            tokio::select! {
+                _ = axum::serve(host, service) => {}
+                () = stop.cancelled() => {}
+            }
         });
-        Ok(Sandbox { shared, address, is_up, serving })
+        Ok(Sandbox { shared, address, is_up, tasks })
     }
 
     /// The URL that a client is configured with, without a slash at its end.
@@ -165,17 +170,13 @@ impl Sandbox {
     /// Stops answering and frees the port.
     pub async fn stop(self) {
         self.is_up.send_replace(false);
-        self.serving.abort();
-        // Waiting only proves that the port is free; being aborted is the expected end.
-        while !self.serving.is_finished() {
-            tokio::task::yield_now().await;
-        }
+        self.tasks.stop().await;
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.is_up.send_replace(false);
-        self.serving.abort();
+        self.tasks.stop_token().cancel();
     }
 }

@@ -136,7 +136,8 @@ pub enum SnapshotMode {
     Manual,
     /// There always is one: reading `availableChangeVersions` under the snapshot header (on 6.1
     /// listing the snapshots) renews it to the present first, so that a client that starts by
-    /// asking for the newest version reads the present, held still.
+    /// asking for the newest version reads the present, held still. A client that asks again at
+    /// its end finds that the snapshot moved if the data was written meanwhile.
     Auto,
 }
 

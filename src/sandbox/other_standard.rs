@@ -4,7 +4,7 @@
 use super::SandboxError;
 use super::standard::{StandardParts, read_records};
 
-/// Endpoint, entity, schema, key `(name, path, kind)`, what else is there.
+/// One resource, in the form of the data files; descriptors have the fields of all descriptors.
 struct Fixture {
     endpoint: &'static str,
     json: &'static str,

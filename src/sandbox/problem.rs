@@ -1,12 +1,17 @@
 //! What the server says when it refuses: one meaning, in the words of the version it plays
 //! (edfi-wire §6). Problem details since 7.2; before that, a message.
 
+use std::ops::{Deref, DerefMut};
+
 use super::document::quoted;
 use super::options::ApiVersion;
 
-/// A refusal, in both forms.
+/// A refusal, in both forms. Boxed, since it travels in the rare half of every result.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
+pub(super) struct Problem(Box<Words>);
+
+#[derive(Clone, Debug)]
+pub(super) struct Words {
     pub(super) status: u16,
     /// What follows `urn:ed-fi:api:`.
     pub(super) kind: &'static str,
@@ -22,9 +27,23 @@ pub(super) struct Problem {
     pub(super) by_middleware: bool,
 }
 
+impl Deref for Problem {
+    type Target = Words;
+
+    fn deref(&self) -> &Words {
+        &self.0
+    }
+}
+
+impl DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Words {
+        &mut self.0
+    }
+}
+
 impl Problem {
     fn new(status: u16, kind: &'static str, title: &'static str, detail: &str) -> Problem {
-        Problem {
+        Problem(Box::new(Words {
             status,
             kind,
             title,
@@ -34,7 +53,7 @@ impl Problem {
             old_message: detail.to_owned(),
             old_status: status,
             by_middleware: false,
-        }
+        }))
     }
 
     fn error(mut self, error: impl Into<String>) -> Problem {

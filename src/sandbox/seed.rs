@@ -81,7 +81,7 @@ fn load(world: &mut World, text: &str, extent: Extent) -> Result<(), SandboxErro
         if let Some(model) = model {
             world.seed(model, line).map_err(|problem| SandboxError::Seed {
                 endpoint: model.endpoint.clone(),
-                why: problem.detail,
+                why: problem.detail.clone(),
             })?;
         }
     }

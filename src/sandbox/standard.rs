@@ -279,17 +279,17 @@ impl ResourceModel {
         format!("/{}/{}", self.schema, self.endpoint)
     }
 
-    /// Whether the parts are of the kinds that this resource's key has.
+    /// The names of the key's parts, as the feeds and query parameters use them.
     pub(super) fn key_names(&self) -> impl Iterator<Item = &str> {
         self.key.iter().map(|field| field.name.as_str())
     }
 }
 
+/// The two files that describe a standard: resources, and fields by endpoint.
+type Records = (Vec<ResourceRecord>, HashMap<String, Vec<FieldRecord>>);
+
 /// Reads the two files that describe a standard.
-pub(super) fn read_records(
-    resources: &str,
-    fields: &str,
-) -> Result<(Vec<ResourceRecord>, HashMap<String, Vec<FieldRecord>>), SandboxError> {
+pub(super) fn read_records(resources: &str, fields: &str) -> Result<Records, SandboxError> {
     let broken = |error: serde_json::Error| SandboxError::Data(format!("the model: {error}"));
     let file: ResourceFile = serde_json::from_str(resources).map_err(broken)?;
     Ok((file.resources, serde_json::from_str(fields).map_err(broken)?))

@@ -18,6 +18,7 @@ pub(super) fn validate(
         check_field(model, field, document, &mut wrong);
     }
     check_references(model, document, &mut wrong);
+    check_key_strings(model, document, &mut wrong);
     check_equal(model, document, &mut wrong);
     check_collections(model, document, &mut wrong);
     if wrong.is_empty() {
@@ -121,6 +122,16 @@ fn check_references(model: &ResourceModel, document: &Json<'_>, wrong: &mut Wron
                     wrong.push((reference.path.to_string(), why));
                 }
             }
+        }
+    }
+}
+
+fn check_key_strings(model: &ResourceModel, document: &Json<'_>, wrong: &mut Wrong) {
+    for field in &model.key {
+        let Some(text) = document.at(&field.path).and_then(Json::text) else { continue };
+        if text.trim() != text {
+            let why = format!("{} cannot contain leading or trailing spaces.", field.path.leaf());
+            wrong.push((field.path.to_string(), why));
         }
     }
 }

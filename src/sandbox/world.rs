@@ -1,7 +1,7 @@
 //! The simulated database and its only writer. One sequence numbers every write, each write is one
 //! transaction, and the order of the numbers is that of the real triggers (observed §1).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::authorize;
@@ -30,6 +30,10 @@ pub(super) struct World {
     pub(super) snapshots: Snapshots,
     pub(super) people: PeopleAuthorization,
     pub(super) strict: bool,
+    /// Items that the caller may neither see nor touch.
+    masked: HashSet<(u16, Key)>,
+    /// The number that the next write takes instead of the next of the sequence.
+    reserved: Option<i64>,
     clock: Clock,
     last_tick: i64,
     /// Makes the ids of two sandboxes differ although they loaded the same data.
@@ -62,6 +66,8 @@ impl World {
             snapshots: Snapshots::new(options.snapshots),
             people: options.people,
             strict: options.strict,
+            masked: HashSet::new(),
+            reserved: None,
             clock: options.clock.clone(),
             last_tick: 0,
             salt: rand::random(),
@@ -126,6 +132,7 @@ impl World {
     ) -> Result<Key, Problem> {
         let row = self.find(model, id).ok_or_else(Problem::nothing_to_delete)?;
         let name = RowName { resource: model.number, surrogate: row.surrogate };
+        self.check_mask(model, &row.key)?;
         if self.people == PeopleAuthorization::Relationships {
             authorize::may_touch(&self.standard, &self.live, name)?;
         }
@@ -170,6 +177,9 @@ impl World {
         existing: Option<&Row>,
         document: &Json<'_>,
     ) -> Result<(), Problem> {
+        if let Some(row) = existing {
+            self.check_mask(model, &row.key)?;
+        }
         if self.people == PeopleAuthorization::NoFurther {
             return Ok(());
         }
@@ -248,8 +258,11 @@ impl World {
         self.table_mut(model.number).key_changes.push(KeyChange { id, old, new, version });
     }
 
-    /// Takes the next number of the sequence. Real sequences have gaps; `burn_versions` makes them.
+    /// Takes the next number of the sequence.
     fn next_version(&mut self) -> i64 {
+        if let Some(reserved) = self.reserved.take() {
+            return reserved;
+        }
         self.live.newest += 1;
         self.live.newest
     }
@@ -257,6 +270,41 @@ impl World {
     /// Uses numbers up without writing, as a transaction does that is rolled back.
     pub(super) fn burn_versions(&mut self, count: i64) {
         self.live.newest += count;
+    }
+
+    /// Takes a number now for a write that becomes visible later, as a slow transaction does.
+    pub(super) fn reserve_version(&mut self) -> i64 {
+        self.live.newest += 1;
+        self.live.newest
+    }
+
+    /// The slow transaction ends: an upsert under the number that it took.
+    pub(super) fn upsert_late(
+        &mut self,
+        model: &ResourceModel,
+        text: &str,
+        version: i64,
+    ) -> Result<Written, Problem> {
+        self.reserved = Some(version);
+        let written = self.upsert(model, text, None);
+        self.reserved = None;
+        written
+    }
+
+    pub(super) fn mask(&mut self, model: &ResourceModel, key: Key) {
+        self.masked.insert((model.number, key));
+    }
+
+    pub(super) fn unmask_all(&mut self) {
+        self.masked.clear();
+    }
+
+    pub(super) fn is_masked(&self, model: &ResourceModel, key: &Key) -> bool {
+        !self.masked.is_empty() && self.masked.contains(&(model.number, key.clone()))
+    }
+
+    pub(super) fn check_mask(&self, model: &ResourceModel, key: &Key) -> Result<(), Problem> {
+        if self.is_masked(model, key) { Err(authorize::denied(model)) } else { Ok(()) }
     }
 
     fn tick(&mut self) -> i64 {

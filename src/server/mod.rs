@@ -163,23 +163,4 @@ fn problem(status: StatusCode, detail: &str) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_machine_are_loopback_names() {
-        for (host, expected) in [
-            ("localhost", true),
-            ("LOCALHOST:8642", true),
-            ("127.0.0.1:8642", true),
-            ("127.0.0.1", true),
-            ("[::1]:8642", true),
-            ("[::1]", true),
-            ("evil.example:8642", false),
-            ("localhost.evil.example", false),
-            ("10.0.0.1:8642", false),
-        ] {
-            assert_eq!(is_loopback_name(host), expected, "{host}");
-        }
-    }
-}
+mod tests;

@@ -343,6 +343,10 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
     })
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "opening blocks its thread, which no clock of tokio's can pause"
+)]
 fn open_engine(path: &Path) -> Result<Db, Trouble> {
     let config = ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
     let began = Instant::now();

@@ -84,7 +84,8 @@ fn p6_a_second_opener_is_told_who_holds_the_state() {
 
 #[tokio::test]
 async fn p8_damage_is_refused_by_name_and_changes_nothing() {
-    let cases: [(&str, fn(&Path), &str); 7] = [
+    type Case = (&'static str, fn(&Path), &'static str);
+    let cases: [Case; 7] = [
         ("half of the database is gone", |path| cut(&path.join("db"), 2), "steps are missing"),
         ("the database is empty", |path| cut(&path.join("db"), 1_000_000_000), ""),
         (

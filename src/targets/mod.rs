@@ -155,7 +155,7 @@ pub enum WriteError {
         connection: String,
         doing: String,
         #[source]
-        source: crate::http::HttpError,
+        source: Box<crate::http::HttpError>,
     },
 
     #[error(

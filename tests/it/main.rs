@@ -1,10 +1,18 @@
-//! Tests over real HTTP on loopback; one binary.
+//! Tests over real HTTP on loopback, and of the text of the project; one binary.
 
-mod cli;
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "tests end with the tasks that they start")]
+
 mod district;
 mod scene;
-mod edfi_target;
-mod publishing;
+mod cli;
+mod documents;
 mod edfi_source;
+mod edfi_target;
+mod layers;
+mod peers;
+mod publishing;
 mod sandbox;
 mod serve;
+mod simulation;
+mod source_text;

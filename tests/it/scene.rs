@@ -99,11 +99,7 @@ impl Setting {
     }
 
     pub(crate) async fn start(mut self) -> Scene {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            // Another test of the process may have been first; either is ring.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
+        install_provider();
         if self.targets.is_empty() {
             self.targets.push(("state".to_owned(), strict()));
         }
@@ -143,36 +139,16 @@ impl Scene {
         PairId { publication: "district-to-state".to_owned(), target: target.to_owned() }
     }
 
-    fn api(&self, name: &str, url: &str) -> Arc<Api> {
-        let text = |text: &'static str| -> tidemark::http::SecretSource {
-            Arc::new(move || Ok(SecretString::from(text)))
-        };
-        let settings = ConnectionSettings {
-            name: name.to_owned(),
-            url: url.parse().unwrap(),
-            key: text("sandbox-key"),
-            secret: text("sandbox-secret"),
-            token_url: None,
-            scope: None,
-            school_year: None,
-            instance: None,
-            timeout: Duration::from_secs(30),
-            max_concurrency: 64,
-            max_requests_per_second: 0,
-        };
-        Api::new(settings, &self.origins, Arc::new(Unobserved)).unwrap()
-    }
-
     /// The pairs as a freshly started process would have them.
     pub(crate) fn pairs(&self) -> Vec<Pair> {
-        let api = self.api("district", &self.source.url());
+        let api = connect("district", &self.source.url(), &self.origins);
         let source = Arc::new(EdfiSource::new(api, self.page_size));
         let mut pairs = Vec::new();
         for (name, sandbox) in &self.targets {
             pairs.push(Pair {
                 id: self.pair_id(name),
                 source: source.clone(),
-                target: Arc::new(EdfiTarget::new(self.api(name, &sandbox.url()))),
+                target: Arc::new(EdfiTarget::new(connect(name, &sandbox.url(), &self.origins))),
                 policy: Arc::new(self.policy.clone()),
             });
         }
@@ -240,6 +216,35 @@ impl Scene {
     pub(crate) fn writes(&self, target: &str) -> Vec<LoggedRequest> {
         self.named(target).requests().into_iter().filter(LoggedRequest::is_write).collect()
     }
+}
+
+/// A connection to a sandbox.
+pub(crate) fn connect(name: &str, url: &str, origins: &Origins) -> Arc<Api> {
+    let text = |text: &'static str| -> tidemark::http::SecretSource {
+        Arc::new(move || Ok(SecretString::from(text)))
+    };
+    let settings = ConnectionSettings {
+        name: name.to_owned(),
+        url: url.parse().unwrap(),
+        key: text("sandbox-key"),
+        secret: text("sandbox-secret"),
+        token_url: None,
+        scope: None,
+        school_year: None,
+        instance: None,
+        timeout: Duration::from_secs(30),
+        max_concurrency: 64,
+        max_requests_per_second: 0,
+    };
+    Api::new(settings, origins, Arc::new(Unobserved)).unwrap()
+}
+
+/// Another test of the process may have been first; either is ring.
+pub(crate) fn install_provider() {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
 }
 
 /// A report whose stages add up and whose outcome is `outcome`.

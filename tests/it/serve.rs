@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidemark::config::{self, Config};
 use tidemark::daemon::serve::{Daemon, DaemonError};
-use tidemark::sandbox::{Fault, Gate, Harm, Sandbox, SandboxOptions};
+use tidemark::sandbox::{Fault, Gate, Harm, Part, Sandbox, SandboxOptions};
 use tidemark::state;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStderr, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::district;
@@ -168,7 +169,11 @@ async fn the_daemon_publishes_again_and_again_and_says_so() {
 
     let daemon = Running::ready(config).await;
     let address = daemon.address;
-    eventually("the first run", || async { target.count("/ed-fi/schools") == 1 }).await;
+    // To the end of the run: an edit in the middle of one would renew the sandbox's snapshot.
+    eventually("the first run", || async move {
+        pair(address, "district-to-state").await["watermark"].is_number()
+    })
+    .await;
     put(&source, "courses", &district::course("ALG-1"));
     eventually("the difference", || async { target.count("/ed-fi/courses") == 1 }).await;
     eventually("caught up", || async move {
@@ -296,7 +301,8 @@ async fn a_secret_that_is_missing_holds_up_its_own_pairs_until_it_appears() {
 #[tokio::test]
 async fn a_run_that_is_stopped_is_waited_for_and_the_next_daemon_goes_on() {
     let house = House::new();
-    let (_source, target, config) = one_pair(&house).await;
+    let (source, target, config) = one_pair(&house).await;
+    put(&source, "courses", &district::course("ALG-1"));
     let gate = Gate::new();
     let fault = target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
 
@@ -310,12 +316,7 @@ async fn a_run_that_is_stopped_is_waited_for_and_the_next_daemon_goes_on() {
 
     assert_eq!(running["state"], "running");
     assert!(running["run_id"].is_string());
-    let store = state::open(&house.state()).expect("the state was let go");
-    let id = state::PairId { publication: "district-to-state".into(), target: "state".into() };
-    let runs = store.runs(&id, 10).await.unwrap();
-    drop(store);
-    let errors: Vec<_> = runs.iter().map(|run| run.error.clone().map(|error| error.0)).collect();
-    assert_eq!(errors, [Some("interrupted".to_owned())]);
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
     let next = Running::ready(config).await;
     let address = next.address;
     eventually(
@@ -323,8 +324,24 @@ async fn a_run_that_is_stopped_is_waited_for_and_the_next_daemon_goes_on() {
         || async move { pair(address, "district-to-state").await["state"] == "ok" },
     )
     .await;
-    assert_eq!(target.count("/ed-fi/schools"), 1);
+    assert_eq!((target.count("/ed-fi/schools"), target.count("/ed-fi/courses")), (1, 1));
     next.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_asks_to_be_left_alone_does_not_hold_up_the_end() {
+    let house = House::new();
+    let (_source, target, config) = one_pair(&house).await;
+    target.fault(
+        Fault::on("/ed-fi/schools", Harm::Throttle { retry_after: Some(3600) }).method("POST"),
+    );
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    eventually("a pause", || paused(address)).await;
+    daemon.stop().await;
+
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
 }
 
 #[tokio::test]
@@ -369,7 +386,126 @@ async fn an_address_that_is_taken_is_said_so() {
     assert!(cause.contains("server.listen"), "{cause}");
 }
 
-#[allow(dead_code, reason = "used by the tests of the process")]
-fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_tidemark"))
+#[tokio::test]
+async fn a_source_that_asks_to_be_left_alone_does_not_hold_up_the_end() {
+    let house = House::new();
+    let (source, _target, config) = one_pair(&house).await;
+    source.fault(
+        Fault::everywhere(Harm::Throttle { retry_after: Some(3600) }).part(Part::NewestVersion),
+    );
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    eventually("a pause", || paused(address)).await;
+    daemon.stop().await;
+
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
+}
+
+/// The real process, which ends with this test.
+struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Process {
+    fn serve(house: &House) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidemark"))
+            .args(["--log-format", "json", "--config"])
+            .arg(house.path("tidemark.yaml"))
+            .arg("serve")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Process { child, lines }
+    }
+
+    /// Reads the log to the first line that holds `text`.
+    async fn says(&mut self, text: &str) -> String {
+        let line = async {
+            loop {
+                let line = self.lines.next_line().await.unwrap().expect("the log goes on");
+                if line.contains(text) {
+                    return line;
+                }
+            }
+        };
+        tokio::time::timeout(BOUND, line).await.expect(text)
+    }
+
+    async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args([format!("-{name}"), id]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
+    /// How it ended, and the rest of what it said.
+    async fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        let ended = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                rest.push_str(&line);
+                rest.push('\n');
+            }
+            self.child.wait().await.unwrap()
+        };
+        let status = tokio::time::timeout(BOUND, ended).await.expect("the process ends");
+        (status.code(), rest)
+    }
+}
+
+#[tokio::test]
+async fn sigterm_in_the_middle_of_a_run_ends_the_process_with_0() {
+    let house = House::new();
+    let (source, target, _) = one_pair(&house).await;
+    put(&source, "courses", &district::course("ALG-1"));
+    let gate = Gate::new();
+    target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
+
+    let mut process = Process::serve(&house);
+    process.says("run began").await;
+    gate.reached_by(1).await;
+    process.signal("TERM").await;
+    gate.open();
+    let (status, said) = process.end().await;
+
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("interrupted"), "{said}");
+    assert!(!said.contains("255901"), "a key is in the log: {said}");
+    assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
+    assert_eq!(target.count("/ed-fi/courses"), 0);
+}
+
+#[tokio::test]
+async fn two_daemons_on_one_state_end_with_4() {
+    let house = House::new();
+    let (_source, _target, config) = one_pair(&house).await;
+    let first = Running::ready(config).await;
+
+    let second = Command::new(env!("CARGO_BIN_EXE_tidemark"))
+        .arg("--config")
+        .arg(house.path("tidemark.yaml"))
+        .args(["serve", "--wait-for-state", "0s"])
+        .kill_on_drop(true)
+        .output();
+    let second = tokio::time::timeout(BOUND, second).await.expect("it ends").unwrap();
+
+    assert_eq!(second.status.code(), Some(4), "{}", String::from_utf8_lossy(&second.stderr));
+    first.stop().await;
+}
+
+/// Whether a server asked to be left alone.
+async fn paused(address: SocketAddr) -> bool {
+    let (_, text) = get(address, "/metrics").await;
+    text.lines().any(|line| line.starts_with("tidemark_http_paused_seconds_total{"))
+}
+
+/// What the runs of the one pair failed with, newest first; the daemon has ended.
+async fn errors_of_runs(house: &House) -> Vec<Option<String>> {
+    let store = state::open(&house.state()).expect("the state was let go");
+    let id = state::PairId { publication: "district-to-state".into(), target: "state".into() };
+    let runs = store.runs(&id, 10).await.unwrap();
+    runs.iter().map(|run| run.error.clone().map(|error| error.0)).collect()
 }

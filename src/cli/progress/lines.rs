@@ -9,8 +9,9 @@ use crate::state::PairId;
 
 use super::super::show;
 
-#[derive(Default)]
 pub(super) struct Lines {
+    /// Leaves out what each resource came to.
+    brief: bool,
     tallies: Mutex<HashMap<(PairId, Stage, ResourcePath), Tally>>,
 }
 
@@ -22,6 +23,7 @@ impl Observer for Lines {
             }
             Event::StageStarted { pair, stage } => show::note(&format!("{pair}: {stage}")),
             Event::ResourceStarted { .. } => {}
+            Event::Settled { .. } | Event::ResourceFinished { .. } if self.brief => {}
             Event::Settled { pair, stage, resource, tally } => {
                 let key = ((*pair).clone(), *stage, (*resource).clone());
                 self.tallies().entry(key).or_default().add(*tally);
@@ -42,6 +44,10 @@ impl Observer for Lines {
 }
 
 impl Lines {
+    pub(super) fn new(brief: bool) -> Lines {
+        Lines { brief, tallies: Mutex::default() }
+    }
+
     fn tallies(&self) -> std::sync::MutexGuard<'_, HashMap<(PairId, Stage, ResourcePath), Tally>> {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,7 @@
 //! Against real sockets on loopback. Waits are made short by the policy, not by sleeping.
 
+#![allow(clippy::disallowed_methods, reason = "tests end with the tasks that they start")]
+
 mod faults;
 mod sending;
 mod tokens;

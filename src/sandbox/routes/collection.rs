@@ -15,6 +15,7 @@ use crate::sandbox::render::item;
 use crate::sandbox::rows::{Image, Key, Row, RowName};
 use crate::sandbox::server::{Asked, Reply, Shared};
 use crate::sandbox::standard::ResourceModel;
+use crate::sandbox::world::World;
 
 /// A partition holds at least this many pages, so that small sets are not cut up.
 const PAGES_IN_A_PARTITION: usize = 5;
@@ -31,7 +32,7 @@ pub(in crate::sandbox) fn items(
     let world = shared.read();
     let image = view(shared, &world, asked)?;
     let model = shared.standard.resource(number);
-    let matches = matching(shared, world.salt(), &image, model, &query);
+    let matches = matching(shared, &world, &image, model, &query);
     let rows: Vec<&Arc<Row>> = match page {
         Page::Offset { offset, limit } => {
             matches.iter().skip(offset).take(limit).copied().collect()
@@ -83,7 +84,7 @@ pub(in crate::sandbox) fn partitions(
         .ok_or_else(|| Problem::parameter("Number of partitions must be between 1 and 200."))?;
     let world = shared.read();
     let image = view(shared, &world, asked)?;
-    let matches = matching(shared, world.salt(), &image, shared.standard.resource(number), &query);
+    let matches = matching(shared, &world, &image, shared.standard.resource(number), &query);
     let smallest = match query.allow_small_partitions {
         true => 1,
         false => PAGES_IN_A_PARTITION * shared.options.page_limit,
@@ -132,7 +133,7 @@ pub(in crate::sandbox) fn feed(
 /// insertion since 7.3, that of the key before.
 fn matching<'i>(
     shared: &Shared,
-    salt: u128,
+    world: &World,
     image: &'i Image,
     model: &ResourceModel,
     query: &Query,
@@ -144,9 +145,10 @@ fn matching<'i>(
         None => in_window(table, query),
     };
     rows.retain(|row| query.is_in_window(row.version) && filters.accept(model, row));
+    rows.retain(|row| !world.is_masked(model, &row.key));
     if let Some(id) = &query.id {
         let wanted = u128::from_str_radix(&id.replace('-', ""), 16).ok();
-        rows.retain(|row| Some(row.id ^ salt) == wanted);
+        rows.retain(|row| Some(row.id ^ world.salt()) == wanted);
     }
     if shared.options.people == PeopleAuthorization::Relationships {
         rows.retain(|row| {

@@ -52,13 +52,8 @@ pub(in crate::sandbox) fn answer(
 }
 
 /// An id that cannot be one.
-pub(in crate::sandbox) fn bad_id(
-    shared: &Shared,
-    asked: &Asked,
-    number: u16,
-) -> Result<Reply, Problem> {
-    let _ = (shared, asked, number);
-    Err(Problem::invalid(vec![("$.id".to_owned(), "The value is not valid.".to_owned())]))
+pub(in crate::sandbox) fn bad_id() -> Problem {
+    Problem::invalid(vec![("$.id".to_owned(), "The value is not valid.".to_owned())])
 }
 
 fn read(shared: &Shared, asked: &Asked, model: &ResourceModel, id: u128) -> Result<Reply, Problem> {
@@ -66,6 +61,7 @@ fn read(shared: &Shared, asked: &Asked, model: &ResourceModel, id: u128) -> Resu
     let image = view(shared, &world, asked)?;
     let salt = world.salt();
     let row = image.table(model.number).by_id(id ^ salt).ok_or_else(Problem::no_such_item)?;
+    world.check_mask(model, &row.key)?;
     if shared.options.people == PeopleAuthorization::Relationships {
         let name = RowName { resource: model.number, surrogate: row.surrogate };
         authorize::may_touch(&shared.standard, &image, name)?;

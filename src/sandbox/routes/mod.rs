@@ -202,7 +202,7 @@ fn answer_to_client(shared: &Shared, route: &Route, asked: &Asked) -> Result<Rep
         Route::Deletes(number) => collection::feed(shared, asked, *number, feeds::deletes),
         Route::KeyChanges(number) => collection::feed(shared, asked, *number, feeds::key_changes),
         Route::Item(number, id) => item::answer(shared, asked, *number, *id),
-        Route::BadId(number) => item::bad_id(shared, asked, *number),
+        Route::BadId(_) => Err(item::bad_id()),
         Route::Root
         | Route::Token
         | Route::TokenInfo

@@ -254,7 +254,7 @@ impl At<'_> {
 
     fn http(&self, source: HttpError) -> WriteError {
         let connection = self.api.connection().to_owned();
-        WriteError::Http { connection, doing: self.doing.clone(), source }
+        WriteError::Http { connection, doing: self.doing.clone(), source: Box::new(source) }
     }
 }
 
@@ -267,7 +267,7 @@ impl From<ApiError> for WriteError {
     fn from(error: ApiError) -> WriteError {
         match error {
             ApiError::Http { connection, doing, source } => {
-                WriteError::Http { connection, doing, source }
+                WriteError::Http { connection, doing, source: Box::new(source) }
             }
             ApiError::Shape { connection, doing, what } => {
                 WriteError::Shape { connection, doing, what }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::domain::scan::{Malformed, Scanner, is_name, unescaped};
+use crate::domain::scan::{Malformed, Scanner, unescaped};
 use crate::domain::{Body, ChangeVersion, KeyText, ResourcePath, TargetId};
 
 /// Cuts out of a body what a target must not see, at every depth: `id`, `_etag`,
@@ -97,19 +97,18 @@ impl Cutter<'_> {
         }
     }
 
-    /// Elsewhere than in a reference a `link` is cut if it is one of the server's: an object. A
-    /// text of that name is somebody's data.
-    fn is_cut(&mut self, name: &[u8], place: Place) -> bool {
-        if is_name(name, "id") || is_name(name, "_etag") || is_name(name, "_lastModifiedDate") {
-            return true;
+    fn is_cut(&mut self, spelt: &[u8], place: Place) -> bool {
+        let Some(name) = unescaped(spelt) else { return false };
+        match &*name {
+            "id" | "_etag" | "_lastModifiedDate" => true,
+            // Elsewhere than in a reference it is the server's if it is an object; a text of that
+            // name is somebody's data.
+            "link" => place == Place::Reference || self.scanner.peek() == Some(b'{'),
+            name => {
+                place == Place::Root
+                    && self.surrogate.is_some_and(|known| name.eq_ignore_ascii_case(known))
+            }
         }
-        if is_name(name, "link") {
-            return place == Place::Reference || self.scanner.peek() == Some(b'{');
-        }
-        place == Place::Root
-            && self.surrogate.is_some_and(|surrogate| {
-                unescaped(name).is_some_and(|name| name.eq_ignore_ascii_case(surrogate))
-            })
     }
 
     fn cut_out(&mut self, start: usize, end: usize) {

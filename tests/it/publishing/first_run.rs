@@ -158,6 +158,7 @@ async fn a_run_with_nothing_new_asks_the_source_three_times_at_most_and_the_targ
     let report = scene.run().await;
 
     assert_ended(&report, "nothing-to-do");
+    assert!(report.requests.source > 0, "opening the view is part of the run");
     let asked = scene.source.requests();
     let beyond_discovery = asked.iter().filter(|request| request.from_snapshot).count();
     assert!((1..=3).contains(&beyond_discovery), "{asked:?}");

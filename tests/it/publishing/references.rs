@@ -46,6 +46,22 @@ async fn r24_what_the_target_lost_is_fetched_and_published_before_what_refers_to
 }
 
 #[tokio::test]
+async fn r24_a_school_is_fetched_for_what_refers_to_it_as_an_education_organization() {
+    let scene = Scene::start().await;
+    put(&scene.source, "localEducationAgencies", &crate::district::agency());
+    put(&scene.source, "schools", &crate::district::school());
+    scene.run().await;
+    let school = serde_json::json!({"schoolId": crate::district::SCHOOL});
+    scene.target().delete("/ed-fi/schools", &school).unwrap();
+    put(&scene.source, "courses", &crate::district::course("ALG-1"));
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
+}
+
+#[tokio::test]
 async fn r24_a_reference_outside_the_selection_parks_the_item_and_says_so() {
     let scene = Setting::new()
         .policy(|policy| policy.selection.exclude_only = vec!["students".to_owned()])

@@ -275,3 +275,84 @@ async fn an_old_server_lists_its_snapshots_and_reads_from_the_one_that_is_named(
         client.get_with("/ed-fi/courses?courseCode=X", &[("Snapshot-Identifier", newer)]).await;
     assert_eq!(now.count(), 1);
 }
+
+#[tokio::test]
+async fn a_slow_transaction_becomes_visible_below_the_newest_version() {
+    let server = sandbox(ApiVersion::V7_3, Seed::Sample).await;
+    let client = Client::of(&server).await;
+    let first = server.newest();
+
+    let reserved = server.reserve_version();
+    server.upsert("/ed-fi/sessions", &session("Quick")).unwrap();
+    let newest = client.newest().await;
+    let window = format!("/ed-fi/sessions?minChangeVersion={}", first + 1);
+    let before = client.get(&window).await.count();
+    server.upsert_late("/ed-fi/sessions", &session("Slow"), reserved).unwrap();
+
+    assert_eq!((reserved, newest), (first + 1, first + 2));
+    assert_eq!(client.newest().await, newest);
+    assert_eq!((before, client.get(&window).await.count()), (1, 2));
+    assert_eq!(client.get(&format!("/ed-fi/sessions?minChangeVersion={newest}")).await.count(), 1);
+}
+
+#[tokio::test]
+async fn a_rolled_back_write_leaves_a_gap() {
+    let server = sandbox(ApiVersion::V7_3, Seed::Empty).await;
+    let client = Client::of(&server).await;
+    let before = client.newest().await;
+
+    server.burn_versions(3);
+
+    assert_eq!(client.newest().await, before + 3);
+}
+
+#[tokio::test]
+async fn a_reference_in_a_collection_follows_a_renamed_item_too() {
+    let server = sandbox(ApiVersion::V7_3, Seed::Sample).await;
+    build_chain(&server, "A");
+    let period = json!({"classPeriodName": "Early", "schoolReference": {"schoolId": SCHOOL}});
+    server.upsert("/ed-fi/classPeriods", &period).unwrap();
+    let mut meeting = section("A");
+    meeting["classPeriods"] =
+        json!([{"classPeriodReference": {"classPeriodName": "Early", "schoolId": SCHOOL}}]);
+    server.upsert("/ed-fi/sections", &meeting).unwrap();
+    let key = server.key_of("/ed-fi/sections", &meeting).unwrap();
+    let before = server.version("/ed-fi/sections", &key).unwrap();
+
+    let old = json!({"classPeriodName": "Early", "schoolId": SCHOOL});
+    let new = json!({"classPeriodName": "Late", "schoolId": SCHOOL});
+    server.rename("/ed-fi/classPeriods", &old, &new).unwrap();
+
+    let followed = server.item("/ed-fi/sections", &key).unwrap();
+    let name = &followed["classPeriods"][0]["classPeriodReference"]["classPeriodName"];
+    assert_eq!(name, "Late");
+    assert!(server.version("/ed-fi/sections", &key).unwrap() > before);
+    // The section's own key did not change, so its feed says nothing.
+    let client = Client::of(&server).await;
+    assert_eq!(client.get("/ed-fi/sections/keyChanges").await.count(), 0);
+    assert_eq!(client.get("/ed-fi/classPeriods/keyChanges").await.count(), 1);
+}
+
+#[tokio::test]
+async fn a_session_of_the_sample_is_renamed_with_everything_that_hangs_on_it() {
+    let server = sandbox(ApiVersion::V7_3, Seed::Sample).await;
+    let old = json!({"schoolId": 255_901_107, "schoolYear": 2022,
+        "sessionName": "2021-2022 Fall Semester"});
+    let mut new = old.clone();
+    new["sessionName"] = json!("Fall");
+    let dependents = server.dependents("/ed-fi/sessions", &old);
+
+    server.rename("/ed-fi/sessions", &old, &new).unwrap();
+
+    assert!(dependents > 1000, "{dependents}");
+    assert_eq!(server.dependents("/ed-fi/sessions", &new), dependents);
+    for resource in ["/ed-fi/sections", "/ed-fi/grades", "/ed-fi/studentSectionAssociations"] {
+        for item in server.items(resource) {
+            let key = server.key_of(resource, &item).unwrap();
+            assert_eq!(server.item(resource, &key), Some(item));
+            let is_old =
+                key["schoolId"] == 255_901_107 && key["sessionName"] == "2021-2022 Fall Semester";
+            assert!(!is_old, "{key}");
+        }
+    }
+}

@@ -138,12 +138,13 @@ async fn credentials_are_taken_from_the_header_or_the_body() {
 async fn only_7_3_limits_the_tokens_of_a_client() {
     for (version, status) in [(ApiVersion::V7_3, 429), (ApiVersion::V6_1, 200)] {
         let server = sandbox(version, Seed::Empty).await;
-        for _ in 0..15 {
-            Client::of(&server).await;
+        let mut client = Client::of(&server).await;
+        for _ in 1..15 {
+            client = Client::of(&server).await;
         }
 
-        let http = reqwest::Client::new();
-        let answer = http
+        let answer = client
+            .http
             .post(format!("{}/oauth/token", server.url()))
             .basic_auth("sandbox-key", Some("sandbox-secret"))
             .header("Content-Type", "application/x-www-form-urlencoded")
@@ -176,6 +177,31 @@ async fn a_request_without_a_living_token_is_refused() {
 }
 
 #[tokio::test]
+async fn a_token_ends_when_its_time_is_over() {
+    let options =
+        SandboxOptions { token_lifetime: std::time::Duration::ZERO, ..SandboxOptions::default() };
+    let server = Sandbox::start(options).await.unwrap();
+    let client = Client::of(&server).await;
+
+    assert_eq!(client.get("/ed-fi/students").await.status, 401);
+}
+
+#[tokio::test]
+async fn token_info_tells_only_of_the_token_that_asks() {
+    let server = sandbox(ApiVersion::V7_3, Seed::Empty).await;
+    let client = Client::of(&server).await;
+    let own = client.authorization().replace("Bearer ", "");
+
+    for (token, status) in [(own.as_str(), 200), ("other", 400)] {
+        let body = Some(json!({"token": token}).to_string());
+        let answer = client.send(Method::POST, "/oauth/token_info", &[], body).await;
+
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.json().get("active").is_some(), status == 200);
+    }
+}
+
+#[tokio::test]
 async fn the_openapi_document_names_keys_and_what_may_change_them() {
     let server = sandbox(ApiVersion::V7_3, Seed::Empty).await;
 
@@ -185,8 +211,8 @@ async fn the_openapi_document_names_keys_and_what_may_change_them() {
 
     let parameters = &document["paths"]["/ed-fi/sections"]["get"]["parameters"];
     let named = |name: &str| -> Value {
-        let all = parameters.as_array().unwrap().iter();
-        all.filter(|one| one["name"] == name).cloned().next().unwrap_or_default()
+        let mut all = parameters.as_array().unwrap().iter();
+        all.find(|one| one["name"] == name).cloned().unwrap_or_default()
     };
     assert_eq!(named("sessionName")["x-Ed-Fi-isIdentity"], true);
     assert_eq!(named("sessionName")["x-Ed-Fi-isUpdatable"], true);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tidemark::sandbox::{ApiVersion, Fault, Gate, Harm, Part, Refusal, Seed};
+use tidemark::sandbox::{
+    ApiVersion, Fault, Gate, Harm, Part, Refusal, Sandbox, SandboxOptions, Seed,
+};
 
 use super::client::{Client, sandbox};
 
@@ -202,4 +204,43 @@ async fn requests_are_written_down_with_the_key_that_they_wrote() {
             (Method::GET.to_string(), None, 200, true),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_masked_item_is_not_seen_and_not_touched() {
+    let server = sandbox(ApiVersion::V7_3, Seed::Empty).await;
+    let client = Client::of(&server).await;
+    for id in ["1", "2"] {
+        server.upsert("/ed-fi/students", &student(id)).unwrap();
+    }
+    let key = json!({"studentUniqueId": "2"});
+    let path = format!("/ed-fi/students/{}", server.id("/ed-fi/students", &key).unwrap());
+
+    server.mask("/ed-fi/students", &key);
+    let seen = client.get("/ed-fi/students").await;
+    let by_key = client.get("/ed-fi/students?studentUniqueId=2").await;
+    let read = client.get(&path).await;
+    let written = client.post("/ed-fi/students", &student("2")).await;
+    let deleted = client.delete(&path).await;
+    server.unmask_all();
+
+    assert_eq!((seen.count(), by_key.count()), (1, 0));
+    for answer in [read, written, deleted] {
+        assert_eq!(answer.status, 403, "{}", answer.text);
+    }
+    assert_eq!(client.get(&path).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stopped_sandbox_answers_nobody_and_frees_its_port() {
+    let server = sandbox(ApiVersion::V7_3, Seed::Empty).await;
+    let client = Client::of(&server).await;
+    let (url, listen) = (format!("{}/", server.url()), server.address());
+
+    server.stop().await;
+    let gone = client.http.get(&url).send().await;
+    let next = Sandbox::start(SandboxOptions { listen, ..SandboxOptions::default() }).await;
+
+    assert!(gone.is_err());
+    assert_eq!(next.unwrap().address(), listen);
 }

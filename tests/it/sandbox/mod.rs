@@ -2,8 +2,8 @@
 
 mod changes;
 mod client;
-mod clients;
 mod discovery;
+mod edits;
 mod faults;
 mod reading;
 mod writing;

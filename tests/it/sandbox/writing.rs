@@ -112,6 +112,7 @@ async fn bad_bodies_are_refused_as_the_real_server_refuses_them() {
             (400, "$.firstName"),
             (400, "request.firstName"),
         ),
+        (students, student(" 9"), (400, "leading or trailing spaces"), (400, "trailing spaces")),
         (
             students,
             with(&student("9"), "birthSexDescriptor", json!("uri://ed-fi.org/SexDescriptor#None")),

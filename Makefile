@@ -1,0 +1,54 @@
+# What a newcomer types: `make demo`, `make test`. Both install what they lack, and say so first.
+# Every part of `make test` is a target of its own and prints how long it took.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# The client that nobody here wrote lives in a virtual environment under target/.
+PEERS_PYTHON := $(CURDIR)/target/peers/bin/python
+# Rounds of `make soak-kills`.
+ROUNDS ?= 50
+
+.PHONY: help demo test test-lint test-engine test-peers test-kills test-demo \
+        soak-kills needs needs-lint needs-peers
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: needs ## The whole job on this machine: builds, then publishes between sandboxes and compares
+	@cargo build --locked --release --bin tidemark
+	@target/release/tidemark demo
+
+test: ## Everything; each part has a target of its own
+	@tools/part.sh begin
+	@$(MAKE) --no-print-directory test-lint test-engine test-peers test-kills test-demo
+	@tools/part.sh end
+
+test-lint: needs-lint ## Formatting, lints, documentation, licences of what we depend on
+	@tools/part.sh run lint tools/lint.sh
+
+test-engine: needs ## Everything that needs no other program and kills nothing
+	@tools/part.sh tests engine
+
+test-peers: needs-peers ## Clients that nobody here wrote, against the sandbox
+	@TIDEMARK_EDFI_CLIENT_PYTHON=$(PEERS_PYTHON) tools/part.sh tests peers
+
+test-kills: needs ## Real processes that are killed in the middle of their work
+	@tools/part.sh tests kills
+
+test-demo: needs ## `make demo` as a script would run it
+	@tools/part.sh run demo $(MAKE) --no-print-directory demo </dev/null
+
+soak-kills: needs ## The kills, ROUNDS times; leaves its account in docs/samples/soak-kills.txt
+	@tools/soak.sh kills $(ROUNDS)
+
+needs:
+	@tools/needs.sh build
+
+needs-lint:
+	@tools/needs.sh build lint
+
+needs-peers:
+	@tools/needs.sh build peers

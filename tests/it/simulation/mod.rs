@@ -1,0 +1,79 @@
+//! Random histories: a source that is edited, runs in which things go wrong, and at the end a
+//! target that has to agree (I6), with invariants that have to hold in every run (I2, I8, I14).
+//!
+//! A history is drawn from a seed ([`generator`]), played over real HTTP ([`play`]), and made
+//! smaller when it goes wrong ([`shrinking`]); what is left belongs into [`regressions`].
+//!
+//! `TIDEMARK_HISTORIES` says how many are played, `TIDEMARK_SEED` with which seed they begin.
+
+mod district;
+mod generator;
+mod history;
+mod play;
+mod regressions;
+mod shrinking;
+mod stage;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use history::History;
+use stage::Ends;
+
+/// Histories of an ordinary run of the tests.
+const HISTORIES: u64 = 120;
+const PLAYERS: usize = 4;
+
+#[test]
+fn every_history_ends_in_agreement() {
+    let first = number("TIDEMARK_SEED", 1);
+    let last = first + number("TIDEMARK_HISTORIES", HISTORIES);
+    let next = AtomicU64::new(first);
+    let wrong = Mutex::new(Vec::new());
+
+    std::thread::scope(|threads| {
+        for _ in 0..PLAYERS {
+            threads.spawn(|| {
+                block_on(async {
+                    let mut ends = Ends::default();
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= last || wrong.lock().unwrap().len() >= 3 {
+                            return;
+                        }
+                        let history = generator::history(seed);
+                        if let Err(why) = play::play(&mut ends, &history).await {
+                            let small = shrinking::shrink(&mut ends, history, why).await;
+                            wrong.lock().unwrap().push((seed, small));
+                        }
+                    }
+                });
+            });
+        }
+    });
+
+    let wrong = wrong.into_inner().unwrap();
+    for (seed, (history, why)) in &wrong {
+        eprintln!("seed {seed}: {why}\n{history}\n");
+    }
+    assert!(wrong.is_empty(), "{} histories went wrong; see above", wrong.len());
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().expect("a whole number"),
+        Err(_) => default,
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(work)
+}
+
+/// Plays a history that once went wrong.
+#[track_caller]
+fn assert_agrees(history: &History) {
+    let verdict = block_on(play::play(&mut Ends::default(), history));
+    assert_eq!(verdict, Ok(()), "{history}");
+}
