@@ -149,8 +149,7 @@ impl Thing {
                 body
             }
             Thing::Offering(course, session) => {
-                let mut body =
-                    district::offering(name(&COURSES, course), name(&SESSIONS, session));
+                let mut body = district::offering(name(&COURSES, course), name(&SESSIONS, session));
                 body["localCourseTitle"] = json!(format!("Edition {content}"));
                 body
             }

@@ -89,11 +89,7 @@ impl Draw {
             4 => steps.extend([Step::Rename(a, b), Step::Rename(b, a)]),
             5 => {
                 let aside = aside(a);
-                steps.extend([
-                    Step::Rename(a, aside),
-                    Step::Rename(b, a),
-                    Step::Rename(aside, b),
-                ]);
+                steps.extend([Step::Rename(a, aside), Step::Rename(b, a), Step::Rename(aside, b)]);
             }
             6 => steps.extend([Step::Rename(a, b), Step::Delete(b)]),
             7 => steps.extend([Step::Delete(b), Step::Rename(a, b)]),
@@ -136,10 +132,12 @@ impl Draw {
 
     fn trouble(&mut self) -> Trouble {
         let side = if self.one_in(3) { Side::Source } else { Side::Target };
-        let moment = self.rng.random_range(0..match side {
-            Side::Source => 90,
-            Side::Target => 60,
-        });
+        let moment = self.rng.random_range(
+            0..match side {
+                Side::Source => 90,
+                Side::Target => 60,
+            },
+        );
         let collection = *COLLECTIONS[1..].choose(&mut self.rng).expect("there are some");
         match self.rng.random_range(0..16) {
             0..=3 => Trouble::Harm(side, self.hurt(), moment, self.rng.random_range(1..=3)),
@@ -183,9 +181,7 @@ fn aside(thing: Thing) -> Thing {
         Thing::Session(_) => Thing::Session(4),
         Thing::Period(_) => Thing::Period(4),
         Thing::Section(_, course, session) => Thing::Section(4, course, session),
-        Thing::Attends(student, _, course, session) => {
-            Thing::Attends(student, 4, course, session)
-        }
+        Thing::Attends(student, _, course, session) => Thing::Attends(student, 4, course, session),
         other => other,
     }
 }

@@ -352,7 +352,8 @@ impl Play {
         }
         for record in &parked {
             let collection = record.resource.collection();
-            let accepted = (self.frame.people && collection == "students"
+            let accepted = (self.frame.people
+                && collection == "students"
                 && record.operation == Operation::Delete)
                 || is_circle_at_the_target(collection, &parked);
             if !accepted {
@@ -420,9 +421,8 @@ fn is_circle_at_the_target(collection: &str, parked: &[Parked]) -> bool {
     let mut standards = parked.iter().filter(|r| r.resource.collection() == "learningStandards");
     collection == "learningStandards"
         && standards.clone().count() > 1
-        && standards.all(|r| {
-            r.operation == Operation::Delete && r.reason == ParkReason::StillReferenced
-        })
+        && standards
+            .all(|r| r.operation == Operation::Delete && r.reason == ParkReason::StillReferenced)
 }
 
 /// I14, and no failure that the troubles do not explain.
