@@ -55,7 +55,7 @@ async fn waiting(state: &dyn StateView, plan: &Plan) -> Result<String, Failure> 
     if parked == 0 {
         return Ok(String::new());
     }
-    Ok(format!("{} tried again\n", show::count(parked, "parked item")))
+    Ok(format!("and {} to be tried again\n", show::count(parked, "parked item")))
 }
 
 fn one(plan: &Plan) -> String {

@@ -53,9 +53,14 @@ impl Bars {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let overall = all.add(ProgressBar::new_spinner());
         overall.set_style(overall_style(colours));
-        overall.set_message("connecting");
-        overall.enable_steady_tick(Duration::from_millis(120));
         Bars { all, overall, flight: Mutex::default(), colours }
+    }
+
+    /// Nothing is drawn before: a configuration may still be refused.
+    pub(super) fn begin(&self) {
+        self.overall.reset_elapsed();
+        self.overall.set_message("connecting");
+        self.overall.enable_steady_tick(Duration::from_millis(120));
     }
 
     /// A line above the bars.
