@@ -4,12 +4,15 @@
 mod connection;
 mod pair;
 
+use std::error::Error;
+
 use futures_util::StreamExt;
 use futures_util::stream;
 use serde::Serialize;
 
 use crate::daemon::Assembly;
 use crate::engine::Pair;
+use crate::http::HttpError;
 
 use super::arguments::{CheckArguments, Output};
 use super::choose;
@@ -72,13 +75,9 @@ impl Findings {
         self.add(check, Status::Error, message.into(), Some(action.into()));
     }
 
-    /// An error whose message ends in what to do, as ours all do: it is cut there.
-    fn failed(&mut self, check: &'static str, error: &dyn std::error::Error) {
-        let text = crate::telemetry::chain(error);
-        let (message, action) = match text.rsplit_once("; ") {
-            Some((message, action)) => (message.to_owned(), Some(action.to_owned())),
-            None => (text, None),
-        };
+    /// An error whose message ends in what to do, as those of the APIs do: it is parted there.
+    fn failed(&mut self, check: &'static str, error: &(dyn Error + 'static)) {
+        let (message, action) = parted(&sentence(error));
         self.add(check, Status::Error, message, action);
     }
 
@@ -91,6 +90,32 @@ impl Findings {
     ) {
         let connection = self.connection.clone();
         self.checks.push(Check { connection, check, status, message, action });
+    }
+}
+
+/// What was being done and what came of it, down to our own words: what lies behind an
+/// [`HttpError`] is told in it already.
+fn sentence(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut at = error;
+    while !at.is::<HttpError>()
+        && let Some(cause) = at.source()
+    {
+        text.push_str(&format!(": {cause}"));
+        at = cause;
+    }
+    text
+}
+
+/// `what happened; what to do` in two; also where the second stands in brackets.
+fn parted(sentence: &str) -> (String, Option<String>) {
+    let Some((message, action)) = sentence.rsplit_once("; ") else {
+        return (sentence.to_owned(), None);
+    };
+    let is_open = message.matches('(').count() > message.matches(')').count();
+    match action.strip_suffix(')') {
+        Some(action) if is_open => (format!("{message})"), Some(action.to_owned())),
+        _ => (message.to_owned(), Some(action.to_owned())),
     }
 }
 
@@ -142,6 +167,8 @@ async fn check_all(
     let compared: Vec<Findings> =
         stream::iter(comparing.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
     checks.extend(compared.into_iter().flat_map(|findings| findings.checks));
+    // Stable: what a target lacks follows what it is.
+    checks.sort_by(|one, other| one.connection.cmp(&other.connection));
     checks
 }
 
@@ -173,4 +200,21 @@ fn text(checks: &[Check]) -> String {
         show::count(count(Status::Warning), "warning")
     ));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_and_what_to_do_are_told_apart() {
+        for (sentence, message, action) in [
+            ("it is gone", "it is gone", None),
+            ("it is gone; look for it", "it is gone", Some("look for it")),
+            ("refused (401; check `key`)", "refused (401)", Some("check `key`")),
+            ("a; b; c (d)", "a; b", Some("c (d)")),
+        ] {
+            assert_eq!(parted(sentence), (message.to_owned(), action.map(str::to_owned)));
+        }
+    }
 }

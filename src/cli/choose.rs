@@ -52,7 +52,7 @@ pub(super) fn pairs_to_change(
         return Err(Failure::usage(format!(
             "{what} would change {}: {}; add `--yes` if that is meant",
             show::count(show::many(chosen.len()), "pair"),
-            few(&chosen)
+            show::few(&chosen.iter().map(|pair| &pair.id).collect::<Vec<_>>())
         )));
     }
     Ok(chosen)
@@ -65,17 +65,6 @@ pub(super) fn says_nothing(selector: &Selector) -> bool {
         && connection.is_none()
         && target.is_none()
         && !all
-}
-
-/// The first few, and how many more there are.
-fn few(pairs: &[Pair]) -> String {
-    const SHOWN: usize = 10;
-    let shown: Vec<String> = pairs.iter().take(SHOWN).map(|pair| pair.id.to_string()).collect();
-    let mut text = shown.join(", ");
-    if pairs.len() > SHOWN {
-        text.push_str(&format!(" and {} more", pairs.len() - SHOWN));
-    }
-    text
 }
 
 fn labels(narrow: &Narrow) -> Result<Vec<(String, String)>, Failure> {

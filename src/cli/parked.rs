@@ -165,29 +165,25 @@ fn table(items: &[Shown], now: Timestamp) -> String {
     }
     columns.extend([
         Column::Text("resource"),
-        Column::Text("key"),
         Column::Text("operation"),
-        Column::Text("status"),
         Column::Text("reason"),
         Column::Number("attempts"),
-        Column::Text("next attempt"),
+        Column::Text("next"),
+        Column::Text("key"),
     ]);
     let row = |item: &Shown| {
         let mut row = vec![short(&item.id).to_owned()];
         if several {
             row.push(format!("{} → {}", item.publication, item.target));
         }
-        let next = item.next_attempt_at.map_or("-".to_owned(), |next| {
-            if next <= now { "due".to_owned() } else { show::moment(next) }
-        });
+        let next = item.next_attempt_at.map(|next| show::until(now, next));
         row.extend([
             item.resource.to_string(),
-            key(item),
             word(&item.operation),
-            word(&item.status),
             item.reason.as_str().to_owned(),
             show::number(item.attempts.into()),
-            next,
+            next.unwrap_or_else(|| "dead".to_owned()),
+            key(item),
         ]);
         row
     };
@@ -400,6 +396,9 @@ fn parse_word<T: serde::de::DeserializeOwned>(
     })
 }
 
+/// Reason and resource, where they were asked for, and how many items have them.
+type Group<'a> = ((Option<&'a str>, Option<&'a str>), u64);
+
 #[derive(Clone, Copy)]
 struct GroupBy {
     reason: bool,
@@ -431,7 +430,7 @@ impl GroupBy {
             let resource = self.resource.then(|| item.resource.as_str());
             *groups.entry((reason, resource)).or_default() += 1;
         }
-        let mut groups: Vec<_> = groups.into_iter().collect();
+        let mut groups: Vec<Group<'_>> = groups.into_iter().collect();
         groups.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         match context.output() {
             Output::Json => {
@@ -444,7 +443,7 @@ impl GroupBy {
         Ok(Exit::Done)
     }
 
-    fn json(group: &((Option<&str>, Option<&str>), u64)) -> serde_json::Value {
+    fn json(group: &Group<'_>) -> serde_json::Value {
         let ((reason, resource), count) = group;
         let mut json = serde_json::Map::new();
         json.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
@@ -453,7 +452,7 @@ impl GroupBy {
         json.into()
     }
 
-    fn table(self, groups: &[((Option<&str>, Option<&str>), u64)]) -> String {
+    fn table(self, groups: &[Group<'_>]) -> String {
         let mut columns = Vec::new();
         if self.reason {
             columns.push(Column::Text("reason"));
@@ -462,7 +461,7 @@ impl GroupBy {
             columns.push(Column::Text("resource"));
         }
         columns.push(Column::Number("items"));
-        let row = |((reason, resource), count): &((Option<&str>, Option<&str>), u64)| {
+        let row = |((reason, resource), count): &Group<'_>| {
             let names = [reason, resource].into_iter().flatten().map(|name| (*name).to_owned());
             names.chain([show::number(*count)]).collect()
         };

@@ -4,6 +4,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::engine::plan::{Plan, plan};
+use crate::state::{PairId, StateView};
 
 use super::arguments::{Output, PlanArguments};
 use super::choose;
@@ -36,9 +37,25 @@ pub(super) async fn run(context: &Context, arguments: &PlanArguments) -> Result<
     }
     match context.output() {
         Output::Json => show::json("plan", &plans)?,
-        Output::Text => show::answer(&plans.iter().map(one).collect::<Vec<_>>().join("\n"))?,
+        Output::Text => {
+            let mut texts = Vec::new();
+            for plan in &plans {
+                texts.push(one(plan) + &waiting(&*assembly.store, plan).await?);
+            }
+            show::answer(&texts.join("\n"))?;
+        }
     }
     Ok(exit)
+}
+
+/// Parked items are in no feed, and the next run tries them all the same.
+async fn waiting(state: &dyn StateView, plan: &Plan) -> Result<String, Failure> {
+    let pair = PairId { publication: plan.publication.clone(), target: plan.target.clone() };
+    let parked = state.parked_counts(&pair).await?.parked;
+    if parked == 0 {
+        return Ok(String::new());
+    }
+    Ok(format!("and {} to be tried again\n", show::count(parked, "parked item")))
 }
 
 fn one(plan: &Plan) -> String {

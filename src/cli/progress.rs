@@ -44,6 +44,14 @@ impl Progress {
         }
     }
 
+    /// The runs begin.
+    pub(super) fn begin(&self) {
+        match &self.0 {
+            Shown::Bars(bars) => bars.begin(),
+            Shown::Lines(_) => {}
+        }
+    }
+
     /// Somebody asked to stop: it takes as long as what is in flight.
     pub(super) fn stopping(&self) {
         const LINE: &str =

@@ -35,6 +35,8 @@ pub(super) async fn run(context: &Context, arguments: RunArguments) -> Result<Ex
     let stop = CancellationToken::new();
     let runner = assembly.runner(vec![progress.observer()], stop.clone());
     let options = RunOptions { allow_deletes: arguments.allow_deletes, all_parked: true };
+    let wanted: usize = pairs.iter().map(Vec::len).sum();
+    progress.begin();
     let work = run_all(&runner, pairs, &options, at_once, &stop);
     let reports = signals.heeding(&stop, || progress.stopping(), work).await;
     progress.finish();
@@ -42,6 +44,11 @@ pub(super) async fn run(context: &Context, arguments: RunArguments) -> Result<Ex
     match context.output() {
         Output::Json => show::json("runs", &reports)?,
         Output::Text => run_report::print(&*assembly.store, &reports).await?,
+    }
+    if reports.len() < wanted {
+        let left = show::count(show::many(wanted - reports.len()), "pair");
+        show::error(&format!("interrupted: {left} had not begun; run again to publish the rest"));
+        return Ok(Exit::Failed);
     }
     Ok(Exit::of_code(exit_status(&reports)))
 }

@@ -23,8 +23,10 @@ pub(super) async fn print(state: &dyn StateView, reports: &[RunReport]) -> Resul
     let mut text = String::new();
     if reports.len() > TABLES {
         text.push_str(&one_row_each(reports));
-        for report in reports.iter().filter(|report| report.outcome == Outcome::Failed) {
-            text.push_str(&format!("\n{}\n{}", headline(report), failure(report)));
+        let failed = reports.iter().filter(|report| report.outcome == Outcome::Failed);
+        let failures = failed.map(|report| (pair(report), failure(report))).collect();
+        for (pairs, failure) in show::told_once(failures) {
+            text.push_str(&format!("\n{pairs}\n{failure}"));
         }
     } else {
         for (index, report) in reports.iter().enumerate() {
@@ -63,7 +65,7 @@ fn one(report: &RunReport) -> String {
 
 /// What happened, in a line.
 pub(super) fn headline(report: &RunReport) -> String {
-    let pair = format!("{} → {}", report.publication, report.target);
+    let pair = pair(report);
     let took = show::seconds(report.duration_seconds);
     let requests = format!(
         "{} to the source and {} to the target",
@@ -88,6 +90,10 @@ pub(super) fn headline(report: &RunReport) -> String {
         }
         Outcome::Failed => format!("{pair}: failed after {took}; {requests}"),
     }
+}
+
+fn pair(report: &RunReport) -> String {
+    format!("{} → {}", report.publication, report.target)
 }
 
 fn failure(report: &RunReport) -> String {
@@ -155,36 +161,47 @@ fn taken_up(report: &RunReport) -> u64 {
     total(report).read
 }
 
-type Cause = (ParkReason, ResourcePath, ParkStatus);
+type Cause = (ParkReason, ParkStatus);
 
 /// Why items wait and what to do about it, the most frequent cause first.
 async fn waiting(state: &dyn StateView, reports: &[RunReport]) -> Result<String, Failure> {
-    const SHOWN: usize = 10;
-    let mut causes: BTreeMap<Cause, u64> = BTreeMap::new();
+    let mut causes: BTreeMap<Cause, BTreeMap<ResourcePath, u64>> = BTreeMap::new();
     for report in reports.iter().filter(|report| report.parked + report.dead > 0) {
         let id = PairId { publication: report.publication.clone(), target: report.target.clone() };
         for item in parked::load(state, &id).await? {
-            *causes.entry((item.reason, item.resource, item.status)).or_default() += 1;
+            let resources = causes.entry((item.reason, item.status)).or_default();
+            *resources.entry(item.resource).or_default() += 1;
         }
     }
     if causes.is_empty() {
         return Ok(String::new());
     }
-    let mut causes: Vec<(Cause, u64)> = causes.into_iter().collect();
-    causes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut causes: Vec<(Cause, Vec<(ResourcePath, u64)>)> =
+        causes.into_iter().map(|(cause, resources)| (cause, most_first(resources))).collect();
+    let items = |resources: &[(ResourcePath, u64)]| resources.iter().map(|(_, n)| n).sum::<u64>();
+    causes.sort_by_key(|(_, resources)| std::cmp::Reverse(items(resources)));
+
     let mut text = "\nwaiting:\n".to_owned();
-    for ((reason, resource, status), count) in causes.iter().take(SHOWN) {
+    for ((reason, status), resources) in &causes {
         let dead = if *status == ParkStatus::Dead { ", dead" } else { "" };
+        let listed: Vec<String> = resources
+            .iter()
+            .map(|(resource, count)| format!("{} of {resource}", show::number(*count)))
+            .collect();
         text.push_str(&format!(
-            "  {} of {resource}: {}{dead}: {}\n",
-            show::count(*count, "item"),
+            "  {}, {}{dead}: {}\n    {}\n",
+            show::count(items(resources), "item"),
             reason.as_str(),
-            parked::advice(*reason)
+            parked::advice(*reason),
+            show::few(&listed)
         ));
-    }
-    if causes.len() > SHOWN {
-        text.push_str(&format!("  and {} more causes\n", causes.len() - SHOWN));
     }
     text.push_str("see them with `tidemark parked list`; the next run tries again what is due\n");
     Ok(text)
+}
+
+fn most_first(resources: BTreeMap<ResourcePath, u64>) -> Vec<(ResourcePath, u64)> {
+    let mut resources: Vec<(ResourcePath, u64)> = resources.into_iter().collect();
+    resources.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    resources
 }

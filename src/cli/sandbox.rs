@@ -11,6 +11,9 @@ use super::failure::{Exit, Failure};
 use super::show;
 use super::signals::Signals;
 
+/// A real 7.3 grants 15 at once; that would end a morning of trying things out.
+const TOKENS: usize = 10_000;
+
 pub(super) async fn run(context: &Context, arguments: SandboxArguments) -> Result<Exit, Failure> {
     context.log_quietly()?;
     let mut signals = Signals::listen()?;
@@ -23,6 +26,8 @@ pub(super) async fn run(context: &Context, arguments: SandboxArguments) -> Resul
         listen: arguments.listen,
         version: arguments.version,
         data,
+        // Whoever tries commands by hand takes a token with each.
+        token_limit: TOKENS,
         clock: context.clock.clone(),
         ..SandboxOptions::default()
     };

@@ -11,9 +11,6 @@ use crate::domain::Window;
 
 use super::failure::Failure;
 
-/// Width of tables where nobody knows how wide the reader's page is.
-const PAGE_WIDTH: u16 = 120;
-
 /// Prints to standard output. A reader that has gone away, such as `head`, is no failure.
 pub(super) fn answer(text: &str) -> Result<(), Failure> {
     if text.is_empty() {
@@ -79,10 +76,12 @@ pub(super) enum Column {
 pub(super) fn table(columns: &[Column], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    if !io::stdout().is_terminal() {
-        table.set_width(PAGE_WIDTH);
-    }
+    // A program that reads the table wants a row in a line.
+    table.set_content_arrangement(if io::stdout().is_terminal() {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    });
     table.set_header(columns.iter().map(|column| {
         let (Column::Text(name) | Column::Number(name)) = column;
         Cell::new(name.to_uppercase()).set_alignment(alignment(*column))
@@ -142,11 +141,13 @@ pub(super) fn seconds(seconds: f64) -> String {
     format!("{} h {} min", whole / 3600, whole % 3600 / 60)
 }
 
-/// `through 230`, `101 through 230`: the versions that are read, both edges in.
+/// `everything through version 230`, `versions 101 through 230`: what is read, both edges in.
 pub(super) fn window(window: &Window) -> String {
+    let max = window.max_change_version();
     match window.min_change_version() {
-        None => format!("everything through version {}", window.max_change_version()),
-        Some(min) => format!("versions {min} through {}", window.max_change_version()),
+        None => format!("everything through version {max}"),
+        Some(min) if min > max => format!("nothing newer than version {max}"),
+        Some(min) => format!("versions {min} through {max}"),
     }
 }
 
@@ -166,6 +167,39 @@ pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
     }
 }
 
+/// `now`, `in 12 min`, `in 3 h`
+pub(super) fn until(now: Timestamp, then: Timestamp) -> String {
+    let left = then.signed_duration_since(now);
+    match left.num_seconds() {
+        ..=0 => "now".to_owned(),
+        1..60 => "in 1 min".to_owned(),
+        60..7200 => format!("in {} min", left.num_minutes()),
+        _ => format!("in {} h", left.num_hours()),
+    }
+}
+
+/// Things that happened to pairs, each told once with the pairs that it happened to.
+pub(super) fn told_once(happened: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut told: Vec<(String, Vec<String>)> = Vec::new();
+    for (pair, what) in happened {
+        match told.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, pairs)) => pairs.push(pair),
+            None => told.push((what, vec![pair])),
+        }
+    }
+    told.into_iter().map(|(what, pairs)| (few(&pairs), what)).collect()
+}
+
+/// The first few, and how many more there are.
+pub(super) fn few<T: ToString>(all: &[T]) -> String {
+    const SHOWN: usize = 10;
+    let mut text = all.iter().take(SHOWN).map(T::to_string).collect::<Vec<_>>().join(", ");
+    if all.len() > SHOWN {
+        text.push_str(&format!(" and {} more", number(many(all.len() - SHOWN))));
+    }
+    text
+}
+
 /// `-` for what is not there.
 pub(super) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -181,6 +215,19 @@ mod tests {
             [(0, "0"), (999, "999"), (1000, "1,000"), (34288, "34,288"), (1_234_567, "1,234,567")]
         {
             assert_eq!(number(plain), shown);
+        }
+    }
+
+    #[test]
+    fn a_window_that_holds_nothing_is_no_range() {
+        use crate::domain::ChangeVersion;
+        for (after, through, shown) in [
+            (None, 9, "everything through version 9"),
+            (Some(7), 9, "versions 8 through 9"),
+            (Some(9), 9, "nothing newer than version 9"),
+        ] {
+            let after = after.map(ChangeVersion);
+            assert_eq!(window(&Window { after, through: ChangeVersion(through) }), shown);
         }
     }
 

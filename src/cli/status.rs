@@ -67,12 +67,13 @@ fn text(pairs: &[PairStatus], now: Timestamp) -> String {
     let mut text = totals(pairs);
     text.push_str("\n\n");
     text.push_str(&show::table(&columns, pairs.iter().map(row).collect()));
-    for pair in pairs {
-        if let Some(reason) = &pair.reason {
-            let (publication, target) = (&pair.publication, &pair.target);
-            let state = pair.state.as_str();
-            text.push_str(&format!("\n{publication} → {target} is {state}: {reason}\n"));
-        }
+    let reasons = pairs.iter().filter_map(|pair| {
+        let reason = pair.reason.as_ref()?;
+        let name = format!("{} → {}", pair.publication, pair.target);
+        Some((name, format!("{}: {reason}", pair.state.as_str())))
+    });
+    for (pairs, reason) in show::told_once(reasons.collect()) {
+        text.push_str(&format!("\n{pairs}\n  {reason}\n"));
     }
     text
 }

@@ -144,6 +144,8 @@ fn one(verification: &Verification) -> String {
             "\nto publish what is missing or different: tidemark verify {} --target {} --repair\n",
             verification.publication, verification.target
         )
+    } else if verification.resources.iter().any(|r| r.parked > 0) {
+        "\nwhat is missing is parked: see `tidemark parked list`\n".to_owned()
     } else {
         String::new()
     };

@@ -15,8 +15,6 @@ use super::{Findings, connection};
 
 /// A page large enough for every school year there is; also the largest that hosts grant.
 const PAGE: &str = "500";
-/// Names listed before the rest is only counted.
-const SHOWN: usize = 10;
 
 pub(super) async fn check(assembly: &Assembly, pair: &Pair) -> Findings {
     let mut findings = Findings::of(&pair.id.target);
@@ -42,7 +40,7 @@ async fn resources(pair: &Pair, findings: &mut Findings) {
         }
         Ok((_, lacking)) => findings.warning(
             CHECK,
-            format!("`{publication}`: the target lacks {}", few(&lacking)),
+            format!("`{publication}`: the target lacks {}", show::few(&lacking)),
             "install them there or exclude them: a run fails as soon as the source has items of one",
         ),
     }
@@ -81,7 +79,7 @@ async fn school_years(pair: &Pair, source: &Arc<Api>, target: &Arc<Api>, finding
     } else {
         findings.warning(
             CHECK,
-            format!("`{publication}`: the target lacks {}", few(&missing)),
+            format!("`{publication}`: the target lacks {}", show::few(&missing)),
             "add them at the target: no client may, and what refers to them would be parked",
         );
     }
@@ -107,13 +105,4 @@ async fn years(api: &Api) -> Result<BTreeSet<i64>, String> {
     let years: Vec<Year> = serde_json::from_slice(answer.body())
         .map_err(|_| format!("connection `{}` answered no list of years", api.connection()))?;
     Ok(years.into_iter().map(|year| year.year).collect())
-}
-
-fn few<T: ToString>(all: &[T]) -> String {
-    let shown: Vec<String> = all.iter().take(SHOWN).map(T::to_string).collect();
-    let mut text = shown.join(", ");
-    if all.len() > SHOWN {
-        text.push_str(&format!(" and {} more", all.len() - SHOWN));
-    }
-    text
 }

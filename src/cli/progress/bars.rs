@@ -1,11 +1,12 @@
 //! A bar for every resource in flight and a line over all of them, removed when they are done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use tokio::time::Instant;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::domain::{Outcome, ResourcePath, Stage, Tally};
@@ -29,7 +30,7 @@ pub(super) struct Bars {
 
 #[derive(Default)]
 struct Flight {
-    pairs_running: usize,
+    running: HashSet<PairId>,
     pairs_ended: usize,
     stage: Option<Stage>,
     resources_done: u64,
@@ -52,9 +53,14 @@ impl Bars {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let overall = all.add(ProgressBar::new_spinner());
         overall.set_style(overall_style(colours));
-        overall.set_message("connecting");
-        overall.enable_steady_tick(Duration::from_millis(120));
         Bars { all, overall, flight: Mutex::default(), colours }
+    }
+
+    /// Nothing is drawn before: a configuration may still be refused.
+    pub(super) fn begin(&self) {
+        self.overall.reset_elapsed();
+        self.overall.set_message("connecting");
+        self.overall.enable_steady_tick(Duration::from_millis(120));
     }
 
     /// A line above the bars.
@@ -103,7 +109,7 @@ impl Bars {
         };
         let bar = self.all.add(bar.with_elapsed(in_flight.since.elapsed()));
         bar.set_style(resource_style(in_flight.expected.is_some(), self.colours));
-        bar.set_prefix(resource.collection().to_owned());
+        bar.set_prefix(shortened(resource.collection()));
         bar.set_position(in_flight.settled);
         bar
     }
@@ -141,9 +147,9 @@ impl Bars {
 impl Observer for Bars {
     fn observe(&self, event: &Event<'_>) {
         match event {
-            Event::RunStarted { .. } => {
+            Event::RunStarted { pair, .. } => {
                 let mut flight = self.flight();
-                flight.pairs_running += 1;
+                flight.running.insert((*pair).clone());
                 self.overall.set_message(summary(&flight));
             }
             Event::StageStarted { stage, .. } => {
@@ -170,9 +176,9 @@ impl Observer for Bars {
             Event::RunEnded { pair, report } => {
                 self.forget(pair);
                 let mut flight = self.flight();
-                flight.pairs_running = flight.pairs_running.saturating_sub(1);
+                flight.running.remove(*pair);
                 flight.pairs_ended += 1;
-                let more_to_come = flight.pairs_running > 0;
+                let more_to_come = !flight.running.is_empty();
                 if more_to_come || report.outcome == Outcome::Failed {
                     self.say(&run_report::headline(report));
                 }
@@ -186,11 +192,20 @@ impl Observer for Bars {
     }
 }
 
+/// Names reach 60 letters; their beginnings tell most of them apart.
+fn shortened(name: &str) -> String {
+    const LONGEST: usize = 32;
+    match name.get(..LONGEST - 1) {
+        Some(beginning) if name.len() > LONGEST => format!("{beginning}…"),
+        _ => name.to_owned(),
+    }
+}
+
 /// `upserts · 12 resources done · 3 parked`
 fn summary(flight: &Flight) -> String {
     let mut parts = Vec::new();
-    if flight.pairs_running + flight.pairs_ended > 1 {
-        parts.push(format!("{} running, {} ended", flight.pairs_running, flight.pairs_ended));
+    if flight.running.len() + flight.pairs_ended > 1 {
+        parts.push(format!("{} running, {} ended", flight.running.len(), flight.pairs_ended));
     }
     if let Some(stage) = flight.stage {
         parts.push(stage.to_string());
@@ -214,11 +229,11 @@ fn overall_style(colours: bool) -> ProgressStyle {
 fn resource_style(with_length: bool, colours: bool) -> ProgressStyle {
     styled(match (with_length, colours) {
         (true, true) => {
-            "  {prefix:34!} {bar:24.cyan/black.bright} {human_pos:>9}/{human_len:<9} {rate:>10.dim}  {left}"
+            "  {prefix:32!} {wide_bar:.cyan/black.bright} {count:>13} {mean:>9.dim} {left:>10}"
         }
-        (true, false) => "  {prefix:34!} {bar:24} {human_pos:>9}/{human_len:<9} {rate:>10}  {left}",
-        (false, true) => "  {prefix:34!} {human_pos:>9} items {rate:>10.dim}",
-        (false, false) => "  {prefix:34!} {human_pos:>9} items {rate:>10}",
+        (true, false) => "  {prefix:32!} {wide_bar} {count:>13} {mean:>9} {left:>10}",
+        (false, true) => "  {prefix:32!} {human_pos:>9} items {mean:>9.dim}",
+        (false, false) => "  {prefix:32!} {human_pos:>9} items {mean:>9}",
     })
 }
 
@@ -230,8 +245,16 @@ fn styled(template: &str) -> ProgressStyle {
         .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             let _ = write!(out, "{}/s", show::number(whole(state.per_sec())));
         })
+        .with_key("count", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let expected = state.len().unwrap_or(0);
+            let _ = write!(out, "{}/{}", show::number(state.pos()), show::number(expected));
+        })
+        .with_key("mean", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{}/s", show::number(whole(mean(state))));
+        })
         .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-            let left = state.eta().as_secs();
+            let left = state.len().unwrap_or(0).saturating_sub(state.pos());
+            let left = whole(as_float(left) / mean(state));
             if left > 0 {
                 let _ = write!(out, "{}:{:02} left", left / 60, left % 60);
             }
@@ -240,6 +263,16 @@ fn styled(template: &str) -> ProgressStyle {
             let elapsed = state.elapsed().as_secs();
             let _ = write!(out, "{}:{:02}", elapsed / 60, elapsed % 60);
         })
+}
+
+/// Items a second since the resource began: a bar begins later and would guess from less.
+fn mean(state: &ProgressState) -> f64 {
+    as_float(state.pos()) / state.elapsed().as_secs_f64().max(0.001)
+}
+
+/// Counts of items are far below where this loses one.
+fn as_float(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
 /// A rate as people read it. Rates are far below what an integer holds.

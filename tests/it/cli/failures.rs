@@ -212,6 +212,29 @@ async fn an_interrupted_run_reports_failed_and_the_next_one_publishes_the_window
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pairs_that_had_not_begun_when_a_run_was_interrupted_are_told_and_it_ends_1() {
+    let desk = Desk::new().await;
+    desk.configure(&desk.usual("  zz-later: {source: state, targets: [district]}\n"));
+    let gate = Gate::new();
+    let held = Fault::on("/ed-fi/localEducationAgencies", Harm::Hold(gate.clone()));
+    desk.target.fault(held.method("POST"));
+
+    let mut child = desk.command(&["run", "--max-running", "1"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    gate.reached_by(1).await;
+    signal(&child, "INT").await;
+    while !lines.next_line().await.unwrap().unwrap().starts_with("stopping") {}
+    gate.open();
+    let mut last = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        last = line;
+    }
+
+    assert_eq!(child.wait().await.unwrap().code(), Some(1));
+    assert_eq!(last, "error: interrupted: 1 pair had not begun; run again to publish the rest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_interrupt_ends_the_run_at_once() {
     let desk = Desk::new().await;
     let gate = Gate::new();
