@@ -44,6 +44,7 @@ fn one(report: &RunReport) -> String {
     if report.outcome == Outcome::Failed {
         text.push_str(&failure(report));
     }
+    text.push_str(&requests(report));
     if taken_up(report) == 0 {
         return text;
     }
@@ -65,29 +66,28 @@ fn one(report: &RunReport) -> String {
 pub(super) fn headline(report: &RunReport) -> String {
     let pair = format!("{} → {}", report.publication, report.target);
     let took = show::seconds(report.duration_seconds);
-    let requests = format!(
-        "{} to the source and {} to the target",
-        show::count(report.requests.source, "request"),
-        show::number(report.requests.target)
-    );
-    let window = report.window.as_ref().map(show::window);
+    let window = report.window.as_ref().map(show::window).unwrap_or_default();
     match report.outcome {
-        Outcome::Complete => {
-            let window = window.unwrap_or_default();
-            format!("{pair}: complete in {took}: {window}; {requests}")
-        }
+        Outcome::Complete => format!("{pair}: complete in {took}: {window}"),
         Outcome::Parked => {
-            let window = window.unwrap_or_default();
-            let wait = show::count(report.parked + report.dead, "item");
-            format!("{pair}: complete in {took}, but {wait} wait: {window}; {requests}")
+            let waiting = report.parked + report.dead;
+            let wait = if waiting == 1 { "waits" } else { "wait" };
+            let items = show::count(waiting, "item");
+            format!("{pair}: complete in {took}, but {items} {wait}: {window}")
         }
         Outcome::NothingToDo => {
             let through = report.window.map(|window| window.through);
             let at = through.map(|at| format!(": nothing is newer than version {at}"));
             format!("{pair}: nothing to do{}", at.unwrap_or_default())
         }
-        Outcome::Failed => format!("{pair}: failed after {took}; {requests}"),
+        Outcome::Failed => format!("{pair}: failed after {took}"),
     }
+}
+
+/// What it cost.
+fn requests(report: &RunReport) -> String {
+    let source = show::count(report.requests.source, "request");
+    format!("  {source} to the source, {} to the target\n", show::number(report.requests.target))
 }
 
 fn failure(report: &RunReport) -> String {
@@ -176,11 +176,11 @@ async fn waiting(state: &dyn StateView, reports: &[RunReport]) -> Result<String,
     for ((reason, resource, status), count) in causes.iter().take(SHOWN) {
         let dead = if *status == ParkStatus::Dead { ", dead" } else { "" };
         text.push_str(&format!(
-            "  {} of {resource}: {}{dead}: {}\n",
+            "  {} of {resource}: {}{dead}\n",
             show::count(*count, "item"),
-            reason.as_str(),
-            parked::advice(*reason)
+            reason.as_str()
         ));
+        text.push_str(&show::wrapped(parked::advice(*reason), "    ", "    "));
     }
     if causes.len() > SHOWN {
         text.push_str(&format!("  and {} more causes\n", causes.len() - SHOWN));

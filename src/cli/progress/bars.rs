@@ -83,6 +83,10 @@ impl Bars {
         let items = tally.applied + tally.skipped + tally.parked;
         self.overall.inc(items);
         let room = flight.shown < MOST_BARS;
+        let name = match flight.pairs_running {
+            0 | 1 => resource.collection().to_owned(),
+            _ => format!("{} → {}", resource.collection(), pair.target),
+        };
         let key = (pair.clone(), stage, resource.clone());
         let Some(in_flight) = flight.resources.get_mut(&key) else { return };
         in_flight.settled += items;
@@ -91,19 +95,19 @@ impl Bars {
             return;
         }
         if room && in_flight.since.elapsed() > FLICKER {
-            in_flight.bar = Some(self.bar(resource, in_flight));
+            in_flight.bar = Some(self.bar(name, in_flight));
             flight.shown += 1;
         }
     }
 
-    fn bar(&self, resource: &ResourcePath, in_flight: &InFlight) -> ProgressBar {
+    fn bar(&self, name: String, in_flight: &InFlight) -> ProgressBar {
         let bar = match in_flight.expected {
             Some(expected) => ProgressBar::new(expected.max(in_flight.settled)),
             None => ProgressBar::no_length(),
         };
         let bar = self.all.add(bar.with_elapsed(in_flight.since.elapsed()));
         bar.set_style(resource_style(in_flight.expected.is_some(), self.colours));
-        bar.set_prefix(resource.collection().to_owned());
+        bar.set_prefix(name);
         bar.set_position(in_flight.settled);
         bar
     }
@@ -172,8 +176,7 @@ impl Observer for Bars {
                 let mut flight = self.flight();
                 flight.pairs_running = flight.pairs_running.saturating_sub(1);
                 flight.pairs_ended += 1;
-                let more_to_come = flight.pairs_running > 0;
-                if more_to_come || report.outcome == Outcome::Failed {
+                if report.outcome == Outcome::Failed {
                     self.say(&run_report::headline(report));
                 }
                 self.overall.set_message(summary(&flight));
@@ -214,11 +217,13 @@ fn overall_style(colours: bool) -> ProgressStyle {
 fn resource_style(with_length: bool, colours: bool) -> ProgressStyle {
     styled(match (with_length, colours) {
         (true, true) => {
-            "  {prefix:34!} {bar:24.cyan/black.bright} {human_pos:>9}/{human_len:<9} {rate:>10.dim}  {left}"
+            "  {prefix:36!} {wide_bar:.cyan/black.bright} {human_pos:>9}/{human_len:<9} {rate:>8.dim} {left:9}"
         }
-        (true, false) => "  {prefix:34!} {bar:24} {human_pos:>9}/{human_len:<9} {rate:>10}  {left}",
-        (false, true) => "  {prefix:34!} {human_pos:>9} items {rate:>10.dim}",
-        (false, false) => "  {prefix:34!} {human_pos:>9} items {rate:>10}",
+        (true, false) => {
+            "  {prefix:36!} {wide_bar} {human_pos:>9}/{human_len:<9} {rate:>8} {left:9}"
+        }
+        (false, true) => "  {prefix:36!} {human_pos:>9} items {rate:>8.dim}",
+        (false, false) => "  {prefix:36!} {human_pos:>9} items {rate:>8}",
     })
 }
 
