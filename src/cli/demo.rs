@@ -164,11 +164,13 @@ async fn difference(stage: &Stage, published: i64) -> Result<(), Failure> {
     {
         let run = stage.last_run(name).await?;
         expect::outcome(name, &run, wanted)?;
+        // An item that several things name is taken up for each of them.
         let stages = run.stages;
-        expect::count("the changed keys that were read", stages.key_changes.read, key_changes)?;
-        expect::count("the changed items that were read", stages.upserts.read, items)?;
+        let settled = stages.upserts.applied + stages.upserts.parked;
+        expect::at_least("the changed keys", stages.key_changes.read, key_changes)?;
+        expect::at_least("the changed items", settled, items)?;
         expect::count("the items that were parked", stages.upserts.parked, refused)?;
-        expect::at_least("the items that were deleted", stages.deletes.applied, deletes)?;
+        expect::at_least("the deletes", stages.deletes.applied, deletes)?;
     }
     show::answer("\n")?;
     say(
