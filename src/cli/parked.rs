@@ -276,7 +276,11 @@ fn one(item: &Shown) -> String {
     lines.push(("next attempt", show::or_dash(item.next_attempt_at.map(show::moment))));
     lines.extend(item.waits_for.as_ref().map(|what| ("waits for", what.to_string())));
     lines.push(("what to do", advice(item.reason).to_owned()));
-    lines.into_iter().map(|(name, value)| format!("{name:<16} {value}\n")).collect()
+    let margin = " ".repeat(17);
+    lines
+        .into_iter()
+        .map(|(name, value)| show::wrapped(&value, &format!("{name:<16} "), &margin))
+        .collect()
 }
 
 async fn retry(context: &Context, arguments: ParkedRetryArguments) -> Result<Exit, Failure> {

@@ -46,6 +46,7 @@ fn one(report: &RunReport) -> String {
     if report.outcome == Outcome::Failed {
         text.push_str(&failure(report));
     }
+    text.push_str(&requests(report));
     if taken_up(report) == 0 {
         return text;
     }
@@ -67,33 +68,32 @@ fn one(report: &RunReport) -> String {
 pub(super) fn headline(report: &RunReport) -> String {
     let pair = pair(report);
     let took = show::seconds(report.duration_seconds);
-    let requests = format!(
-        "{} to the source and {} to the target",
-        show::count(report.requests.source, "request"),
-        show::number(report.requests.target)
-    );
-    let window = report.window.as_ref().map(show::window);
+    let window = report.window.as_ref().map(show::window).unwrap_or_default();
     match report.outcome {
-        Outcome::Complete => {
-            let window = window.unwrap_or_default();
-            format!("{pair}: complete in {took}: {window}; {requests}")
-        }
+        Outcome::Complete => format!("{pair}: complete in {took}: {window}"),
         Outcome::Parked => {
-            let window = window.unwrap_or_default();
-            let wait = show::count(report.parked + report.dead, "item");
-            format!("{pair}: complete in {took}, but {wait} wait: {window}; {requests}")
+            let waiting = report.parked + report.dead;
+            let wait = if waiting == 1 { "waits" } else { "wait" };
+            let items = show::count(waiting, "item");
+            format!("{pair}: complete in {took}, but {items} {wait}: {window}")
         }
         Outcome::NothingToDo => {
             let through = report.window.map(|window| window.through);
             let at = through.map(|at| format!(": nothing is newer than version {at}"));
             format!("{pair}: nothing to do{}", at.unwrap_or_default())
         }
-        Outcome::Failed => format!("{pair}: failed after {took}; {requests}"),
+        Outcome::Failed => format!("{pair}: failed after {took}"),
     }
 }
 
 fn pair(report: &RunReport) -> String {
     format!("{} → {}", report.publication, report.target)
+}
+
+/// What it cost.
+fn requests(report: &RunReport) -> String {
+    let source = show::count(report.requests.source, "request");
+    format!("  {source} to the source, {} to the target\n", show::number(report.requests.target))
 }
 
 fn failure(report: &RunReport) -> String {
@@ -189,12 +189,12 @@ async fn waiting(state: &dyn StateView, reports: &[RunReport]) -> Result<String,
             .map(|(resource, count)| format!("{} of {resource}", show::number(*count)))
             .collect();
         text.push_str(&format!(
-            "  {}, {}{dead}: {}\n    {}\n",
+            "  {}, {}{dead}: {}\n",
             show::count(items(resources), "item"),
             reason.as_str(),
-            parked::advice(*reason),
             show::few(&listed)
         ));
+        text.push_str(&show::wrapped(parked::advice(*reason), "    ", "    "));
     }
     text.push_str("see them with `tidemark parked list`; the next run tries again what is due\n");
     Ok(text)

@@ -65,6 +65,9 @@ pub(super) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Width of paragraphs, in characters.
+const TEXT_WIDTH: usize = 96;
+
 /// Columns of a table: a name, and numbers stand to the right.
 #[derive(Clone, Copy)]
 pub(super) enum Column {
@@ -104,6 +107,27 @@ fn alignment(column: Column) -> CellAlignment {
         Column::Text(_) => CellAlignment::Left,
         Column::Number(_) => CellAlignment::Right,
     }
+}
+
+/// A paragraph of lines that read well, with a margin before the first and before the others.
+pub(super) fn wrapped(text: &str, first: &str, next: &str) -> String {
+    let mut lines = String::new();
+    let mut line = first.to_owned();
+    let mut margin = first.chars().count();
+    for word in text.split_whitespace() {
+        let length = line.chars().count();
+        if length > margin && length + 1 + word.chars().count() > TEXT_WIDTH {
+            lines.push_str(&line);
+            lines.push('\n');
+            line = next.to_owned();
+            margin = next.chars().count();
+        }
+        if line.chars().count() > margin {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines + &line + "\n"
 }
 
 /// `34,288`
@@ -236,5 +260,18 @@ mod tests {
         assert_eq!(seconds(0.44), "0.4 s");
         assert_eq!(seconds(200.9), "3 min 20 s");
         assert_eq!(seconds(7500.0), "2 h 5 min");
+    }
+
+    #[test]
+    fn a_paragraph_breaks_between_words_and_keeps_its_margin() {
+        let text = "word ".repeat(40);
+
+        let told = wrapped(&text, "  - ", "    ");
+
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= TEXT_WIDTH), "{told}");
+        assert!(lines[0].starts_with("  - word word"));
+        assert!(lines[1].starts_with("    word word"));
+        assert_eq!(told.split_whitespace().filter(|word| *word == "word").count(), 40);
     }
 }

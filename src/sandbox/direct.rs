@@ -7,7 +7,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Sandbox;
+use super::feeds;
 use super::problem::Problem;
+use super::query::Query;
 use super::references::part_from_query;
 use super::rows::{Image, Key, Row, RowName};
 use super::server::key_text;
@@ -21,6 +23,14 @@ pub struct Refused {
     pub resource: String,
     pub status: u16,
     pub why: String,
+}
+
+/// How many entries the feeds of a window have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    pub items: usize,
+    pub key_changes: usize,
+    pub deletes: usize,
 }
 
 impl Sandbox {
@@ -207,6 +217,20 @@ impl Sandbox {
         children_first(&world.live, root).len() - 1
     }
 
+    /// What the feeds of the present tell of the versions after that one, over all resources.
+    pub fn told_since(&self, version: i64) -> Told {
+        let window = Query { min: Some(version + 1), ..Query::default() };
+        let world = self.shared.read();
+        let mut told = Told::default();
+        for model in &self.shared.standard.resources {
+            let table = world.live.table(model.number);
+            told.items += table.by_version.range(version + 1..).count();
+            told.key_changes += feeds::key_changes(&world.live, model, &window, 0).len();
+            told.deletes += feeds::deletes(&world.live, model, &window, 0).len();
+        }
+        told
+    }
+
     /// Takes a snapshot of the present, which clients read from then on.
     pub fn take_snapshot(&self) {
         self.shared.write().take_snapshot();
@@ -228,7 +252,7 @@ impl Sandbox {
         let text = item.to_string();
         let document = super::document::Json::parse(&text).ok()?;
         let key = super::references::key_of(model, &document)?;
-        serde_json::from_str(&super::feeds::key_json(model, &key)).ok()
+        serde_json::from_str(&feeds::key_json(model, &key)).ok()
     }
 
     fn model(&self, resource: &str) -> &ResourceModel {

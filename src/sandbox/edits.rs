@@ -7,6 +7,7 @@ use super::{Fault, Harm, Refusal, Refused, Sandbox};
 
 /// The schools of the sample.
 const HIGH_SCHOOL: u32 = 255_901_001;
+const MIDDLE_SCHOOL: u32 = 255_901_044;
 const ELEMENTARY_SCHOOL: u32 = 255_901_107;
 
 /// What was done, for people to read, and the item that is to be refused.
@@ -23,9 +24,12 @@ pub struct Day {
 impl Day {
     /// The fault to give to a target: it refuses the item until it is repaired.
     pub fn refusal(&self) -> Fault {
-        let why = "courseTitle value is not allowed by a local rule.".to_owned();
-        let mut fault = Fault::on(&self.refused_resource, Harm::Refuse(Refusal::Validation(why)))
-            .method("POST");
+        let why = "The title is not in the region's catalogue.".to_owned();
+        let mut fault = Fault::on(
+            &self.refused_resource,
+            Harm::Refuse(Refusal::Member("courseTitle".to_owned(), why)),
+        )
+        .method("POST");
         for (name, value) in self.refused_key.as_object().into_iter().flatten() {
             let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             fault = fault.key(name, &plain);
@@ -42,6 +46,7 @@ pub fn day_of_edits(source: &Sandbox) -> Result<Day, Refused> {
     correct_students(source, &mut story)?;
     move_the_class_periods(source, &mut story)?;
     swap_two_rooms(source, &mut story)?;
+    rename_a_session(source, &mut story)?;
     rename_a_section(source, &mut story)?;
     close_a_section(source, &mut story)?;
     end_and_begin_again(source, &mut story)?;
@@ -120,6 +125,20 @@ fn swap_two_rooms(source: &Sandbox, story: &mut Vec<String>) -> Result<(), Refus
         source.rename("/ed-fi/locations", &room(old), &room(new))?;
     }
     story.push("Two rooms of the elementary school swapped their numbers.".to_owned());
+    Ok(())
+}
+
+/// A cascade: the name of a session is part of more than a thousand keys.
+fn rename_a_session(source: &Sandbox, story: &mut Vec<String>) -> Result<(), Refused> {
+    let session =
+        |name: &str| json!({"schoolId": MIDDLE_SCHOOL, "schoolYear": 2022, "sessionName": name});
+    let old = session("2021-2022 Spring Semester");
+    let dependents = source.dependents("/ed-fi/sessions", &old);
+    source.rename("/ed-fi/sessions", &old, &session("2021-2022 Second Semester"))?;
+    story.push(format!(
+        "A session of the middle school was renamed; its name is part of the keys of {dependents} \
+         sections, enrolments and other items, which follow it."
+    ));
     Ok(())
 }
 

@@ -80,6 +80,8 @@ pub enum Harm {
 pub enum Refusal {
     /// 400: a value of the body is not allowed.
     Validation(String),
+    /// 400: the value of that member of the body is not allowed.
+    Member(String, String),
     /// 401.
     Unauthenticated,
     /// 403: no relationship leads to the item.

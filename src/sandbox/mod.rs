@@ -39,7 +39,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::watch;
 
-pub use direct::Refused;
+pub use direct::{Refused, Told};
 pub use faults::{Fault, FaultId, Gate, Harm, Part, Refusal};
 pub use log::LoggedRequest;
 pub use options::{

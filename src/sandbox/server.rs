@@ -303,6 +303,7 @@ fn refused(shared: &Shared, route: &Route, refusal: &Refusal) -> Problem {
     let name = model.map_or("Unknown", |model| model.name.as_str());
     match refusal {
         Refusal::Validation(why) => Problem::invalid(vec![("$".to_owned(), why.clone())]),
+        Refusal::Member(name, why) => Problem::invalid(vec![(format!("$.{name}"), why.clone())]),
         Refusal::Unauthenticated => Problem::unauthenticated("Invalid token"),
         Refusal::NoRelationship => {
             let member = model.and_then(|model| model.key_names().next()).unwrap_or_default();

@@ -6,6 +6,7 @@
 mod district;
 mod scene;
 mod cli;
+mod demo;
 mod documents;
 mod edfi_source;
 mod edfi_target;

@@ -26,6 +26,10 @@ pub(super) fn count(what: &str, counted: u64, wanted: u64) -> Result<(), Failure
     holds(counted == wanted, || format!("{what} should be {wanted}, and are {counted}"))
 }
 
+pub(super) fn at_least(what: &str, counted: u64, wanted: u64) -> Result<(), Failure> {
+    holds(counted >= wanted, || format!("{what} should be {wanted} or more, and are {counted}"))
+}
+
 /// The sandboxes themselves agree, without Tidemark's word for it: the same resources, keys and
 /// bodies.
 pub(super) fn same_content(source: &Sandbox, name: &str, target: &Sandbox) -> Result<(), Failure> {

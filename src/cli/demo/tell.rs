@@ -1,13 +1,9 @@
-//! How the story looks: headlines, paragraphs of a width that reads well, lists, and commands as
-//! a person would type them.
+//! How the story looks: headlines, paragraphs, lists, and commands as a person would type them.
 
 use std::io::{self, IsTerminal};
 
 use super::super::failure::Failure;
 use super::super::show;
-
-/// Columns of text.
-const WIDTH: usize = 96;
 
 /// Begins the next part of the story.
 pub(super) fn chapter(number: u32, headline: &str) -> Result<(), Failure> {
@@ -16,11 +12,11 @@ pub(super) fn chapter(number: u32, headline: &str) -> Result<(), Failure> {
 
 /// A paragraph.
 pub(super) fn say(text: &str) -> Result<(), Failure> {
-    show::answer(&wrapped(text, "", ""))
+    show::answer(&show::wrapped(text, "", ""))
 }
 
 pub(super) fn list(sentences: &[String]) -> Result<(), Failure> {
-    let items: String = sentences.iter().map(|text| wrapped(text, "  - ", "    ")).collect();
+    let items: String = sentences.iter().map(|text| show::wrapped(text, "  - ", "    ")).collect();
     show::answer(&items)
 }
 
@@ -41,43 +37,5 @@ fn bright(text: &str) -> String {
         format!("\u{1b}[1m{text}\u{1b}[0m")
     } else {
         text.to_owned()
-    }
-}
-
-fn wrapped(text: &str, first: &str, next: &str) -> String {
-    let mut lines = String::new();
-    let mut line = first.to_owned();
-    let mut margin = first.chars().count();
-    for word in text.split_whitespace() {
-        let length = line.chars().count();
-        if length > margin && length + 1 + word.chars().count() > WIDTH {
-            lines.push_str(&line);
-            lines.push('\n');
-            line = next.to_owned();
-            margin = next.chars().count();
-        }
-        if line.chars().count() > margin {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines + &line + "\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_paragraph_breaks_between_words_and_keeps_its_margin() {
-        let text = "word ".repeat(40);
-
-        let told = wrapped(&text, "  - ", "    ");
-
-        let lines: Vec<&str> = told.lines().collect();
-        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{told}");
-        assert!(lines[0].starts_with("  - word word"));
-        assert!(lines[1].starts_with("    word word"));
-        assert_eq!(told.split_whitespace().filter(|word| *word == "word").count(), 40);
     }
 }

@@ -89,6 +89,10 @@ impl Bars {
         let items = tally.applied + tally.skipped + tally.parked;
         self.overall.inc(items);
         let room = flight.shown < MOST_BARS;
+        let name = match flight.running.len() {
+            0 | 1 => resource.collection().to_owned(),
+            _ => format!("{} → {}", resource.collection(), pair.target),
+        };
         let key = (pair.clone(), stage, resource.clone());
         let Some(in_flight) = flight.resources.get_mut(&key) else { return };
         in_flight.settled += items;
@@ -97,19 +101,19 @@ impl Bars {
             return;
         }
         if room && in_flight.since.elapsed() > FLICKER {
-            in_flight.bar = Some(self.bar(resource, in_flight));
+            in_flight.bar = Some(self.bar(&name, in_flight));
             flight.shown += 1;
         }
     }
 
-    fn bar(&self, resource: &ResourcePath, in_flight: &InFlight) -> ProgressBar {
+    fn bar(&self, name: &str, in_flight: &InFlight) -> ProgressBar {
         let bar = match in_flight.expected {
             Some(expected) => ProgressBar::new(expected.max(in_flight.settled)),
             None => ProgressBar::no_length(),
         };
         let bar = self.all.add(bar.with_elapsed(in_flight.since.elapsed()));
         bar.set_style(resource_style(in_flight.expected.is_some(), self.colours));
-        bar.set_prefix(shortened(resource.collection()));
+        bar.set_prefix(shortened(name));
         bar.set_position(in_flight.settled);
         bar
     }
@@ -195,10 +199,11 @@ impl Observer for Bars {
 /// Names reach 60 letters; their beginnings tell most of them apart.
 fn shortened(name: &str) -> String {
     const LONGEST: usize = 32;
-    match name.get(..LONGEST - 1) {
-        Some(beginning) if name.len() > LONGEST => format!("{beginning}…"),
-        _ => name.to_owned(),
+    if name.chars().count() <= LONGEST {
+        return name.to_owned();
     }
+    let beginning: String = name.chars().take(LONGEST - 1).collect();
+    format!("{beginning}…")
 }
 
 /// `upserts · 12 resources done · 3 parked`

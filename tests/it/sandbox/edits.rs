@@ -18,13 +18,14 @@ async fn a_day_of_edits_leaves_something_in_every_feed() {
         let answer = client.get(&format!("/ed-fi/{path}?{window}")).await;
         answer.header("Total-Count").unwrap().parse().unwrap()
     };
-    assert_eq!(day.story.len(), 9, "{:#?}", day.story);
+    assert_eq!(day.story.len(), 10, "{:#?}", day.story);
     assert_eq!(count("students").await, 43);
     assert_eq!(count("courses").await, 5);
     assert_eq!(count("programTypeDescriptors").await, 1);
     assert_eq!(count("classPeriods/keyChanges").await, 3);
     assert_eq!(count("locations/keyChanges").await, 2);
-    assert_eq!(count("sections/keyChanges").await, 1);
+    assert_eq!(count("sessions/keyChanges").await, 1);
+    assert_eq!(count("sections/keyChanges").await, 61);
     assert!(count("studentSectionAssociations/keyChanges").await > 0);
     assert_eq!(count("sections/deletes").await, 1);
     assert!(count("studentSectionAssociations/deletes").await > 0);
