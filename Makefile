@@ -18,8 +18,8 @@ help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: needs ## The whole job on this machine: builds, then publishes between sandboxes and compares
-	@cargo build --locked --release --bin tidemark
-	@target/release/tidemark demo
+	@cargo build --locked --bin tidemark
+	@target/debug/tidemark demo
 
 test: ## Everything; each part has a target of its own
 	@tools/part.sh begin
