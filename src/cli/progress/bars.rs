@@ -85,7 +85,7 @@ impl Bars {
         let room = flight.shown < MOST_BARS;
         let name = match flight.pairs_running {
             0 | 1 => resource.collection().to_owned(),
-            _ => format!("{} → {}", resource.collection(), pair.target),
+            _ => format!("{}: {}", pair.target, resource.collection()),
         };
         let key = (pair.clone(), stage, resource.clone());
         let Some(in_flight) = flight.resources.get_mut(&key) else { return };
