@@ -9,7 +9,7 @@ mod expect;
 mod stage;
 mod tell;
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use crate::domain::Outcome;
 use crate::sandbox::Sandbox;

@@ -91,7 +91,7 @@ impl Bars {
         let room = flight.shown < MOST_BARS;
         let name = match flight.running.len() {
             0 | 1 => resource.collection().to_owned(),
-            _ => format!("{} → {}", resource.collection(), pair.target),
+            _ => format!("{}: {}", pair.target, resource.collection()),
         };
         let key = (pair.clone(), stage, resource.clone());
         let Some(in_flight) = flight.resources.get_mut(&key) else { return };
