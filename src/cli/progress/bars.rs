@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use tokio::time::Instant;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::domain::{Outcome, ResourcePath, Stage, Tally};
+use crate::domain::{ResourcePath, Stage, Tally};
 use crate::engine::observe::{Event, Observer};
 use crate::state::PairId;
 
@@ -183,7 +183,7 @@ impl Observer for Bars {
                 flight.running.remove(*pair);
                 flight.pairs_ended += 1;
                 let more_to_come = !flight.running.is_empty();
-                if more_to_come || report.outcome == Outcome::Failed {
+                if more_to_come {
                     self.say(&run_report::headline(report));
                 }
                 self.overall.set_message(summary(&flight));
