@@ -9,6 +9,7 @@ mod cli;
 mod documents;
 mod edfi_source;
 mod edfi_target;
+mod kills;
 mod layers;
 mod peers;
 mod publishing;
