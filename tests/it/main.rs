@@ -10,6 +10,7 @@ mod demo;
 mod documents;
 mod edfi_source;
 mod edfi_target;
+mod kills;
 mod layers;
 mod peers;
 mod publishing;

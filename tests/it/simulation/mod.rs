@@ -17,7 +17,9 @@ mod stage;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use history::History;
+use tidemark::sandbox::Sandbox;
+
+use history::{History, Step, Thing};
 use stage::Ends;
 
 /// Histories of an ordinary run of the tests.
@@ -58,6 +60,35 @@ fn every_history_ends_in_agreement() {
         eprintln!("seed {seed}: {why}\n{history}\n");
     }
     assert!(wrong.is_empty(), "{} histories went wrong; see above", wrong.len());
+}
+
+/// Puts in what every history needs.
+pub(crate) fn begin(source: &Sandbox) {
+    district::begin(source, true);
+}
+
+/// Edits a source as the history of a seed does, descriptors apart.
+pub(crate) fn edit_at_random(source: &Sandbox, seed: u64) {
+    for step in generator::history(seed).steps {
+        if !matches!(step, Step::Run(_) | Step::Put(Thing::GradeLevel(_), _)) {
+            district::edit(source, &step);
+        }
+    }
+}
+
+/// The collections that histories publish, descriptors apart.
+pub(crate) fn published() -> Vec<&'static str> {
+    let all = district::COLLECTIONS.into_iter().chain(district::BESIDE);
+    all.filter(|collection| !collection.ends_with("Descriptors")).collect()
+}
+
+/// The first item in which two ends differ.
+pub(crate) fn disagreement(source: &Sandbox, target: &Sandbox) -> Option<String> {
+    let (source, target) = (stage::everything(source), stage::everything(target));
+    let keys = source.keys().chain(target.keys());
+    let mut published = keys.filter(|(collection, _)| !collection.ends_with("Descriptors"));
+    let differs = published.find(|key| source.get(*key) != target.get(*key));
+    differs.map(|(collection, key)| format!("{collection} {key}"))
 }
 
 fn number(variable: &str, default: u64) -> u64 {

@@ -41,16 +41,20 @@ impl End {
     }
 
     pub(super) fn everything(&self) -> Everything {
-        let mut all = Everything::new();
-        for collection in COLLECTIONS.into_iter().chain(BESIDE) {
-            let path = format!("/ed-fi/{collection}");
-            for item in self.sandbox.items(&path) {
-                let key = self.sandbox.key_of(&path, &item).unwrap();
-                all.insert((collection, spelt(&key)), item);
-            }
-        }
-        all
+        everything(&self.sandbox)
     }
+}
+
+pub(super) fn everything(sandbox: &Sandbox) -> Everything {
+    let mut all = Everything::new();
+    for collection in COLLECTIONS.into_iter().chain(BESIDE) {
+        let path = format!("/ed-fi/{collection}");
+        for item in sandbox.items(&path) {
+            let key = sandbox.key_of(&path, &item).unwrap();
+            all.insert((collection, spelt(&key)), item);
+        }
+    }
+    all
 }
 
 /// The parts of a key as text, in order of name.
