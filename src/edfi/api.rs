@@ -68,8 +68,13 @@ pub enum ApiError {
 
 /// One Ed-Fi API. Discovery happens once, when it is first needed; a failure is not remembered.
 pub struct Api {
-    settings: ConnectionSettings,
+    known: Arc<Known>,
     client: ApiClient,
+}
+
+/// What is learnt of an API once, whoever asks first.
+struct Known {
+    settings: ConnectionSettings,
     discovery: OnceCell<Arc<Discovery>>,
     dependencies: Mutex<Option<(Instant, Arc<ResourceGraph>)>>,
     open_api: OnceCell<Arc<Shapes>>,
@@ -105,23 +110,30 @@ impl Api {
             ..ClientOptions::new(&settings.name, settings.url.clone())
         };
         let client = ApiClient::new(options, origins, observer)?;
-        Ok(Arc::new(Api {
+        let known = Known {
             settings,
-            client,
             discovery: OnceCell::new(),
             dependencies: Mutex::default(),
             open_api: OnceCell::new(),
-        }))
+        };
+        Ok(Arc::new(Api { known: Arc::new(known), client }))
+    }
+
+    /// The same API for one run: its requests are counted from nothing and carry the run's id, and
+    /// no wait outlasts `stop`.
+    pub fn for_run(&self, run: &str, stop: CancellationToken) -> Arc<Api> {
+        let client = self.client.for_run(run, stop);
+        Arc::new(Api { known: Arc::clone(&self.known), client })
     }
 
     pub fn connection(&self) -> &str {
-        &self.settings.name
+        &self.known.settings.name
     }
 
     /// What the root document tells, whatever the version: use [`Api::accepted`] unless the
     /// question is which version it is.
     pub async fn discovered(&self) -> Result<Arc<Discovery>, ApiError> {
-        self.discovery.get_or_try_init(|| self.discover()).await.cloned()
+        self.known.discovery.get_or_try_init(|| self.discover()).await.cloned()
     }
 
     /// The same, of a version that this program works with.
@@ -146,7 +158,7 @@ impl Api {
 
     /// Which resources there are and which must be there before which. Kept for a while.
     pub async fn dependencies(&self) -> Result<Arc<ResourceGraph>, ApiError> {
-        let mut kept = self.dependencies.lock().await;
+        let mut kept = self.known.dependencies.lock().await;
         if let Some((since, graph)) = kept.as_ref()
             && since.elapsed() < DEPENDENCIES_KEPT
         {
@@ -175,7 +187,7 @@ impl Api {
         Ok(told.or_else(|| built_in.filter(|_| is_near)))
     }
 
-    /// Requests sent so far, retries included.
+    /// Requests sent so far, retries included; of one run after [`Api::for_run`].
     pub fn requests(&self) -> u64 {
         self.client.requests()
     }
@@ -183,12 +195,12 @@ impl Api {
     async fn discover(&self) -> Result<Arc<Discovery>, ApiError> {
         let document = self.root_document().await?;
         let discovery =
-            Discovery::read(&document, &self.settings).map_err(|e| self.root_error(e))?;
+            Discovery::read(&document, &self.known.settings).map_err(|e| self.root_error(e))?;
         let credentials = Credentials {
             token_url: discovery.token.clone(),
-            key: Arc::clone(&self.settings.key),
-            secret: Arc::clone(&self.settings.secret),
-            scope: self.settings.scope.clone(),
+            key: Arc::clone(&self.known.settings.key),
+            secret: Arc::clone(&self.known.settings.secret),
+            scope: self.known.settings.scope.clone(),
         };
         self.client
             .set_credentials(credentials)
@@ -205,10 +217,10 @@ impl Api {
     /// Virtual directories differ in whether they want the slash at the end.
     async fn root_document(&self) -> Result<bytes::Bytes, ApiError> {
         const DOING: &str = "reading the root document";
-        let bare = self.settings.url.path().trim_end_matches('/').to_owned();
+        let bare = self.known.settings.url.path().trim_end_matches('/').to_owned();
         let mut status = 0;
         for path in [format!("{bare}/"), bare] {
-            let mut url = self.settings.url.clone();
+            let mut url = self.known.settings.url.clone();
             url.set_path(&path);
             let answer = self.client.send(ApiRequest::get(url).anonymous()).await;
             let answer = answer.map_err(|source| self.http(DOING, source))?;
@@ -250,7 +262,7 @@ impl Api {
     }
 
     async fn open_api_shapes(&self, discovery: &Discovery) -> Result<Arc<Shapes>, ApiError> {
-        self.open_api.get_or_try_init(|| self.read_open_api(discovery)).await.cloned()
+        self.known.open_api.get_or_try_init(|| self.read_open_api(discovery)).await.cloned()
     }
 
     /// An API that does not describe itself is no error: its keys are then not known (R1).
@@ -269,7 +281,7 @@ impl Api {
         };
         let mut shapes = Shapes::default();
         for section in sections {
-            let url = discovery.address(&section.address, &self.settings);
+            let url = discovery.address(&section.address, &self.known.settings);
             let url = url.map_err(|error| self.root_error(error))?;
             self.client.trust(&url);
             let Some(document) = self.open_api_document(url).await? else { continue };
@@ -308,21 +320,21 @@ impl Api {
     }
 
     fn http(&self, doing: &str, source: HttpError) -> ApiError {
-        let connection = self.settings.name.clone();
+        let connection = self.known.settings.name.clone();
         ApiError::Http { connection, doing: doing.to_owned(), source }
     }
 
     fn refused(&self, doing: &str, status: u16) -> ApiError {
-        let connection = self.settings.name.clone();
+        let connection = self.known.settings.name.clone();
         ApiError::Refused { connection, doing: doing.to_owned(), status }
     }
 
     fn shape(&self, doing: &str, what: String) -> ApiError {
-        let connection = self.settings.name.clone();
+        let connection = self.known.settings.name.clone();
         ApiError::Shape { connection, doing: doing.to_owned(), what }
     }
 
     fn unusable(&self, what: String) -> ApiError {
-        ApiError::Unusable { connection: self.settings.name.clone(), what }
+        ApiError::Unusable { connection: self.known.settings.name.clone(), what }
     }
 }

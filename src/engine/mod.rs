@@ -54,6 +54,8 @@ pub mod report;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::domain::{ResourcePath, Selection, SelectionError};
 use crate::sources::{Isolation, Source, SourceError};
 use crate::state::{BlockCause, PairId, StateError};
@@ -66,6 +68,18 @@ pub struct Pair {
     pub source: Arc<dyn Source>,
     pub target: Arc<dyn Target>,
     pub policy: Arc<Policy>,
+}
+
+impl Pair {
+    /// The same pair for one run: what it sends is counted from nothing and carries the run's id.
+    fn for_run(&self, run: &str, stop: &CancellationToken) -> Pair {
+        Pair {
+            id: self.id.clone(),
+            source: self.source.for_run(run, stop.clone()),
+            target: self.target.for_run(run, stop.clone()),
+            policy: Arc::clone(&self.policy),
+        }
+    }
 }
 
 /// How a publication wants to be published. Filled from the configuration; the defaults are there.

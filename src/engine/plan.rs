@@ -33,7 +33,7 @@ pub struct PlannedResource {
 /// Asks the source what a run of `pair` would find. Nothing is written, at the target or in the
 /// state.
 pub async fn plan(state: &dyn StateView, pair: &Pair) -> Result<Plan, RunError> {
-    let reader = runner::open_view(pair).await.map_err(RunError::Source)?;
+    let reader = runner::open_view(&*pair.source, &pair.policy).await.map_err(RunError::Source)?;
     let watermark = state.load(&pair.id).await.map_err(RunError::State)?.and_then(|s| s.watermark);
     let coverage = state.coverage(&pair.id).await.map_err(RunError::State)?;
     let window = Window { after: watermark.map(|w| w.change_version()), through: reader.newest() };

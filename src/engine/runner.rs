@@ -8,14 +8,14 @@ use tokio::task::JoinSet;
 
 use crate::clock::Timestamp;
 use crate::domain::Outcome;
-use crate::sources::{Reader, SourceError};
+use crate::sources::{Reader, Source, SourceError};
 use crate::state::{Block, BlockCause, LastRun, PairId, Step};
 
 use super::observe::Event;
 use super::report::{ReportedError, Requests, RunReport};
 use super::run::{self, RunProgress, Surroundings};
 use super::under_way::lock;
-use super::{Pair, RunError};
+use super::{Pair, Policy, RunError};
 
 /// What a person or a schedule wants of a run beyond the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,15 +47,16 @@ impl Runner {
         let claimed: Vec<Claim<'_>> =
             pairs.into_iter().filter_map(|pair| Claim::of(&self.running, pair)).collect();
         let Some(first) = claimed.first() else { return Vec::new() };
-        // Opening the view is part of every run that reads through it.
-        let asked_before = first.pair.source.requests();
-        let view = open_view(&first.pair).await.map_err(Arc::new);
+        // One view for all of them; opening it is part of every run that reads through it.
+        let opening = first.pair.source.for_run(&new_run_id(), self.around.stop.clone());
+        let opened = open_view(&*opening, &first.pair.policy).await;
+        let view = View { opened: opened.map_err(Arc::new), requests: opening.requests() };
 
         let mut runs = JoinSet::new();
         for claim in &claimed {
             let around = self.around.clone();
             let (pair, view, options) = (claim.pair.clone(), view.clone(), options.clone());
-            runs.spawn(async move { run_pair(&around, &pair, view, &options, asked_before).await });
+            runs.spawn(async move { run_pair(&around, &pair, view, &options).await });
         }
         let mut reports = Vec::new();
         while let Some(report) = runs.join_next().await {
@@ -90,16 +91,18 @@ impl Drop for Claim<'_> {
 
 /// The view that all pairs of a publication read through; another isolation only where the
 /// configuration says so.
-pub(super) async fn open_view(pair: &Pair) -> Result<Arc<dyn Reader>, SourceError> {
-    let policy = &pair.policy;
-    match pair.source.open(policy.isolation).await {
+pub(super) async fn open_view(
+    source: &dyn Source,
+    policy: &Policy,
+) -> Result<Arc<dyn Reader>, SourceError> {
+    match source.open(policy.isolation).await {
         Err(SourceError::SnapshotMissing { connection }) => match policy.on_missing_snapshot {
             Some(isolation) => {
                 tracing::warn!(
                     connection,
                     "the snapshot is missing: reading without one, as `on_missing_snapshot` says"
                 );
-                pair.source.open(isolation).await
+                source.open(isolation).await
             }
             None => Err(SourceError::SnapshotMissing { connection }),
         },
@@ -107,22 +110,27 @@ pub(super) async fn open_view(pair: &Pair) -> Result<Arc<dyn Reader>, SourceErro
     }
 }
 
-type View = Result<Arc<dyn Reader>, Arc<SourceError>>;
+/// The view that the pairs of a publication share, and what opening it cost.
+#[derive(Clone)]
+struct View {
+    opened: Result<Arc<dyn Reader>, Arc<SourceError>>,
+    requests: u64,
+}
 
 async fn run_pair(
     around: &Surroundings,
     pair: &Pair,
     view: View,
     options: &RunOptions,
-    asked_before: u64,
 ) -> RunReport {
     let id = new_run_id();
+    let pair = &pair.for_run(&id, &around.stop);
+    let reader = view.opened.map(|reader| reader.for_run(&id, around.stop.clone()));
     let started_at = around.clock.now();
     let started = tokio::time::Instant::now();
-    let before = Requests { source: asked_before, target: pair.target.requests() };
     let progress = RunProgress::default();
 
-    let ended = attempt(around, pair, view, options, &id, &progress).await;
+    let ended = attempt(around, pair, &reader, options, &id, &progress).await;
     let ended = ended.map_err(interruption);
 
     let (parked, dead) = progress.parked();
@@ -137,8 +145,10 @@ async fn run_pair(
         duration_seconds: started.elapsed().as_secs_f64(),
         stages: progress.stages(),
         requests: Requests {
-            source: pair.source.requests() - before.source,
-            target: pair.target.requests() - before.target,
+            source: view.requests
+                + pair.source.requests()
+                + reader.as_ref().map_or(0, |reader| reader.requests()),
+            target: pair.target.requests(),
         },
         error: None,
         parked,
@@ -172,7 +182,7 @@ async fn run_pair(
 async fn attempt(
     around: &Surroundings,
     pair: &Pair,
-    view: View,
+    reader: &Result<Arc<dyn Reader>, Arc<SourceError>>,
     options: &RunOptions,
     run_id: &str,
     progress: &RunProgress,
@@ -183,7 +193,7 @@ async fn attempt(
     {
         return Err(RunError::Blocked { cause: block.cause, reason: block.reason });
     }
-    let reader = view.map_err(RunError::View)?;
+    let reader = reader.clone().map_err(RunError::View)?;
     let ended = tokio::select! {
         ended = run::publish(around, pair, reader, options, run_id, progress) => ended,
         () = stop_and_grace(around) => Err(RunError::Interrupted),

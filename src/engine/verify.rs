@@ -123,7 +123,7 @@ async fn open(
     pair: &Pair,
     options: &VerifyOptions,
 ) -> Result<Arc<Run>, RunError> {
-    let reader = open_view(pair).await.map_err(RunError::Source)?;
+    let reader = open_view(&*pair.source, &pair.policy).await.map_err(RunError::Source)?;
     let run_options = RunOptions { allow_deletes: options.allow_deletes, all_parked: false };
     Run::to_look(around, pair, reader, &run_options).await
 }

@@ -10,6 +10,7 @@ pub mod edfi;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
     ChangeVersion, Fingerprint, Item, KeyChange, KeyShape, NaturalKey, ResourceGraph, ResourcePath,
@@ -58,7 +59,11 @@ pub trait Source: Send + Sync {
     /// [`SourceError::SnapshotMissing`], before anything else was read.
     async fn open(&self, isolation: Isolation) -> Result<Arc<dyn Reader>, SourceError>;
 
-    /// Requests sent so far, retries included; a run reports the difference.
+    /// The same source for one run: its requests are counted from nothing and carry the run's id,
+    /// and no wait outlasts `stop`.
+    fn for_run(&self, run: &str, stop: CancellationToken) -> Arc<dyn Source>;
+
+    /// Requests sent so far, retries included.
     fn requests(&self) -> u64;
 }
 
@@ -115,6 +120,12 @@ pub trait Reader: Send + Sync {
 
     /// Fails unless the view is still the one that was opened (R11). Bounded views always are.
     async fn confirm(&self) -> Result<(), SourceError>;
+
+    /// The same view for one run; see [`Source::for_run`].
+    fn for_run(&self, run: &str, stop: CancellationToken) -> Arc<dyn Reader>;
+
+    /// Requests sent so far, retries included.
+    fn requests(&self) -> u64;
 }
 
 /// What a look at one item found.

@@ -10,6 +10,7 @@ pub mod edfi;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
     Body, ChangeVersion, Fingerprint, Item, KeyShape, NaturalKey, ParkReason, ResourceGraph,
@@ -69,6 +70,11 @@ pub trait Target: Send + Sync {
     async fn key_shape(&self, resource: &ResourcePath)
     -> Result<Option<Arc<KeyShape>>, WriteError>;
 
+    /// The same target for one run: its requests are counted from nothing and carry the run's id,
+    /// and no wait outlasts `stop`.
+    fn for_run(&self, run: &str, stop: CancellationToken) -> Arc<dyn Target>;
+
+    /// Requests sent so far, retries included.
     fn requests(&self) -> u64;
 }
 

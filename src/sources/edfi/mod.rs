@@ -18,6 +18,7 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 use self::reader::{EdfiReader, Limits};
 use self::wire::{View, not_understood};
@@ -118,6 +119,14 @@ impl Source for EdfiSource {
             Isolation::Bounded => self.reader(self.live_view().await?, isolation).await?,
         };
         Ok(Arc::new(reader))
+    }
+
+    fn for_run(&self, run: &str, stop: CancellationToken) -> Arc<dyn Source> {
+        Arc::new(EdfiSource {
+            api: self.api.for_run(run, stop),
+            limits: Arc::clone(&self.limits),
+            tasks: self.tasks.clone(),
+        })
     }
 
     fn requests(&self) -> u64 {

@@ -15,6 +15,7 @@ use crate::edfi::{SnapshotStyle, lookup, split_page};
 use crate::sources::{Isolation, ItemPages, Lookup, Reader, SourceError, TombstonePages};
 use crate::tasks::Tasks;
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 /// What the API has taught about the sizes of its answers. Outlives a run.
 #[derive(Debug)]
@@ -106,6 +107,20 @@ fn range_of(window: Window) -> Range {
 
 #[async_trait]
 impl Reader for EdfiReader {
+    fn for_run(&self, run: &str, stop: CancellationToken) -> Arc<dyn Reader> {
+        Arc::new(EdfiReader {
+            view: Arc::new(self.view.for_run(run, stop)),
+            limits: Arc::clone(&self.limits),
+            isolation: self.isolation,
+            newest: self.newest,
+            tasks: self.tasks.clone(),
+        })
+    }
+
+    fn requests(&self) -> u64 {
+        self.view.requests()
+    }
+
     fn newest(&self) -> ChangeVersion {
         self.newest
     }

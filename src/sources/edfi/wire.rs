@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::limit::{LimitRefusal, PageLimit};
@@ -88,6 +89,19 @@ pub(super) struct View {
 }
 
 impl View {
+    /// The same view for one run.
+    pub(super) fn for_run(&self, run: &str, stop: CancellationToken) -> View {
+        View {
+            api: self.api.for_run(run, stop),
+            discovery: Arc::clone(&self.discovery),
+            header: self.header.clone(),
+        }
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.api.requests()
+    }
+
     pub(super) fn live(api: Arc<Api>, discovery: Arc<Discovery>) -> View {
         View { api, discovery, header: None }
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
     Body, ChangeVersion, Item, KeyShape, NaturalKey, ParkReason, ResourceGraph, ResourcePath,
@@ -185,6 +186,10 @@ impl Target for EdfiTarget {
         resource: &ResourcePath,
     ) -> Result<Option<Arc<KeyShape>>, WriteError> {
         Ok(self.api.key_shape(resource).await?)
+    }
+
+    fn for_run(&self, run: &str, stop: CancellationToken) -> Arc<dyn Target> {
+        Arc::new(EdfiTarget::new(self.api.for_run(run, stop)))
     }
 
     fn requests(&self) -> u64 {

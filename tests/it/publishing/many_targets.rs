@@ -45,3 +45,27 @@ async fn r13_the_pairs_of_a_publication_read_newest_once() {
     assert_eq!(opened.count(), 3);
     assert_eq!(reports[0].window, reports[1].window);
 }
+
+#[tokio::test]
+async fn every_request_is_counted_for_the_run_that_sent_it_and_carries_its_id() {
+    let scene = Setting::new().target("a", strict()).target("b", strict()).start().await;
+    open_school(&scene.source);
+
+    let reports = scene.run_all().await;
+
+    for report in &reports {
+        let sent = scene.named(&report.target).requests();
+        // The token, which is the connection's, is counted and carries no run.
+        assert_eq!(report.requests.target, u64::try_from(sent.len()).unwrap());
+        let carries = |id: &String| id.starts_with(&format!("{}-", report.id));
+        let of_the_run =
+            sent.iter().filter_map(|r| r.correlation_id.as_ref()).filter(|id| carries(id));
+        assert!(of_the_run.count() >= 12);
+    }
+    let asked = u64::try_from(scene.source.requests().len()).unwrap();
+    let opening =
+        scene.source.requests().iter().take_while(|r| !r.path.ends_with("dependencies")).count();
+    let shared = u64::try_from(opening).unwrap();
+    let counted: u64 = reports.iter().map(|report| report.requests.source).sum();
+    assert_eq!(counted, asked + shared, "opening the view is part of both runs");
+}
