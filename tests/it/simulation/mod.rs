@@ -46,6 +46,7 @@ fn every_history_ends_in_agreement() {
                         }
                         let history = generator::history(seed);
                         if let Err(why) = play::play(&mut ends, &history).await {
+                            eprintln!("seed {seed} went wrong, and is being made smaller: {why}");
                             let small = shrinking::shrink(&mut ends, history, why).await;
                             wrong.lock().unwrap().push((seed, small));
                         }
