@@ -36,7 +36,7 @@ fn the_demo_publishes_repairs_and_ends_with_equal_targets() {
         "  upserts: 34267 read, 34267 applied, 0 skipped, 0 parked",
         "4. A day at the source",
         "5. The difference",
-        "  1 item of /ed-fi/courses: invalid",
+        "  1 item, invalid: 1 of /ed-fi/courses",
         "6. What waits",
         "members          $.courseTitle",
         "7. The cause is repaired",
