@@ -58,7 +58,8 @@ pub(super) async fn publish_missing(
     Ok(missing)
 }
 
-/// Whether the target has everything that the item refers to and that this run could create.
+/// Whether the target has everything that the item refers to. What it does not list as a resource,
+/// as school years, cannot be looked up and is taken to be there.
 pub(super) async fn all_at_target(
     run: &Arc<Run>,
     resource: &ResourcePath,
@@ -66,9 +67,8 @@ pub(super) async fn all_at_target(
 ) -> Result<bool, RunError> {
     let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
     for reference in shape.iter().flat_map(|shape| shape.references_of(&item.body)) {
-        // What is not published is there already, as school years are, or the target says so.
-        let published = reference.resources.iter().any(|resource| run.graph.contains(resource));
-        if published && !is_at_target(run, &reference.resources, &reference).await? {
+        let is_listed = reference.resources.iter().any(|resource| run.target_has(resource));
+        if is_listed && !is_at_target(run, &reference.resources, &reference).await? {
             return Ok(false);
         }
     }
