@@ -27,6 +27,7 @@ case "$mode" in
     end)
         total=$(cat "$sums"/*.passed | awk '{ sum += $1 } END { print sum + 0 }')
         [ "$total" -gt 0 ] || { echo "error: no test ran" >&2; exit 1; }
+        echo "$total passed, 0 failed"
         echo "all $total tests passed, lints clean, demo complete, in $(duration $(($(date +%s) - $(cat "$sums/began"))))"
         exit 0
         ;;
