@@ -84,5 +84,9 @@ fn one(plan: &Plan) -> String {
         Column::Number("deletes"),
     ];
     let table = show::table(&columns, rows.chain([total]).collect());
-    format!("{pair}: {}\n\n{table}", show::window(&plan.window))
+    let time = plan.estimate_seconds.map_or(String::new(), |seconds| {
+        let about = show::seconds(f64::from(u32::try_from(seconds).unwrap_or(u32::MAX)));
+        format!("\nabout {about}, if the target goes on answering as quickly as it did just now\n")
+    });
+    format!("{pair}: {}\n\n{table}{time}", show::window(&plan.window))
 }

@@ -144,7 +144,7 @@ impl Assembly {
         let running = running.unwrap_or_default();
         let condition = condition(configured, &state, counts, &running);
         let watermark = state.watermark.as_ref().map(|watermark| watermark.change_version());
-        let newest = running.newest;
+        let newest = running.newest.or(state.newest_seen);
         PairStatus {
             labels: self.labels(&id),
             state: condition,

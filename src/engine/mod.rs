@@ -208,11 +208,14 @@ impl RunError {
         }
     }
 
-    /// One sentence: what happened and, from the causes, why.
+    /// One sentence: what happened and, from the causes, why. What lies deeper than what the seams
+    /// say is the same again in the words of a library.
     pub fn message(&self) -> String {
+        const SEAM_AND_WIRE: usize = 2;
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
+        for _ in 0..SEAM_AND_WIRE {
+            let Some(error) = cause else { break };
             text.push_str(": ");
             text.push_str(&error.to_string());
             cause = error.source();

@@ -18,6 +18,10 @@ pub struct Plan {
     pub publication: String,
     pub target: String,
     pub window: Window,
+    /// Of a first run: how long it takes if the target answers each write as quickly as it answered
+    /// a look-up just now, and bears as many at once as are tried at first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate_seconds: Option<u64>,
     /// In the target's order; resources without changes are left out.
     pub resources: Vec<PlannedResource>,
 }
@@ -59,12 +63,35 @@ pub async fn plan(state: &dyn StateView, pair: &Pair) -> Result<Plan, RunError> 
             resources.push(planned);
         }
     }
+    let estimate_seconds = match window.after {
+        None => estimate(pair, &resources).await?,
+        Some(_) => None,
+    };
     Ok(Plan {
+        estimate_seconds,
         publication: pair.id.publication.clone(),
         target: pair.id.target.clone(),
         window,
         resources,
     })
+}
+
+/// A first run is mostly waiting for the target. Concurrency adapts once it runs, so this is an
+/// order of magnitude and no promise.
+async fn estimate(pair: &Pair, resources: &[PlannedResource]) -> Result<Option<u64>, RunError> {
+    const LOOKS: u32 = 3;
+    const WRITES_AT_ONCE: u32 = 8;
+    let Some(first) = resources.first() else { return Ok(None) };
+    // The first look pays for the connection and the token.
+    pair.target.count(&first.resource).await.map_err(RunError::Target)?;
+    let began = tokio::time::Instant::now();
+    for _ in 0..LOOKS {
+        pair.target.count(&first.resource).await.map_err(RunError::Target)?;
+    }
+    let one_write = began.elapsed() / LOOKS / WRITES_AT_ONCE;
+    let writes: u64 = resources.iter().map(|resource| resource.upserts).sum();
+    let seconds = one_write.saturating_mul(u32::try_from(writes).unwrap_or(u32::MAX)).as_secs();
+    Ok(Some(seconds.max(1)))
 }
 
 async fn count(

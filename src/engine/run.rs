@@ -149,6 +149,7 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
         target: Some(target.fingerprint.clone()),
         target_newest: target_newest.or(before.target_newest),
         selection: Some(selection_fingerprint(&run.pair)),
+        newest_seen: Some(run.window.through),
         caught_up_at: Some(now),
         last_run: Some(LastRun { id: run_id.to_owned(), outcome, ended_at: now }),
         failed_runs: 0,

@@ -231,6 +231,7 @@ async fn remember(
     let mut state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
     state.last_run =
         Some(LastRun { id: report.id.clone(), outcome: report.outcome, ended_at: now });
+    state.newest_seen = report.window.map(|window| window.through).or(state.newest_seen);
     match failure {
         None => {
             state.failed_runs = 0;

@@ -106,6 +106,7 @@ pub(super) fn state(watermark: i64) -> PairState {
         target: None,
         target_newest: Some(ChangeVersion(7)),
         selection: Some("hash".to_owned()),
+        newest_seen: Some(ChangeVersion(231)),
         caught_up_at: Some(moment(2)),
         last_run: Some(LastRun {
             id: "run".to_owned(),

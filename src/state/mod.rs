@@ -62,6 +62,9 @@ pub struct PairState {
     /// Hash of the selection and policies that the watermark was reached with: when it changes,
     /// "newest equals the watermark" is not "nothing to do" (R17).
     pub selection: Option<String>,
+    /// The source's newest version as the last run saw it: with the watermark, the lag that
+    /// `status` shows when nobody has looked since.
+    pub newest_seen: Option<ChangeVersion>,
     pub caught_up_at: Option<Timestamp>,
     pub last_run: Option<LastRun>,
     /// Runs that failed since the last one that did not.
