@@ -318,6 +318,9 @@ async fn lives_again(
         NamedBy::Tombstone | NamedBy::OldKey { .. } => Ok(Settled::Skipped),
         NamedBy::Parked(record) => {
             let settled = apply::upsert(run, resource, item, Turn::AfterDeletes).await?;
+            if settled == Settled::Skipped {
+                return Ok(Settled::Parked); // Closed: its record waits with it (R23a).
+            }
             run.book().settle_record(&record.id);
             Ok(settled)
         }

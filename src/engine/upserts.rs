@@ -195,15 +195,17 @@ async fn retry_parked(run: &Arc<Run>, record: &Parked) -> Result<Settled, RunErr
         run.book().keep_parked(&record.id, run.now());
         return Ok(Settled::Parked);
     }
+    if found.is_empty() {
+        // Absent and not named: nothing to write, and nothing may be deleted (R3).
+        run.book().settle_record(&record.id);
+        return Ok(Settled::Skipped);
+    }
     let mut settled = Settled::Skipped;
     for item in found.into_values() {
         settled = apply::upsert(run, &record.resource, &item, Turn::Retry).await?;
     }
-    if settled == Settled::Skipped {
-        // Absent and not named: nothing to write, and nothing may be deleted (R3).
-        run.book().settle_record(&record.id);
-    }
-    Ok(settled)
+    // It lives, and only a closed resource is skipped: its record waits with it (R23a).
+    Ok(if settled == Settled::Skipped { Settled::Parked } else { settled })
 }
 
 /// People whose associations have all finished with `resource`.

@@ -6,7 +6,7 @@ use tidemark::sources::Isolation;
 
 use super::assert_agrees;
 use super::history::Step::{Delete, Put, Rename, Run};
-use super::history::Thing::{Attends, Enrolment, Period, Session, Student};
+use super::history::Thing::{Attends, Enrolment, Period, Section, Session, Student};
 use super::history::Trouble::{Close, Fail};
 use super::history::{Frame, History};
 
@@ -94,6 +94,21 @@ fn i14_a_person_that_a_feed_and_a_reference_bring_is_counted_twice() {
             Run(vec![Close("studentSchoolAssociations")]),
             Put(Student(0), 1),
             Put(Enrolment(0), 1),
+        ],
+    });
+}
+
+/// R23a and I1: what was parked of a resource that is closed later stays parked. It was settled as
+/// absent, though it lives, and no feed would have brought it again.
+#[test]
+fn r23a_what_is_parked_waits_while_its_resource_is_closed() {
+    assert_agrees(&History {
+        frame: Frame { page_size: 4, ..frame() },
+        steps: vec![
+            Put(Section(1, 1, 1), 1),
+            Run(vec![Close("courses")]),
+            Put(Section(0, 1, 1), 1),
+            Run(vec![Close("sections")]),
         ],
     });
 }
