@@ -3,7 +3,7 @@
 //! says.
 //!
 //! What lives here: the story. What does not: the APIs and the files it plays on ([`stage`]), what
-//! must have come of a command ([`expect`]), and how it looks ([`tell`]).
+//! must have come of a command ([`expect`]), and how it looks ([`mod@tell`]).
 
 mod expect;
 mod stage;
