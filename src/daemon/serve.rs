@@ -4,7 +4,7 @@
 //! does (`engine/`). The one thing to know: one loop owns the agenda; it never waits for anything
 //! but the bell, a run that ends, and the order to stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Ending, Newcomer, Start};
@@ -268,14 +269,16 @@ impl AtWork {
                 .runner(vec![Arc::clone(&self.watch) as _, Arc::new(RunLog)], stop_runs.clone()),
         );
         let tasks = Tasks::new();
+        let (early, mut ended_early) = mpsc::unbounded_channel();
         let mut running = FuturesUnordered::new();
         let mut ended = Ok(());
         while ended.is_ok() && !stop.is_cancelled() {
             for start in self.agenda().start_due(self.assembly.clock.now()) {
-                running.push(self.begin(start, &runner, &tasks));
+                running.push(self.begin(start, &runner, &tasks, &early));
             }
             tokio::select! {
                 () = bell.rung() => {}
+                Some((id, ending)) = ended_early.recv() => self.note_one(&id, ending),
                 Some(group) = running.next() => ended = self.note(group),
                 () = stop.cancelled() => {}
             }
@@ -293,10 +296,12 @@ impl AtWork {
         start: Start,
         runner: &Arc<Runner>,
         tasks: &Tasks,
+        early: &mpsc::UnboundedSender<(PairId, Ending)>,
     ) -> BoxFuture<'static, GroupEnded> {
         let group = Group {
             assembly: Arc::clone(&self.assembly),
             runner: Arc::clone(runner),
+            early: early.clone(),
             start: start.clone(),
         };
         let ended = tasks.spawn("run", group.run());
@@ -318,6 +323,10 @@ impl AtWork {
             agenda.ended(&id, ending, now);
         }
         Ok(())
+    }
+
+    fn note_one(&self, id: &PairId, ending: Ending) {
+        self.agenda().ended(id, ending, self.assembly.clock.now());
     }
 
     fn agenda(&self) -> MutexGuard<'_, Agenda> {
@@ -346,10 +355,12 @@ impl LivePairs for AtWork {
     }
 }
 
-/// Pairs of one publication that run together.
+/// Pairs of one publication that start together. Each is told of when it has ended, so that a slow
+/// target does not hold up the next run of the others.
 struct Group {
     assembly: Arc<Assembly>,
     runner: Arc<Runner>,
+    early: mpsc::UnboundedSender<(PairId, Ending)>,
     start: Start,
 }
 
@@ -366,16 +377,31 @@ impl Group {
                 pairs.extend(self.assembly.pair(id).cloned());
             }
         }
-        let expected: Vec<PairId> = pairs.iter().map(|pair: &Pair| pair.id.clone()).collect();
-        let reports = self.runner.run_publication(pairs, &RunOptions::default()).await;
-        for id in expected {
-            let report = reports.iter().find(|report| report.target == id.target);
-            let ending = match report {
-                Some(report) => self.ending(&id, report).await?,
-                None => Ending::MayPass,
-            };
-            endings.push((id, ending));
-        }
+        let mut silent: BTreeSet<PairId> =
+            pairs.iter().map(|pair: &Pair| pair.id.clone()).collect();
+        let (told, mut reports) = mpsc::unbounded_channel();
+        let options = RunOptions::default();
+        // The channel is closed with the last run, which ends the noting.
+        let runs = self.runner.run_each(pairs, &options, move |report| {
+            told.send(report).expect("who notes waits for the last run");
+        });
+        let noting = async {
+            while let Some(report) = reports.recv().await {
+                let id = PairId {
+                    publication: report.publication.clone(),
+                    target: report.target.clone(),
+                };
+                silent.remove(&id);
+                let ending = self.ending(&id, &report).await?;
+                if self.early.send((id.clone(), ending)).is_err() {
+                    endings.push((id, ending)); // The daemon is stopping and counts the rest.
+                }
+            }
+            Ok(())
+        };
+        let ((), noted) = tokio::join!(runs, noting);
+        noted?;
+        endings.extend(silent.into_iter().map(|id| (id, Ending::MayPass)));
         Ok(endings)
     }
 

@@ -180,6 +180,11 @@ pub enum RunError {
     )]
     NotSoleWriter { publication: String },
 
+    #[error(
+        "the run ended in a defect of this program; nothing was moved, and other runs go on. Please report this"
+    )]
+    Defect,
+
     /// I14: a defect of this program, not of either API.
     #[error(
         "the run cannot account for every change it read (read ≠ applied + skipped + parked); nothing was moved. Please report this"
@@ -204,6 +209,7 @@ impl RunError {
             RunError::Interrupted => "interrupted",
             RunError::UnknownKey { .. } => "unknown-key",
             RunError::NotSoleWriter { .. } => "not-sole-writer",
+            RunError::Defect => "defect",
             RunError::NotConserved => "not-conserved",
         }
     }
@@ -233,6 +239,7 @@ impl RunError {
             | RunError::MostlyRefused { .. }
             | RunError::TooManyParked { .. }
             | RunError::MissingAtTarget { .. }
+            | RunError::Defect
             | RunError::Interrupted => true,
             RunError::Blocked { .. }
             | RunError::Selection(_)

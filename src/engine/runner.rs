@@ -2,12 +2,14 @@
 //! at once, and a report whatever happened.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use crate::clock::Timestamp;
-use crate::domain::Outcome;
+use crate::domain::{Outcome, Stages};
 use crate::sources::{Reader, Source, SourceError};
 use crate::state::{Block, BlockCause, LastRun, PairId, Step};
 
@@ -29,64 +31,112 @@ pub struct RunOptions {
 /// Runs pairs. One for the process.
 pub struct Runner {
     around: Surroundings,
-    running: Mutex<BTreeSet<PairId>>,
+    running: Arc<Mutex<BTreeSet<PairId>>>,
 }
 
 impl Runner {
     pub fn new(around: Surroundings) -> Runner {
-        Runner { around, running: Mutex::default() }
+        Runner { around, running: Arc::default() }
     }
 
     pub fn is_running(&self, pair: &PairId) -> bool {
         lock(&self.running).contains(pair)
     }
 
-    /// Publishes to all `pairs` of one publication, which share one view of their source. A pair
-    /// that is running already is left out.
+    /// Publishes to all `pairs` of one publication and waits for all of them. A pair that is
+    /// running already is left out.
     pub async fn run_publication(&self, pairs: Vec<Pair>, options: &RunOptions) -> Vec<RunReport> {
-        let claimed: Vec<Claim<'_>> =
+        let targets: Vec<String> = pairs.iter().map(|pair| pair.id.target.clone()).collect();
+        let mut reports = Vec::new();
+        self.run_each(pairs, options, |report| reports.push(report)).await;
+        reports.sort_by_key(|report| targets.iter().position(|target| *target == report.target));
+        reports
+    }
+
+    /// The same, telling of each run when it has ended: a pair is free again by then, so that one
+    /// that is slow does not hold up the next run of the others.
+    pub async fn run_each(
+        &self,
+        pairs: Vec<Pair>,
+        options: &RunOptions,
+        mut ended: impl FnMut(RunReport),
+    ) {
+        let claims: Vec<Claim> =
             pairs.into_iter().filter_map(|pair| Claim::of(&self.running, pair)).collect();
-        let Some(first) = claimed.first() else { return Vec::new() };
+        let Some(first) = claims.first() else { return };
         // One view for all of them; opening it is part of every run that reads through it.
         let opening = first.pair.source.for_run(&new_run_id(), self.around.stop.clone());
         let opened = open_view(&*opening, &first.pair.policy).await;
         let view = View { opened: opened.map_err(Arc::new), requests: opening.requests() };
 
         let mut runs = JoinSet::new();
-        for claim in &claimed {
-            let around = self.around.clone();
-            let (pair, view, options) = (claim.pair.clone(), view.clone(), options.clone());
-            runs.spawn(async move { run_pair(&around, &pair, view, &options).await });
+        for claim in claims {
+            let (around, view, options) = (self.around.clone(), view.clone(), options.clone());
+            runs.spawn(async move { run_claimed(&around, &claim, view, &options).await });
         }
-        let mut reports = Vec::new();
         while let Some(report) = runs.join_next().await {
             match report {
-                Ok(report) => reports.push(report),
+                Ok(report) => ended(report),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
-        let position = |r: &RunReport| claimed.iter().position(|c| c.pair.id.target == r.target);
-        reports.sort_by_key(position);
-        reports
     }
 }
 
 /// Holds a pair for one run and lets go of it however the run ends.
-struct Claim<'a> {
-    running: &'a Mutex<BTreeSet<PairId>>,
+struct Claim {
+    running: Arc<Mutex<BTreeSet<PairId>>>,
     pair: Pair,
 }
 
-impl<'a> Claim<'a> {
-    fn of(running: &'a Mutex<BTreeSet<PairId>>, pair: Pair) -> Option<Claim<'a>> {
-        lock(running).insert(pair.id.clone()).then_some(Claim { running, pair })
+impl Claim {
+    fn of(running: &Arc<Mutex<BTreeSet<PairId>>>, pair: Pair) -> Option<Claim> {
+        let is_free = lock(running).insert(pair.id.clone());
+        is_free.then(|| Claim { running: Arc::clone(running), pair })
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Claim {
     fn drop(&mut self) {
-        lock(self.running).remove(&self.pair.id);
+        lock(&self.running).remove(&self.pair.id);
     }
+}
+
+/// A panic is a defect of this program; it ends its run and nobody else's.
+async fn run_claimed(
+    around: &Surroundings,
+    claim: &Claim,
+    view: View,
+    options: &RunOptions,
+) -> RunReport {
+    let id = new_run_id();
+    let started_at = around.clock.now();
+    let run = run_pair(around, &claim.pair, view, options, &id);
+    if let Ok(report) = AssertUnwindSafe(run).catch_unwind().await {
+        return report;
+    }
+    let error = RunError::Defect;
+    let report = RunReport {
+        id,
+        publication: claim.pair.id.publication.clone(),
+        target: claim.pair.id.target.clone(),
+        outcome: Outcome::Failed,
+        window: None,
+        resumed: false,
+        started_at,
+        duration_seconds: (around.clock.now() - started_at).as_seconds_f64(),
+        stages: Stages::default(),
+        requests: Requests::default(),
+        error: Some(ReportedError { kind: error.kind().to_owned(), message: error.message() }),
+        parked: 0,
+        dead: 0,
+        may_pass: error.may_pass(),
+    };
+    if let Err(unwritten) = remember(around, &claim.pair, &report, Some(&error)).await {
+        tracing::error!(error = unwritten.message(), "a failed run could not be written down");
+    }
+    around.observers.tell(&Event::RunEnded { pair: &claim.pair.id, report: &report });
+    report
 }
 
 /// The view that all pairs of a publication read through; another isolation only where the
@@ -122,20 +172,20 @@ async fn run_pair(
     pair: &Pair,
     view: View,
     options: &RunOptions,
+    id: &str,
 ) -> RunReport {
-    let id = new_run_id();
-    let pair = &pair.for_run(&id, &around.stop);
-    let reader = view.opened.map(|reader| reader.for_run(&id, around.stop.clone()));
+    let pair = &pair.for_run(id, &around.stop);
+    let reader = view.opened.map(|reader| reader.for_run(id, around.stop.clone()));
     let started_at = around.clock.now();
     let started = tokio::time::Instant::now();
     let progress = RunProgress::default();
 
-    let ended = attempt(around, pair, &reader, options, &id, &progress).await;
+    let ended = attempt(around, pair, &reader, options, id, &progress).await;
     let ended = ended.map_err(interruption);
 
     let (parked, dead) = progress.parked();
     let mut report = RunReport {
-        id,
+        id: id.to_owned(),
         publication: pair.id.publication.clone(),
         target: pair.id.target.clone(),
         outcome: Outcome::Failed,
@@ -264,6 +314,7 @@ fn blocked_by(error: &RunError, now: Timestamp) -> Option<Block> {
         | RunError::UnknownKey { .. }
         | RunError::NotSoleWriter { .. }
         | RunError::Interrupted
+        | RunError::Defect
         | RunError::NotConserved => None,
     }
 }

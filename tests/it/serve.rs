@@ -509,3 +509,28 @@ async fn errors_of_runs(house: &House) -> Vec<Option<String>> {
     let runs = store.runs(&id, 10).await.unwrap();
     runs.iter().map(|run| run.error.clone().map(|error| error.0)).collect()
 }
+
+#[tokio::test]
+async fn i13_a_slow_target_does_not_hold_up_the_next_run_of_the_others() {
+    let house = House::new();
+    let (source, quick, slow) =
+        (sandbox(bare()).await, sandbox(strict()).await, sandbox(strict()).await);
+    put(&source, "localEducationAgencies", &district::agency());
+    let gate = Gate::new();
+    slow.fault(Fault::everywhere(Harm::Hold(gate.clone())).method("POST").part(Part::Items));
+    let connections =
+        [("district", reach(&source)), ("quick", reach(&quick)), ("slow", reach(&slow))];
+    let both = EVERY_SECOND.replace("[state]", "[quick, slow]");
+    let config = house.config(&connections, &both);
+
+    let daemon = Running::ready(config).await;
+    gate.reached_by(1).await;
+    eventually("the first run", || async { quick.count("/ed-fi/localEducationAgencies") == 1 })
+        .await;
+    put(&source, "schools", &district::school());
+    eventually("the second run", || async { quick.count("/ed-fi/schools") == 1 }).await;
+
+    assert_eq!(slow.count("/ed-fi/localEducationAgencies"), 0);
+    gate.open();
+    daemon.stop().await;
+}

@@ -1,5 +1,9 @@
 //! One source, several targets: each pair has its own state and pace (I13).
 
+use std::sync::Arc;
+
+use tidemark::engine::observe::{Event, Observer, Observers};
+use tidemark::engine::runner::{RunOptions, Runner};
 use tidemark::sandbox::{ApiVersion, SandboxOptions};
 
 use crate::district::{open_school, student};
@@ -68,4 +72,33 @@ async fn every_request_is_counted_for_the_run_that_sent_it_and_carries_its_id() 
     let shared = u64::try_from(opening).unwrap();
     let counted: u64 = reports.iter().map(|report| report.requests.source).sum();
     assert_eq!(counted, asked + shared, "opening the view is part of both runs");
+}
+
+/// Stands for a defect of the program that meets the pair `a` alone.
+struct Panics;
+
+impl Observer for Panics {
+    fn observe(&self, event: &Event<'_>) {
+        if let Event::StageStarted { pair, .. } = event {
+            assert!(pair.target != "a", "a defect");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_run_and_nothing_else() {
+    let scene = Setting::new().target("a", strict()).target("b", strict()).start().await;
+    open_school(&scene.source);
+    let mut around = scene.surroundings();
+    around.observers = Observers(vec![Arc::new(Panics)]);
+
+    let options = RunOptions::default();
+    let reports = Runner::new(around).run_publication(scene.pairs(), &options).await;
+
+    assert_ended(&reports[0], "failed");
+    assert_eq!(reports[0].error.as_ref().unwrap().kind, "defect");
+    assert_eq!(scene.state("a").await.watermark, None);
+    assert_ended(&reports[1], "complete");
+    assert_ended(&scene.run_all().await[0], "complete");
+    scene.assert_target_agrees("a");
 }
