@@ -10,9 +10,11 @@
 //! as once, and recovering from a crash is doing it again.
 //!
 //! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
-//! each: [`key_changes`], [`upserts`], [`deletes`]; [`apply`] is one change at one target;
-//! [`parked`] is what waits; [`order`] starts a resource when what it needs has finished.
-//! [`plan`] and [`verify`] look without publishing.
+//! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`].
+//! Before them stands [`identity`]; [`order`] starts a resource when what it needs has finished;
+//! [`apply`] is one change at one target, [`references`] what it needs there first; [`names`] are
+//! target ids looked up before anything moves, [`brake`] stops what would delete too much;
+//! [`parked`] is what waits. [`plan`] and [`verify`] look without publishing.
 //!
 //! # Invariants held here
 //!
