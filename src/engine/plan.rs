@@ -20,7 +20,8 @@ pub struct Plan {
     pub window: Window,
     /// Of a first run: how long it takes if the target answers each write as quickly as it answered
     /// a look-up just now, and bears as many at once as are tried at first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// For people; the contract's JSON has no place for it.
+    #[serde(skip)]
     pub estimate_seconds: Option<u64>,
     /// In the target's order; resources without changes are left out.
     pub resources: Vec<PlannedResource>,
