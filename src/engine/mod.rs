@@ -11,7 +11,7 @@
 //!
 //! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
 //! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`].
-//! Before them stands [`identity`]; [`order`] starts a resource when what it needs has finished;
+//! Before them stand [`identity`] and [`resume`]; [`order`] starts a resource when what it needs has finished;
 //! [`apply`] is one change at one target, [`references`] what it needs there first; [`names`] are
 //! target ids looked up before anything moves, [`brake`] stops what would delete too much;
 //! [`parked`] is what waits. [`plan`] and [`verify`] look without publishing.
@@ -39,6 +39,7 @@ pub mod runner;
 pub mod run;
 mod under_way;
 mod identity;
+mod resume;
 mod order;
 mod key_changes;
 mod upserts;

@@ -1,5 +1,7 @@
 //! The report of a run, as `run --output json` prints it (contract).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -43,12 +45,17 @@ pub struct ReportedError {
     pub message: String,
 }
 
-/// The exit status of several reports: of 1, 3 and 0 the worst counts (contract, "Exit status").
+/// The exit status of several reports: of 1, 3 and 0 the worst pair counts, and of a pair the last
+/// run (contract, "Exit status").
 pub fn exit_status(reports: &[RunReport]) -> u8 {
-    if reports.iter().any(|report| report.outcome == Outcome::Failed) {
+    let mut last = BTreeMap::new();
+    for report in reports {
+        last.insert((&report.publication, &report.target), report.outcome);
+    }
+    if last.values().any(|outcome| *outcome == Outcome::Failed) {
         return 1;
     }
-    if reports.iter().any(|report| report.outcome == Outcome::Parked) {
+    if last.values().any(|outcome| *outcome == Outcome::Parked) {
         return 3;
     }
     0

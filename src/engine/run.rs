@@ -14,7 +14,7 @@ use super::observe::{Event, Observers};
 use super::parked::ParkedBook;
 use super::runner::RunOptions;
 use super::under_way::{Run, lock};
-use super::{Pair, Publish, RunError, deletes, identity, key_changes, upserts};
+use super::{Pair, Publish, RunError, deletes, identity, key_changes, resume, upserts};
 
 /// What a run of a pair needs beside the pair.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) window: Option<Window>,
     pub(super) stages: Stages,
+    /// It went on where another run had been.
+    pub(super) resumed: bool,
 }
 
 /// Publishes to `pair` everything that the source has gained since the pair's watermark, as
@@ -52,14 +54,17 @@ pub(super) async fn publish(
     if nothing_to_do(around, pair, &state, &book, window, options) {
         let outcome = if book.len() > 0 { Outcome::Parked } else { Outcome::NothingToDo };
         progress.note_parked(&book);
-        return Ok(Ended { outcome, window: Some(window), stages: Stages::default() });
+        let stages = Stages::default();
+        return Ok(Ended { outcome, window: Some(window), stages, resumed: false });
     }
 
     identity::check_target(pair, &state).await?;
-    let run = Run::prepare(around, pair, reader, options, window, book).await?;
+    let beginning = resume::beginning(around, pair, &*reader, window).await?;
+    let window = beginning.window;
+    let run = Run::prepare(around, pair, reader, options, beginning, book).await?;
     progress.began(&run);
     run.tell(&Event::RunStarted { pair: &pair.id, run: run_id, window });
-    run.journal(run_id).await?;
+    run.journal(run_id, selection_fingerprint(pair)).await?;
 
     key_changes::publish(&run).await?;
     upserts::publish(&run).await?;
@@ -114,7 +119,7 @@ fn nothing_to_do(
 }
 
 /// What the watermark was reached with, as a short text: when it changes, resources may join.
-fn selection_fingerprint(pair: &Pair) -> String {
+pub(super) fn selection_fingerprint(pair: &Pair) -> String {
     use sha2::{Digest, Sha256};
     let policy = &pair.policy;
     let asked = serde_json::json!({
@@ -149,7 +154,7 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
         target: Some(target.fingerprint.clone()),
         target_newest: target_newest.or(before.target_newest),
         selection: Some(selection_fingerprint(&run.pair)),
-        newest_seen: Some(run.window.through),
+        newest_seen: Some(run.reader.newest()),
         caught_up_at: Some(now),
         last_run: Some(LastRun { id: run_id.to_owned(), outcome, ended_at: now }),
         failed_runs: 0,
@@ -161,7 +166,7 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
         ..Step::default()
     };
     run.write(step).await?;
-    Ok(Ended { outcome, window: Some(run.window), stages })
+    Ok(Ended { outcome, window: Some(run.window), stages, resumed: run.is_resumed() })
 }
 
 /// What outlives a run that failed, for its report.
@@ -192,6 +197,10 @@ impl RunProgress {
 
     pub(super) fn window(&self) -> Option<Window> {
         lock(&self.began).as_ref().map(|run| run.window)
+    }
+
+    pub(super) fn is_resumed(&self) -> bool {
+        lock(&self.began).as_ref().is_some_and(|run| run.is_resumed())
     }
 
     pub(super) fn stages(&self) -> Stages {

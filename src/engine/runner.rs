@@ -53,7 +53,8 @@ impl Runner {
         reports
     }
 
-    /// The same, telling of each run when it has ended: a pair is free again by then, so that one
+    /// The same, telling of each run when it has ended (a pair that went on from another run may
+    /// have two): a pair is free again by then, so that one
     /// that is slow does not hold up the next run of the others.
     pub async fn run_each(
         &self,
@@ -76,7 +77,7 @@ impl Runner {
         }
         while let Some(report) = runs.join_next().await {
             match report {
-                Ok(report) => ended(report),
+                Ok(reports) => reports.into_iter().for_each(&mut ended),
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
@@ -102,8 +103,26 @@ impl Drop for Claim {
     }
 }
 
-/// A panic is a defect of this program; it ends its run and nobody else's.
+/// One run; and one more through the same view if the first went on from a run with an older upper
+/// edge, so that who waited for a night does not wait for another.
 async fn run_claimed(
+    around: &Surroundings,
+    claim: &Claim,
+    view: View,
+    options: &RunOptions,
+) -> Vec<RunReport> {
+    let report = run_caught(around, claim, view.clone(), options).await;
+    let ended = matches!(report.outcome, Outcome::Complete | Outcome::Parked);
+    let through = report.window.map(|window| window.through);
+    let newest = view.opened.as_ref().ok().map(|reader| reader.newest());
+    if !(report.resumed && ended && through < newest) {
+        return vec![report];
+    }
+    vec![report, run_caught(around, claim, view, options).await]
+}
+
+/// A panic is a defect of this program; it ends its run and nobody else's.
+async fn run_caught(
     around: &Surroundings,
     claim: &Claim,
     view: View,
@@ -190,7 +209,7 @@ async fn run_pair(
         target: pair.id.target.clone(),
         outcome: Outcome::Failed,
         window: progress.window(),
-        resumed: false,
+        resumed: progress.is_resumed(),
         started_at,
         duration_seconds: started.elapsed().as_secs_f64(),
         stages: progress.stages(),
@@ -210,6 +229,7 @@ async fn run_pair(
             report.outcome = ended.outcome;
             report.window = ended.window;
             report.stages = ended.stages;
+            report.resumed = ended.resumed;
             None
         }
         Err(error) => {
@@ -281,7 +301,8 @@ async fn remember(
     let mut state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
     state.last_run =
         Some(LastRun { id: report.id.clone(), outcome: report.outcome, ended_at: now });
-    state.newest_seen = report.window.map(|window| window.through).or(state.newest_seen);
+    let seen = report.window.map(|window| window.through);
+    state.newest_seen = state.newest_seen.max(seen);
     match failure {
         None => {
             state.failed_runs = 0;

@@ -15,12 +15,13 @@ use crate::domain::{
     Stages, Tally, TargetId, Window,
 };
 use crate::sources::Reader;
-use crate::state::{Coverage, JournalledName, Operation, RunJournal, Step};
+use crate::state::{Coverage, Finished, JournalledName, Operation, RunJournal, Step};
 use crate::targets::{Refusal, Target, WriteError};
 
 use super::apply::Settled;
 use super::observe::Event;
 use super::parked::{ParkedBook, Parking};
+use super::resume::Beginning;
 use super::run::{Surroundings, load_parked};
 use super::runner::RunOptions;
 use super::{Pair, RunError};
@@ -44,6 +45,10 @@ pub(super) struct Run {
     /// after which it may have changed at the source since.
     begun_before: BTreeMap<ResourcePath, ChangeVersion>,
     coverage: Coverage,
+    /// What another run of this window has finished, with what became of it (R12).
+    finished_before: BTreeMap<ResourcePath, Tally>,
+    /// What became of the upserts of each resource in this run.
+    upserts: Mutex<BTreeMap<ResourcePath, Tally>>,
     pub(super) options: RunOptions,
     around: Surroundings,
     stages: Mutex<Stages>,
@@ -76,9 +81,10 @@ impl Run {
         pair: &Pair,
         reader: Arc<dyn Reader>,
         options: &RunOptions,
-        window: Window,
+        beginning: Beginning,
         book: ParkedBook,
     ) -> Result<Arc<Run>, RunError> {
+        let Beginning { window, finished: mut finished_before } = beginning;
         let target_resources = pair.target.resources().await.map_err(RunError::Target)?;
         let source_resources = pair.source.resources().await.map_err(RunError::Source)?;
         let both = target_resources.joined_with(&source_resources);
@@ -103,7 +109,15 @@ impl Run {
         let names = around.store.names(&pair.id).await.map_err(RunError::State)?;
         let names = names.into_iter().map(|n| ((n.resource, n.key), n.target_id)).collect();
 
+        finished_before.retain(|resource, _| selected.contains(resource));
+        let mut stages = Stages::default();
+        for tally in finished_before.values() {
+            stages.upserts.add(*tally);
+        }
+
         Ok(Arc::new(Run {
+            finished_before,
+            upserts: Mutex::default(),
             graph: target_resources.restricted_to(&selected),
             target_resources,
             joiners,
@@ -114,7 +128,7 @@ impl Run {
             window,
             options: options.clone(),
             around: around.clone(),
-            stages: Mutex::default(),
+            stages: Mutex::new(stages),
             book: Mutex::new(book),
             names: Mutex::new(names),
             closed: Mutex::new(closed),
@@ -138,16 +152,55 @@ impl Run {
     ) -> Result<Arc<Run>, RunError> {
         let window = Window { after: None, through: reader.newest() };
         let book = load_parked(around, pair).await?;
-        Run::prepare(around, pair, reader, options, window, book).await
+        let beginning = Beginning { window, finished: BTreeMap::new() };
+        Run::prepare(around, pair, reader, options, beginning, book).await
     }
 
-    /// A new run, in the journal before the target is touched.
-    pub(super) async fn journal(&self, run_id: &str) -> Result<(), RunError> {
-        let journal =
-            RunJournal { run_id: run_id.to_owned(), window: self.window, began_at: self.now() };
+    /// The run in the journal, before the target is touched.
+    pub(super) async fn journal(&self, run_id: &str, selection: String) -> Result<(), RunError> {
+        let source = self.pair.source.capabilities().await.map_err(RunError::Source)?;
+        let target = self.pair.target.capabilities().await.map_err(RunError::Target)?;
+        let journal = RunJournal {
+            run_id: run_id.to_owned(),
+            window: self.window,
+            began_at: self.now(),
+            source: Some(source.fingerprint.clone()),
+            target: Some(target.fingerprint.clone()),
+            selection,
+        };
         let begun = self.coverage_with_begun();
         let coverage = (begun != self.coverage).then_some(begun);
         self.write(Step { journal: Some(journal), coverage, ..Step::default() }).await
+    }
+
+    pub(super) fn is_resumed(&self) -> bool {
+        !self.finished_before.is_empty()
+    }
+
+    /// Another run of this window has settled every upsert of the resource.
+    pub(super) fn was_finished(&self, resource: &ResourcePath) -> bool {
+        self.finished_before.contains_key(resource)
+    }
+
+    /// Journals that every upsert of the resource is settled, unless something of it waits for
+    /// what comes later. A resource without items costs as much to journal as to read again.
+    pub(super) async fn journal_finished(&self, resource: &ResourcePath) -> Result<(), RunError> {
+        let tally = lock(&self.upserts).get(resource).copied().unwrap_or_default();
+        let waits = lock(&self.people).refused.get(resource).is_some_and(|ids| !ids.is_empty())
+            || lock(&self.after_deletes).iter().any(|(other, _)| other == resource);
+        if tally.read == 0 || waits || self.is_closed(resource) || self.was_finished(resource) {
+            return Ok(());
+        }
+        // A target that does not tell its newest version could be restored unnoticed.
+        let newest = self.pair.target.newest().await.map_err(RunError::Target)?;
+        let Some(target_newest) = newest else { return Ok(()) };
+        let finished = Finished {
+            resource: resource.clone(),
+            through: self.window.through,
+            tally,
+            target_newest,
+        };
+        self.write(Step { finished: vec![finished], ..Step::default() }).await
     }
 
     /// What is read from its beginning is so until a run of it is committed: one that fails leaves
@@ -240,6 +293,10 @@ impl Run {
             Settled::Deferred => {}
         }
         {
+            if stage == Stage::Upserts {
+                let settled = Tally { read: tally.applied + tally.skipped + tally.parked, ..tally };
+                lock(&self.upserts).entry(resource.clone()).or_default().add(settled);
+            }
             let mut stages = lock(&self.stages);
             let of = stages.of_mut(stage);
             of.applied += tally.applied;

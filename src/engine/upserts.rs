@@ -30,10 +30,14 @@ pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
         let (run, finished) = (Arc::clone(run), Arc::clone(&finished));
         async move {
             publish_resource(&run, &resource).await?;
+            run.commit_parked().await?;
+            run.journal_finished(&resource).await?;
             for person in people_now_reachable(&run, &finished, resource) {
                 retry_people(&run, &person).await?;
+                run.commit_parked().await?;
+                run.journal_finished(&person).await?;
             }
-            run.commit_parked().await
+            Ok(())
         }
     })
     .await
@@ -42,6 +46,11 @@ pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
 async fn publish_resource(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), RunError> {
     if run.is_closed(resource) {
         return Ok(());
+    }
+    if run.was_finished(resource) {
+        // The key-change feed has no upper edge: it may tell more than it did to the run that
+        // finished the resource, and an old key must not go before the new one is there.
+        return publish_renamed(run, resource).await;
     }
     let window = run.window_of(resource);
     let mut expected = None;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::{JournalledName, PairId, RunRecord, StateError};
+use super::{Finished, JournalledName, PairId, RunRecord, StateError};
 
 /// The format that this program writes. A higher one is refused; when there is a second one, the
 /// first is migrated in [`decode`].
@@ -28,6 +28,7 @@ pub(super) const PAIR_SPACE: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Coverage,
+    Finished,
     Journal,
     Name,
     Parked,
@@ -36,12 +37,20 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 6] =
-        [Kind::Coverage, Kind::Journal, Kind::Name, Kind::Parked, Kind::Run, Kind::State];
+    pub(super) const ALL: [Kind; 7] = [
+        Kind::Coverage,
+        Kind::Finished,
+        Kind::Journal,
+        Kind::Name,
+        Kind::Parked,
+        Kind::Run,
+        Kind::State,
+    ];
 
     fn letter(self) -> u8 {
         match self {
             Kind::Coverage => b'c',
+            Kind::Finished => b'f',
             Kind::Journal => b'j',
             Kind::Name => b'n',
             Kind::Parked => b'p',
@@ -97,6 +106,10 @@ pub(super) fn kind_prefix(pair: &PairId, kind: Kind) -> Vec<u8> {
     let mut key = pair_prefix(pair);
     key.push(kind.letter());
     key
+}
+
+pub(super) fn finished_key(pair: &PairId, finished: &Finished) -> Vec<u8> {
+    extended(kind_prefix(pair, Kind::Finished), finished.resource.as_str().as_bytes())
 }
 
 pub(super) fn parked_key(pair: &PairId, id: &str) -> Vec<u8> {

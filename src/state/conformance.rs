@@ -159,7 +159,14 @@ fn window(through: i64) -> Window {
 }
 
 fn journal(run_id: &str) -> RunJournal {
-    RunJournal { run_id: run_id.to_owned(), window: window(9), began_at: moment(6) }
+    RunJournal {
+        run_id: run_id.to_owned(),
+        window: window(9),
+        began_at: moment(6),
+        source: None,
+        target: None,
+        selection: "all".to_owned(),
+    }
 }
 
 pub(super) fn name(number: &str, target_id: Option<&str>) -> JournalledName {
@@ -196,6 +203,15 @@ fn coverage() -> Coverage {
     }
 }
 
+fn finished() -> Finished {
+    Finished {
+        resource: students(),
+        through: ChangeVersion(230),
+        tally: Tally { read: 3, applied: 2, skipped: 0, parked: 1 },
+        target_newest: ChangeVersion(17),
+    }
+}
+
 fn everything() -> Step {
     Step {
         state: Some(state(9)),
@@ -203,6 +219,7 @@ fn everything() -> Step {
         park: vec![parked("p1", ParkStatus::Parked), parked("p2", ParkStatus::Dead)],
         journal: Some(journal("run-1")),
         names: vec![name("1", Some("t1")), name("2", None)],
+        finished: vec![finished()],
         run: Some(run(1)),
         ..Step::default()
     }
@@ -217,6 +234,7 @@ async fn has_everything(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(counts, ParkedCounts { parked: 1, dead: 1 });
     assert_eq!(store.journal(pair).await.unwrap(), Some(journal("run-1")));
     assert_eq!(names(store, pair).await, [name("1", Some("t1")), name("2", None)]);
+    assert_eq!(store.finished(pair).await.unwrap(), [finished()]);
     assert_eq!(store.runs(pair, 10).await.unwrap(), [run(1)]);
 }
 
@@ -227,6 +245,7 @@ async fn has_nothing(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(store.parked_counts(pair).await.unwrap(), ParkedCounts::default());
     assert_eq!(store.journal(pair).await.unwrap(), None);
     assert_eq!(store.names(pair).await.unwrap(), []);
+    assert_eq!(store.finished(pair).await.unwrap(), []);
     assert_eq!(store.runs(pair, 10).await.unwrap(), []);
 }
 
@@ -304,6 +323,7 @@ async fn a_journal_ends_with_its_names_and_the_next_one_stays(stand: &mut Stand)
 
     assert_eq!(store.journal(&pair("a")).await.unwrap(), Some(journal("run-2")));
     assert_eq!(store.names(&pair("a")).await.unwrap(), [name("2", Some("t2"))]);
+    assert_eq!(store.finished(&pair("a")).await.unwrap(), []);
 
     store.commit(&pair("a"), Step { end_journal: true, ..Step::default() }).await.unwrap();
 

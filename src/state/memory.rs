@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use super::codec::Trouble;
 use super::records::{self, Entries, Table};
 use super::{
-    Coverage, JournalledName, PairId, PairState, Parked, ParkedCounts, RunJournal, RunRecord,
-    StateError, StateStore, StateView, Step,
+    Coverage, Finished, JournalledName, PairId, PairState, Parked, ParkedCounts, RunJournal,
+    RunRecord, StateError, StateStore, StateView, Step,
 };
 
 /// State in memory. The same promises as on disk, durability apart.
@@ -130,6 +130,10 @@ impl StateView for MemoryStore {
 
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError> {
         self.read("reading journalled names", |table| records::names(table, pair))
+    }
+
+    async fn finished(&self, pair: &PairId) -> Result<Vec<Finished>, StateError> {
+        self.read("reading finished resources", |table| records::finished(table, pair))
     }
 
     async fn parked(

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::domain::{
     ChangeVersion, Fingerprint, NaturalKey, Outcome, ParkReason, ResourcePath, SourceId, Stages,
-    TargetId, Watermark, Window,
+    Tally, TargetId, Watermark, Window,
 };
 
 pub use self::memory::MemoryStore;
@@ -173,6 +173,26 @@ pub struct RunJournal {
     pub run_id: String,
     pub window: Window,
     pub began_at: Timestamp,
+    /// Who both ends were and what was asked for: a run goes on from another only between the
+    /// same two, with the same question (R12).
+    #[serde(default)]
+    pub source: Option<Fingerprint>,
+    #[serde(default)]
+    pub target: Option<Fingerprint>,
+    #[serde(default)]
+    pub selection: String,
+}
+
+/// A resource of which a run that is not committed yet has settled every upsert (R12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    pub resource: ResourcePath,
+    /// The upper edge of the run: what another window has finished says nothing here.
+    pub through: ChangeVersion,
+    /// What became of its upserts, for the report of the whole run.
+    pub tally: Tally,
+    /// The target's own newest version afterwards: below it, the target was restored since.
+    pub target_newest: ChangeVersion,
 }
 
 /// A name of the journal: the target id that a key had before anything of the run moved (R5).
@@ -209,7 +229,8 @@ pub struct Step {
     pub settle: Vec<String>,
     pub journal: Option<RunJournal>,
     pub names: Vec<JournalledName>,
-    /// Removes the run journal and every journalled name.
+    pub finished: Vec<Finished>,
+    /// Removes the run journal, every journalled name and every finished resource.
     pub end_journal: bool,
     pub run: Option<RunRecord>,
     /// Removes everything of the pair before the rest of the step is written.
@@ -232,6 +253,7 @@ pub trait StateView: Send + Sync {
     async fn coverage(&self, pair: &PairId) -> Result<Coverage, StateError>;
     async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError>;
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError>;
+    async fn finished(&self, pair: &PairId) -> Result<Vec<Finished>, StateError>;
     /// Parked and dead items of a pair in order of id, at most `limit` after `after`.
     async fn parked(
         &self,

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::codec::{self, Kind, Trouble};
 use super::{
-    Coverage, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts, RunJournal,
-    RunRecord, Step,
+    Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts,
+    RunJournal, RunRecord, Step,
 };
 
 /// Runs kept for each pair; older ones go in the step that adds one.
@@ -50,6 +50,9 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
     for name in &step.names {
         writes.insert(codec::name_key(pair, name)?, Some(codec::encode(name)?));
     }
+    for finished in &step.finished {
+        writes.insert(codec::finished_key(pair, finished), Some(codec::encode(finished)?));
+    }
     if let Some(run) = &step.run {
         add_run(table, pair, run, &mut writes)?;
     }
@@ -64,6 +67,7 @@ fn removals(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Writes, Tro
     if step.end_journal {
         writes.insert(codec::kind_prefix(pair, Kind::Journal), None);
         remove_all(table, &codec::kind_prefix(pair, Kind::Name), &mut writes)?;
+        remove_all(table, &codec::kind_prefix(pair, Kind::Finished), &mut writes)?;
     }
     for id in &step.settle {
         writes.insert(codec::parked_key(pair, id), None);
@@ -130,6 +134,12 @@ fn single<T: DeserializeOwned>(
 
 pub(super) fn names(table: &dyn Table, pair: &PairId) -> Result<Vec<JournalledName>, Trouble> {
     under(table, &codec::kind_prefix(pair, Kind::Name))
+        .map(|entry| codec::decode(&entry?.1))
+        .collect()
+}
+
+pub(super) fn finished(table: &dyn Table, pair: &PairId) -> Result<Vec<Finished>, Trouble> {
+    under(table, &codec::kind_prefix(pair, Kind::Finished))
         .map(|entry| codec::decode(&entry?.1))
         .collect()
 }
@@ -204,6 +214,7 @@ pub(super) fn verify(table: &dyn Table) -> Result<(), Trouble> {
             Kind::Coverage => codec::decode::<Coverage>(&bytes).map(drop),
             Kind::Journal => codec::decode::<RunJournal>(&bytes).map(drop),
             Kind::Name => codec::decode::<JournalledName>(&bytes).map(drop),
+            Kind::Finished => codec::decode::<Finished>(&bytes).map(drop),
             Kind::Parked => codec::decode::<Parked>(&bytes).map(drop),
             Kind::Run => codec::decode::<RunRecord>(&bytes).map(drop),
             Kind::State => codec::decode::<PairState>(&bytes).map(drop),

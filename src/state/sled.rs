@@ -21,8 +21,8 @@ use super::lock::{NotLocked, StateLock};
 use super::marker::{Marked, Marker};
 use super::records::{self, Entries, Table, Writes};
 use super::{
-    Coverage, JournalledName, PairId, PairState, Parked, ParkedCounts, RunJournal, RunRecord,
-    StateError, StateStore, StateView, Step,
+    Coverage, Finished, JournalledName, PairId, PairState, Parked, ParkedCounts, RunJournal,
+    RunRecord, StateError, StateStore, StateView, Step,
 };
 use crate::clock::Clock;
 
@@ -444,6 +444,12 @@ impl StateView for SledStore {
         let pair = pair.clone();
         self.on_disk("reading journalled names", move |shared| records::names(&*shared.db, &pair))
             .await
+    }
+
+    async fn finished(&self, pair: &PairId) -> Result<Vec<Finished>, StateError> {
+        let pair = pair.clone();
+        let read = move |shared: &Shared| records::finished(&*shared.db, &pair);
+        self.on_disk("reading finished resources", read).await
     }
 
     async fn parked(

@@ -175,7 +175,7 @@ impl Scene {
 
     /// The run of the only target.
     pub(crate) async fn run(&self) -> RunReport {
-        self.run_all().await.remove(0)
+        self.run_all().await.pop().unwrap()
     }
 
     pub(crate) async fn state(&self, target: &str) -> PairState {

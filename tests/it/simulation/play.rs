@@ -197,7 +197,7 @@ impl Play {
             .collect();
         loop {
             tokio::select! {
-                reports = &mut run => return reports.into_iter().next(),
+                reports = &mut run => return reports.into_iter().last(),
                 Some((gate, trouble)) = moments.next() => match trouble {
                     // The request that is held never gets through: its process is gone.
                     Trouble::Crash(..) => return None,
