@@ -2,6 +2,7 @@
 
 mod failures;
 mod publishing;
+mod sentinel;
 mod terminal;
 mod waiting;
 
