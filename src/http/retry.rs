@@ -104,7 +104,8 @@ fn judge_status(
         let error = HttpError::Throttled { place: place(), status, attempts: 1 };
         return Verdict::Again { error, retry_after: retry_after() };
     }
-    if status == StatusCode::REQUEST_TIMEOUT || status.is_server_error() {
+    let may_pass = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY);
+    if may_pass || status.is_server_error() {
         let error = HttpError::ServerError { place: place(), status, attempts: 1 };
         return Verdict::Again { error, retry_after: retry_after() };
     }

@@ -255,7 +255,12 @@ fn connect_reason(error: &reqwest::Error) -> &'static str {
     if error.is_dns() {
         return "the host's name is not known";
     }
-    match find::<io::Error>(error).map(io::Error::kind) {
+    let cause = find::<io::Error>(error);
+    // EMFILE and ENFILE have no kind of their own, and these numbers on every Unix.
+    if cfg!(unix) && matches!(cause.and_then(io::Error::raw_os_error), Some(23 | 24)) {
+        return "this process may open no more files: raise its limit, or lower `max_concurrency`";
+    }
+    match cause.map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => "connection refused",
         Some(io::ErrorKind::ConnectionReset) => "connection reset",
         Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {

@@ -57,6 +57,9 @@ pub enum Harm {
     Slow(Duration),
     /// 429 with that `Retry-After` in seconds, or without one.
     Throttle { retry_after: Option<u64> },
+    /// Nothing is done and the answer has that status and quotes the whole request: its query, its
+    /// `Authorization` and its body. Servers that log too much answer so.
+    Echo(u16),
     /// Half of the body is sent under the length of all of it; then the connection ends.
     CutBody,
     /// A page of HTML under status 200.

@@ -167,6 +167,11 @@ impl Sandbox {
         tokens.expire_all();
     }
 
+    /// Every token that was given and has not ended.
+    pub fn tokens(&self) -> Vec<String> {
+        self.shared.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner).all()
+    }
+
     /// Stops answering and frees the port.
     pub async fn stop(self) {
         self.is_up.send_replace(false);

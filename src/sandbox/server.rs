@@ -8,7 +8,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
-use super::document::Json;
+use super::document::{Json, quoted};
 use super::faults::{Facts, Faults, Harm, Refusal};
 use super::listener::Cut;
 use super::log::{Log, LoggedRequest};
@@ -276,6 +276,7 @@ fn instead(shared: &Shared, route: &Route, asked: &Asked, harm: &Harm) -> Option
             }
             reply
         }
+        Harm::Echo(status) => Reply::json(*status, quoting(asked)),
         Harm::Drop => return Some(Instead::Nothing),
         Harm::Redirect(place) => Reply::empty(302).header("Location", place.clone()),
         Harm::Html => Reply {
@@ -296,6 +297,22 @@ fn instead(shared: &Shared, route: &Route, asked: &Asked, harm: &Harm) -> Option
         | Harm::ExpireTokens => return None,
     };
     Some(Instead::Reply(reply))
+}
+
+/// Problem details with all of a request in every text that they have.
+fn quoting(asked: &Asked) -> String {
+    let all = quoted(&format!(
+        "{} ?{} Authorization: {} {}",
+        asked.method,
+        asked.query,
+        asked.header("authorization").unwrap_or_default(),
+        String::from_utf8_lossy(&asked.body)
+    ));
+    format!(
+        "{{\"type\":\"urn:ed-fi:api:bad-request:data-validation-failed\",\"title\":{all},\
+         \"detail\":{all},\"message\":{all},\"errors\":[{all}],\
+         \"validationErrors\":{{\"$.birthDate\":[{all}],{all}:[{all}]}}}}"
+    )
 }
 
 fn refused(shared: &Shared, route: &Route, refusal: &Refusal) -> Problem {

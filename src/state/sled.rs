@@ -271,13 +271,21 @@ impl Place {
         .map_err(|trouble| self.refused(&trouble))
     }
 
-    /// Natural keys are in these files: nobody else's business. Best effort, the directory is ours.
+    /// Natural keys are in these files: nobody else's business. Best effort, the directory is ours;
+    /// where it was made by somebody else, with more rights, this is all that there is.
     fn keep_private(&self) {
-        #[cfg(unix)]
         for name in self.file_names().unwrap_or_default() {
+            self.keep_for_owner(&name, 0o600);
+        }
+        self.keep_for_owner("blobs", 0o700);
+    }
+
+    fn keep_for_owner(&self, name: &str, mode: u32) {
+        #[cfg(unix)]
+        {
             use std::os::unix::fs::PermissionsExt;
-            let private = fs::Permissions::from_mode(0o600);
-            if let Err(error) = fs::set_permissions(self.path.join(&name), private) {
+            let private = fs::Permissions::from_mode(mode);
+            if let Err(error) = fs::set_permissions(self.path.join(name), private) {
                 tracing::debug!(file = name, %error, "could not make a state file private");
             }
         }

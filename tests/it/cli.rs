@@ -2,6 +2,7 @@
 
 mod failures;
 mod publishing;
+mod sentinel;
 mod terminal;
 mod waiting;
 
@@ -18,28 +19,28 @@ use crate::scene::{bare, put};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidemark");
 
 /// A directory with a configuration, a source with a small district, and an empty target.
-struct Desk {
-    directory: TempDir,
-    source: Sandbox,
-    target: Sandbox,
+pub(crate) struct Desk {
+    pub(crate) directory: TempDir,
+    pub(crate) source: Sandbox,
+    pub(crate) target: Sandbox,
 }
 
 /// How a command ended.
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
     /// Standard output as the one JSON value that it has to be.
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 }
 
 impl Desk {
-    async fn new() -> Desk {
+    pub(crate) async fn new() -> Desk {
         Desk::with(bare(), bare()).await
     }
 
@@ -78,7 +79,7 @@ impl Desk {
     }
 
     /// The command with nothing of the environment but the credentials.
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
             .args(arguments)
@@ -94,7 +95,7 @@ impl Desk {
         command
     }
 
-    async fn tidemark(&self, arguments: &[&str]) -> Ended {
+    pub(crate) async fn tidemark(&self, arguments: &[&str]) -> Ended {
         ended(self.command(arguments)).await
     }
 }
@@ -103,7 +104,7 @@ async fn ended(mut command: Command) -> Ended {
     ended_child(command.spawn().unwrap()).await
 }
 
-async fn ended_child(child: tokio::process::Child) -> Ended {
+pub(crate) async fn ended_child(child: tokio::process::Child) -> Ended {
     let output = child.wait_with_output().await.unwrap();
     Ended {
         code: output.status.code().unwrap(),
@@ -113,7 +114,7 @@ async fn ended_child(child: tokio::process::Child) -> Ended {
 }
 
 /// Sends a signal to a child, as a terminal or a service manager would.
-async fn signal(child: &tokio::process::Child, name: &str) {
+pub(crate) async fn signal(child: &tokio::process::Child, name: &str) {
     let id = child.id().unwrap().to_string();
     let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
     assert!(sent.success());

@@ -138,6 +138,41 @@ fn every_error_kind_and_every_reason_is_in_the_operations_page() {
     assert!(missing.is_empty(), "docs/operations.md has no row for {}", missing.join(", "));
 }
 
+/// S16 is of a kind of source that is not in this version.
+#[test]
+fn every_row_of_the_failure_catalogue_names_tests_that_exist_or_says_that_it_is_not_held() {
+    let page = text(&root().join("docs/faults.md"));
+    let tests = names_of_tests();
+    let rows: BTreeMap<&str, &str> = page
+        .lines()
+        .filter_map(|line| Some((line.strip_prefix("| ")?.split(' ').next()?, line)))
+        .collect();
+
+    let mut wrong = Vec::new();
+    for (letter, last) in [('S', 35), ('T', 25), ('O', 12), ('P', 12)] {
+        for row in (1..=last).map(|number| format!("{letter}{number}")).filter(|row| row != "S16") {
+            let Some(line) = rows.get(row.as_str()) else {
+                wrong.push(format!("no row {row}"));
+                continue;
+            };
+            let named = line.rsplit('|').nth(1).map(in_backticks).unwrap_or_default();
+            let is_held = !named.is_empty() || line.contains("not in this version");
+            let missing = named.iter().filter(|test| !tests.contains(*test));
+            wrong.extend(missing.map(|test| format!("{row}: no test is called {test}")));
+            if !is_held {
+                wrong.push(format!("{row} names no test"));
+            }
+        }
+    }
+    for test in tests.iter().filter(|test| is_named_after_a_row(test)) {
+        if !page.contains(&format!("`{test}`")) {
+            wrong.push(format!("{test} is not on the page"));
+        }
+    }
+
+    assert!(wrong.is_empty(), "docs/faults.md:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn every_term_is_explained_once() {
     let glossary = text(&root().join("docs/glossary.md"));
@@ -341,6 +376,14 @@ fn rows_of_section<'a>(markdown: &'a str, heading: &str) -> Vec<&'a str> {
         .filter(|line| line.starts_with('|'))
         .skip(2)
         .collect()
+}
+
+/// `s7_…`: the row of the failure catalogue that a test shows.
+fn is_named_after_a_row(test: &str) -> bool {
+    let Some((row, claim)) = test.split_once('_') else { return false };
+    let digits = row.strip_prefix(['s', 't', 'o', 'p']).unwrap_or_default();
+    let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit());
+    is_number && claim.contains('_')
 }
 
 fn is_the_number_of_an_invariant(word: &str) -> bool {

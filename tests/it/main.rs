@@ -5,6 +5,7 @@
 
 mod district;
 mod scene;
+mod catalogue;
 mod cli;
 mod demo;
 mod documents;

@@ -34,6 +34,10 @@ impl Tokens {
         self.0.len()
     }
 
+    pub(in crate::sandbox) fn all(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
     pub(in crate::sandbox) fn expire_all(&mut self) {
         self.0.clear();
     }

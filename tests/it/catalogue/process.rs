@@ -1,0 +1,96 @@
+//! Rows P: what happens to the process and its disk.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+use tidemark::sandbox::{Fault, Gate, Harm};
+use tokio::process::Command;
+
+use crate::cli::{Desk, Ended, ended_child, signal};
+use crate::district::{student, student_key};
+use crate::scene::put;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_a_process_that_was_frozen_keeps_its_state_and_goes_on() {
+    let desk = Desk::new().await;
+    let gate = Gate::new();
+    let held = Fault::on("/ed-fi/students", Harm::Hold(gate.clone())).method("POST");
+    desk.target.fault(held);
+
+    let frozen = desk.command(&["run", "--output", "json"]).spawn().unwrap();
+    gate.reached_by(1).await;
+    signal(&frozen, "STOP").await;
+    let other = desk.tidemark(&["run"]).await;
+    gate.open();
+    signal(&frozen, "CONT").await;
+    let thawed = ended_child(frozen).await;
+
+    assert_eq!(other.code, 4, "{}", other.err);
+    assert_eq!(thawed.code, 0, "{}", thawed.err);
+    assert_eq!(desk.target.count("/ed-fi/students"), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p9_a_lost_state_makes_a_first_run_that_deletes_nothing_and_verify_finds_the_rest() {
+    let desk = Desk::new().await;
+    assert_eq!(desk.tidemark(&["run"]).await.code, 0);
+    desk.source.delete("/ed-fi/students", &student_key("S-702")).unwrap();
+    std::fs::remove_dir_all(desk.directory.path().join("state")).unwrap();
+
+    let again = desk.tidemark(&["run", "--output", "json"]).await;
+    let verified = desk.tidemark(&["verify", "--output", "json"]).await;
+
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert_eq!(again.json()["runs"][0]["window"]["after"], Value::Null);
+    assert_eq!(desk.target.count("/ed-fi/students"), 3, "no name, no delete (R3)");
+    assert_eq!(verified.code, 1);
+    let resources = verified.json()["verify"][0]["resources"].clone();
+    let extra = resources.as_array().unwrap().iter().filter_map(|one| one["extra"].as_u64());
+    assert_eq!(extra.sum::<u64>(), 1, "{resources}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p17_a_process_that_may_open_no_more_files_says_so_and_loses_nothing() {
+    let desk = Desk::new().await;
+    for number in 100..200 {
+        put(&desk.source, "students", &student(&format!("S-{number}")));
+    }
+    // Answers that are held keep their connections, so that no further one can be made.
+    let gate = Gate::new();
+    let held = Fault::on("/ed-fi/students", Harm::Hold(gate.clone())).method("POST");
+    let held = desk.target.fault(held);
+
+    let few = few_files(&desk, 20).await;
+    gate.open();
+    desk.target.repair(held);
+    let fewer = few_files(&desk, 12).await;
+    let many = desk.tidemark(&["run", "--output", "json"]).await;
+
+    assert_eq!(few.code, 1, "{}{}", few.out, few.err);
+    assert!(few.out.contains("open no more files"), "{}", few.out);
+    // Which file is the first that cannot be opened depends on what the shell has open.
+    assert!([2, 5].contains(&fewer.code), "{}{}", fewer.out, fewer.err);
+    assert!(fewer.err.contains("Too many open files"), "{}", fewer.err);
+    assert_eq!(many.code, 0, "{}{}", many.out, many.err);
+    assert_eq!(many.json()["runs"][0]["window"]["after"], Value::Null, "nothing had moved");
+    assert_eq!(desk.target.count("/ed-fi/students"), 103);
+}
+
+/// `tidemark run` in a process that may have so many files open.
+async fn few_files(desk: &Desk, limit: u32) -> Ended {
+    let run = desk.command(&["run"]);
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg(format!("ulimit -n {limit}; exec \"$0\" run"))
+        .arg(run.as_std().get_program())
+        .current_dir(desk.directory.path())
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for (name, value) in run.as_std().get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    ended_child(shell.spawn().unwrap()).await
+}

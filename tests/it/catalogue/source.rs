@@ -1,0 +1,306 @@
+//! Rows S: a source that breaks off, lies about lengths, drips, repeats itself, moves under the
+//! reader. None of it is ever taken for a whole page.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tidemark::sandbox::{Fault, Gate, Harm, Part, Refusal, SandboxOptions, SnapshotMode};
+use tidemark::sources::Isolation;
+
+use super::wire::{Act, End, Wire, gzip, json_head, run_through, run_within};
+use crate::district::{open_school, student, student_key};
+use crate::scene::{Scene, Setting, assert_ended, bare, put};
+
+const STUDENTS: &str = "GET /data/v3/ed-fi/students";
+
+/// A school, and a wire before its source.
+async fn wired() -> (Scene, Wire) {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    let wire = Wire::to(&scene.source).await;
+    (scene, wire)
+}
+
+#[tokio::test]
+async fn s2_tokens_that_end_in_the_middle_of_reading_cost_nothing() {
+    for after in [0, 3, 9] {
+        let scene = Scene::start().await;
+        open_school(&scene.source);
+        let ends = Fault::everywhere(Harm::ExpireTokens).part(Part::Items);
+        scene.source.fault(ends.after(after).times(1));
+
+        let report = scene.run().await;
+
+        assert_ended(&report, "complete");
+        scene.assert_agrees();
+        let upserts = report.stages.upserts;
+        assert_eq!(upserts.read, upserts.applied, "nothing counts twice: {upserts:?}");
+    }
+}
+
+#[tokio::test]
+async fn s8_what_moves_behind_at_and_ahead_of_the_reader_is_neither_lost_nor_left_over() {
+    for isolation in [Isolation::Bounded, Isolation::Snapshot] {
+        for held in 0..4 {
+            let scene = Setting::new()
+                .source(SandboxOptions { page_limit: 5, ..bare() })
+                .page_size(5)
+                .policy(|policy| policy.isolation = isolation)
+                .start()
+                .await;
+            for number in 10..40 {
+                put(&scene.source, "students", &student(&number.to_string()));
+            }
+            let gate = Gate::new();
+            scene
+                .source
+                .fault(Fault::on("/ed-fi/students", Harm::Hold(gate.clone())).after(held).times(1));
+
+            let (first, ()) = tokio::join!(scene.run(), async {
+                gate.reached_by(1).await;
+                for (number, name) in [(10, "behind"), (20, "near"), (39, "ahead")] {
+                    let mut changed = student(&number.to_string());
+                    changed["firstName"] = Value::from(name);
+                    put(&scene.source, "students", &changed);
+                }
+                for number in [11, 21, 38] {
+                    scene
+                        .source
+                        .delete("/ed-fi/students", &student_key(&number.to_string()))
+                        .unwrap();
+                }
+                put(&scene.source, "students", &student("99"));
+                gate.open();
+            });
+            let second = scene.run().await;
+
+            if isolation == Isolation::Bounded {
+                assert_ended(&first, "complete");
+            }
+            assert_ne!(second.outcome.as_str(), "failed", "{held} {:?}", second.error);
+            scene.assert_agrees();
+        }
+    }
+}
+
+#[tokio::test]
+async fn s9_an_item_that_a_page_repeats_is_published_and_no_harm_is_done() {
+    let (scene, wire) = wired().await;
+    wire.hurt(
+        STUDENTS,
+        1,
+        Act::with_body(|body| {
+            let mut page: Vec<Value> = serde_json::from_slice(body).unwrap();
+            page.extend(page.clone());
+            serde_json::to_vec(&page).unwrap()
+        }),
+    );
+
+    let report = run_through(&scene, &wire.url(), &scene.target().url()).await;
+
+    assert!(wire.is_spent());
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
+}
+
+#[tokio::test]
+async fn s21_a_page_that_breaks_off_anywhere_is_void_and_read_again() {
+    let chunk = |body: &[u8]| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let half = &body[..body.len() / 2];
+        [&head[..], format!("{:x}\r\n", half.len()).as_bytes(), half, b"\r\n"].concat()
+    };
+    let cut = |share: usize| {
+        move |body: &[u8]| {
+            [json_head(body.len(), "").as_slice(), &body[..body.len() * share / 10]].concat()
+        }
+    };
+    let acts = [
+        (
+            "a header without an end",
+            Act::remade(End::Closed, |_| b"HTTP/1.1 200 OK\r\nX-A: ".to_vec()),
+        ),
+        ("a reset at once", Act::remade(End::Reset, |_| Vec::new())),
+        ("a reset within", Act::remade(End::Reset, cut(5))),
+        ("nothing of the body", Act::remade(End::Closed, cut(0))),
+        ("nearly all of the body", Act::remade(End::Closed, cut(9))),
+        ("chunks without an end", Act::remade(End::Closed, chunk)),
+        (
+            "a length that is too large",
+            Act::remade(End::Closed, |body| {
+                [json_head(body.len() + 7, "").as_slice(), body].concat()
+            }),
+        ),
+        (
+            "compression that breaks off",
+            Act::remade(End::Closed, |body| {
+                let zipped = gzip(body);
+                let half = &zipped[..zipped.len() / 2];
+                [json_head(half.len(), "Content-Encoding: gzip\r\n").as_slice(), half].concat()
+            }),
+        ),
+    ];
+    for (case, act) in acts {
+        let (scene, wire) = wired().await;
+        wire.hurt(STUDENTS, 1, act);
+
+        let report = run_through(&scene, &wire.url(), &scene.target().url()).await;
+
+        assert!(wire.is_spent(), "{case}");
+        assert_ended(&report, "complete");
+        scene.assert_agrees();
+        assert_eq!(report.stages.upserts.read, report.stages.upserts.applied, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn s22_a_page_that_ends_with_its_connection_is_judged_by_its_json() {
+    let by_end = |body: &[u8], length: usize| {
+        let head =
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
+        [&head[..], &body[..length]].concat()
+    };
+    for (case, outcome, act) in [
+        ("whole", "complete", Act::remade(End::Closed, move |body| by_end(body, body.len()))),
+        ("cut", "failed", Act::remade(End::Closed, move |body| by_end(body, body.len() - 1))),
+        ("empty", "failed", Act::remade(End::Closed, move |body| by_end(body, 0))),
+        (
+            "a length that is too small",
+            "failed",
+            Act::remade(End::Closed, |body| {
+                [json_head(body.len() - 1, "").as_slice(), body].concat()
+            }),
+        ),
+    ] {
+        let (scene, wire) = wired().await;
+        wire.hurt(STUDENTS, 1, act);
+
+        let report = run_through(&scene, &wire.url(), &scene.target().url()).await;
+
+        assert!(wire.is_spent(), "{case}");
+        assert_ended(&report, outcome);
+        if outcome == "failed" {
+            assert_eq!(report.error.unwrap().kind, "unexpected-answer", "{case}");
+            assert_eq!(scene.watermark().await, None, "{case}");
+            assert_eq!(scene.target().count("/ed-fi/students"), 0, "{case}: nothing of it is used");
+        }
+        let again = run_through(&scene, &wire.url(), &scene.target().url()).await;
+        assert_ended(&again, if outcome == "failed" { "complete" } else { "nothing-to-do" });
+        scene.assert_agrees();
+    }
+}
+
+#[tokio::test]
+async fn s25_a_compressed_bomb_is_not_unpacked_and_smaller_pages_are_asked_for() {
+    let (scene, wire) = wired().await;
+    // A hundred mebibytes of blanks in a hundred kibibytes.
+    let bomb = gzip(&vec![b' '; 100 << 20]);
+    let head = json_head(bomb.len(), "Content-Encoding: gzip\r\n");
+    wire.hurt(STUDENTS, 1, Act::raw(&[head, bomb].concat()));
+
+    let report = run_through(&scene, &wire.url(), &scene.target().url()).await;
+
+    assert!(wire.is_spent());
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
+    let asked = wire.lines(STUDENTS);
+    assert!(asked[0].contains("=500"), "{asked:?}");
+    assert!(asked[1..].iter().any(|line| line.contains("=250")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn s28_statuses_that_pass_are_ridden_out_and_park_nothing() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    let resources = ["schools", "courses", "sessions", "sections", "students", "courseOfferings"];
+    for (resource, status) in resources.into_iter().zip([408, 425, 500, 502, 503, 504]) {
+        let harm = Harm::Refuse(Refusal::Status(status));
+        let fault = Fault::on(&format!("/ed-fi/{resource}"), harm).method("GET");
+        scene.source.fault(fault.part(Part::Items).times(1));
+    }
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
+    assert!(scene.parked().await.is_empty());
+}
+
+#[tokio::test]
+async fn s29_an_answer_that_stalls_or_drips_is_given_up_and_asked_for_again() {
+    let acts = [
+        ("a header that stalls", Act::remade(End::Silent, |_| b"HTTP/1.1 200 OK\r\n".to_vec())),
+        (
+            "a body that stalls",
+            Act::remade(End::Silent, |body| {
+                [json_head(body.len(), "").as_slice(), &body[..9]].concat()
+            }),
+        ),
+        ("a byte at a time", Act::Drip(Duration::from_millis(30))),
+    ];
+    for (case, act) in acts {
+        let (scene, wire) = wired().await;
+        wire.hurt(STUDENTS, 1, act);
+
+        let second = Duration::from_secs(1);
+        let report = run_within(&scene, &wire.url(), &scene.target().url(), second).await;
+
+        assert!(wire.is_spent(), "{case}");
+        assert_ended(&report, "complete");
+        scene.assert_agrees();
+    }
+}
+
+#[tokio::test]
+async fn s32_a_connection_that_closed_while_it_was_idle_costs_an_attempt_and_no_item() {
+    let (scene, wire) = wired().await;
+    wire.hurt(STUDENTS, 1, Act::remade(End::Closed, |_| Vec::new()));
+
+    let report = run_through(&scene, &wire.url(), &scene.target().url()).await;
+
+    assert!(wire.is_spent());
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
+}
+
+#[tokio::test]
+async fn s33_a_member_that_nobody_knows_arrives_as_it_was_sent() {
+    let (scene, wire) = wired().await;
+    let target = Wire::to(scene.target()).await;
+    wire.hurt(
+        STUDENTS,
+        1,
+        Act::with_body(|body| {
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            text.replace("\"firstName\"", "\"newMember\":{\"a\":1e400,\"b\":[]},\"firstName\"")
+                .into_bytes()
+        }),
+    );
+
+    let report = run_through(&scene, &wire.url(), &target.url()).await;
+
+    assert!(wire.is_spent());
+    // What the target makes of it is its own affair: it may refuse the item, never lose it.
+    assert!(report.stages.is_conserved());
+    assert_eq!(
+        report.stages.upserts.applied + report.stages.upserts.parked,
+        report.stages.upserts.read
+    );
+    assert!(target.carried(r#""newMember":{"a":1e400,"b":[]}"#));
+}
+
+#[tokio::test]
+async fn s5_a_snapshot_that_is_missing_is_never_read_around_in_silence() {
+    let scene = Setting::new()
+        .source(SandboxOptions { snapshots: SnapshotMode::None, ..bare() })
+        .start()
+        .await;
+    open_school(&scene.source);
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "failed");
+    let live = |read: &tidemark::sandbox::LoggedRequest| read.part == Part::Items;
+    assert!(!scene.source.requests().iter().any(live), "no item was read");
+    assert_eq!(scene.writes("state").len(), 0);
+}

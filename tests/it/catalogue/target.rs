@@ -1,0 +1,241 @@
+//! Rows T: a target that refuses, fails, throttles, loses answers and says odd things.
+
+use chrono::TimeDelta;
+use tidemark::domain::ParkReason;
+use tidemark::engine::runner::RunOptions;
+use tidemark::sandbox::{Fault, Harm, LoggedRequest, Refusal, SandboxOptions};
+use tidemark::state::ParkStatus;
+
+use super::wire::{Act, Wire, run_through};
+use crate::district::{
+    class_period, class_period_key, open_school, section_key, student, student_key,
+};
+use crate::scene::{Scene, Setting, assert_ended, bare, put, strict};
+
+const PERIODS: &str = "/ed-fi/classPeriods";
+
+fn refused_with(status: u16) -> Harm {
+    Harm::Refuse(Refusal::Status(status))
+}
+
+/// Requests of one method for one resource.
+fn sent(requests: &[LoggedRequest], method: &str, resource: &str) -> usize {
+    let fits =
+        |one: &&LoggedRequest| one.method == method && one.resource.as_deref() == Some(resource);
+    requests.iter().filter(fits).count()
+}
+
+#[tokio::test]
+async fn t3_a_rename_that_meets_a_taken_key_is_created_and_deleted_instead() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    scene.run().await;
+    scene.target().fault(Fault::everywhere(Harm::Refuse(Refusal::KeyTaken)).method("PUT"));
+    let (old, new) = (section_key("S1", "ALG-1", "Fall"), section_key("S9", "ALG-1", "Fall"));
+    scene.source.rename("/ed-fi/sections", &old, &new).unwrap();
+
+    assert_ended(&scene.run().await, "complete");
+
+    scene.assert_agrees();
+}
+
+#[tokio::test]
+async fn t4_of_several_users_who_write_at_once_the_item_is_read_again_and_tried_once() {
+    let contended = r#"{"type":"urn:ed-fi:api:data-conflict:multi-user-conflict","status":409}"#;
+    let scene = Scene::start().await;
+    put(&scene.source, "students", &student("700"));
+    let wire = Wire::to(scene.target()).await;
+    wire.hurt("POST /data/v3/ed-fi/students", 1, Act::answer(409, contended));
+
+    let report = run_through(&scene, &scene.source.url(), &wire.url()).await;
+
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
+    assert_eq!(wire.seen("POST /data/v3/ed-fi/students"), 2);
+}
+
+#[tokio::test]
+async fn t10_a_precondition_that_failed_is_tried_once_more_and_then_parked() {
+    for (times, outcome) in [(1, "complete"), (9, "parked")] {
+        let scene = Scene::start().await;
+        put(&scene.source, "students", &student("700"));
+        scene
+            .target()
+            .fault(Fault::on("/ed-fi/students", refused_with(412)).method("POST").times(times));
+
+        let report = scene.run().await;
+
+        assert_ended(&report, outcome);
+        let parked = scene.parked().await;
+        assert!(parked.iter().all(|item| item.reason == ParkReason::Contended), "{parked:?}");
+        assert_eq!(sent(&scene.target().requests(), "POST", "/ed-fi/students"), 2);
+    }
+}
+
+#[tokio::test]
+async fn t11_a_poison_item_costs_three_attempts_over_any_number_of_runs() {
+    // Each run here is a process of its own, with a token of its own.
+    let patient = |options| SandboxOptions { token_limit: 10_000, ..options };
+    let scene =
+        Setting::new().source(patient(bare())).target("state", patient(strict())).start().await;
+    put(&scene.source, "students", &student("700"));
+    let poison = Harm::Refuse(Refusal::Member("birthDate".to_owned(), "no".to_owned()));
+    scene.target().fault(Fault::on("/ed-fi/students", poison).key("studentUniqueId", "700"));
+
+    for number in 0..24 {
+        put(&scene.source, "students", &student(&format!("9{number}")));
+        let options = RunOptions { allow_deletes: false, all_parked: number % 2 == 0 };
+        assert_ended(&scene.run_with(&options).await[0], "parked");
+        scene.clock.advance(TimeDelta::hours(12));
+    }
+
+    let attempts = scene.writes("state").iter().filter(|write| write.status == 400).count();
+    assert_eq!(attempts, 3);
+    let parked = scene.parked().await;
+    assert_eq!((parked.len(), parked[0].status), (1, ParkStatus::Dead));
+    assert_eq!(scene.target().count("/ed-fi/students"), 24);
+}
+
+#[tokio::test]
+async fn t12_what_is_too_large_for_the_target_is_parked_as_that_and_the_rest_goes_on() {
+    for status in [413, 414] {
+        let scene = Scene::start().await;
+        open_school(&scene.source);
+        put(&scene.source, "students", &student("700"));
+        let fault = Fault::on("/ed-fi/students", refused_with(status));
+        scene.target().fault(fault.method("POST").key("studentUniqueId", "700"));
+
+        let report = scene.run().await;
+
+        assert_ended(&report, "parked");
+        let parked = scene.parked().await;
+        assert_eq!((parked.len(), parked[0].reason), (1, ParkReason::TooLarge), "{status}");
+        assert_eq!(scene.target().count("/ed-fi/students"), 2);
+        assert_eq!(scene.watermark().await, Some(scene.source.newest()));
+    }
+}
+
+#[tokio::test]
+async fn t15_a_write_whose_answer_was_lost_is_done_once_and_counted_once() {
+    for harm in [Harm::DropAfterWriting, Harm::FailAfterWriting] {
+        let scene = Scene::start().await;
+        open_school(&scene.source);
+        for name in ["A", "B", "C"] {
+            put(&scene.source, "classPeriods", &class_period(name));
+        }
+        scene.run().await;
+        for method in ["POST", "PUT", "DELETE"] {
+            scene.target().fault(Fault::on(PERIODS, harm.clone()).method(method).times(1));
+        }
+        let key = class_period_key;
+        scene.source.rename(PERIODS, &key("A"), &key("Z")).unwrap();
+        scene.source.delete(PERIODS, &key("B")).unwrap();
+        put(&scene.source, "classPeriods", &class_period("D"));
+
+        let report = scene.run().await;
+
+        assert_ended(&report, "complete");
+        scene.assert_agrees();
+        assert!(scene.parked().await.is_empty(), "{harm:?}");
+        let deletes = report.stages.deletes;
+        assert_eq!(deletes.applied + deletes.skipped, deletes.read, "{harm:?}: {deletes:?}");
+    }
+}
+
+#[tokio::test]
+async fn t16_of_a_write_the_status_decides_and_an_empty_answer_is_one() {
+    for head in ["204 No Content", "201 Created", "200 OK"] {
+        let scene = Scene::start().await;
+        put(&scene.source, "students", &student("700"));
+        let wire = Wire::to(scene.target()).await;
+        let bare = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        wire.hurt("POST /data/v3/ed-fi/students", 1, Act::after_writing(bare.as_bytes()));
+
+        let report = run_through(&scene, &scene.source.url(), &wire.url()).await;
+
+        assert_ended(&report, "complete");
+        scene.assert_agrees();
+        assert_eq!(wire.seen("POST /data/v3/ed-fi/students"), 1, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn t17_a_redirected_write_fails_the_run_and_nobody_else_receives_it() {
+    for status in [301, 302, 303, 307, 308] {
+        let scene = Scene::start().await;
+        put(&scene.source, "students", &student("700"));
+        let elsewhere = Wire::to(scene.target()).await;
+        let wire = Wire::to(scene.target()).await;
+        let away = format!(
+            "HTTP/1.1 {status} Away\r\nLocation: {}/data/v3/ed-fi/students\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n",
+            elsewhere.url()
+        );
+        wire.hurt("POST /data/v3/ed-fi/students", 99, Act::raw(away.as_bytes()));
+
+        let report = run_through(&scene, &scene.source.url(), &wire.url()).await;
+
+        assert_ended(&report, "failed");
+        assert_eq!(report.error.unwrap().kind, "redirected", "{status}");
+        assert_eq!(elsewhere.seen(""), 0, "{status}");
+        assert_eq!(scene.watermark().await, None);
+    }
+}
+
+#[tokio::test]
+async fn t18_an_interim_answer_is_none_and_an_early_one_is_the_answer() {
+    let scene = Scene::start().await;
+    put(&scene.source, "students", &student("700"));
+    put(&scene.source, "students", &student("701"));
+    let wire = Wire::to(scene.target()).await;
+    wire.hurt(
+        "POST /data/v3/ed-fi/students",
+        1,
+        Act::before(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"),
+    );
+
+    let report = run_through(&scene, &scene.source.url(), &wire.url()).await;
+
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
+}
+
+#[tokio::test]
+async fn t18_a_refusal_before_the_body_was_read_is_a_refusal() {
+    let scene = Scene::start().await;
+    put(&scene.source, "students", &student("700"));
+    let source = Wire::to(&scene.source).await;
+    source.hurt(
+        "GET /data/v3/ed-fi/students",
+        1,
+        Act::with_body(|page| {
+            let page = String::from_utf8_lossy(page);
+            page.replace("Tyrone", &"x".repeat(4 << 20)).into_bytes()
+        }),
+    );
+    let early = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let wire = Wire::to(scene.target()).await;
+    wire.hurt("POST /data/v3/ed-fi/students", 1, Act::unread(early.as_bytes()));
+
+    let report = run_through(&scene, &source.url(), &wire.url()).await;
+
+    assert_ended(&report, "parked");
+    let parked = scene.parked().await;
+    assert_eq!((parked.len(), parked[0].reason), (1, ParkReason::TooLarge));
+}
+
+#[tokio::test]
+async fn t19_tokens_that_end_in_the_middle_of_a_run_cost_nothing() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    for after in [0, 3, 6] {
+        scene
+            .target()
+            .fault(Fault::everywhere(Harm::ExpireTokens).method("POST").after(after).times(1));
+    }
+
+    assert_ended(&scene.run().await, "complete");
+
+    scene.assert_agrees();
+    assert!(scene.target().item("/ed-fi/students", &student_key("604821")).is_some());
+}
