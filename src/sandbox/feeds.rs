@@ -35,6 +35,23 @@ pub(super) fn deletes(
         .collect()
 }
 
+/// The deletes of the window as servers before 6.0 tell them: without keys, and those whose key
+/// lives again too.
+pub(super) fn deletes_without_keys(
+    image: &Image,
+    model: &ResourceModel,
+    query: &Query,
+    salt: u128,
+) -> Vec<Entry> {
+    let tombstones = image.table(model.number).tombstones.iter();
+    tombstones
+        .filter(|gone| query.is_in_window(gone.version))
+        .map(|gone| {
+            format!("{{\"id\":\"{:032x}\",\"changeVersion\":{}}}", gone.id ^ salt, gone.version)
+        })
+        .collect()
+}
+
 /// The key changes of the window, one an item: its first old key, its last new key and the last
 /// version.
 pub(super) fn key_changes(
