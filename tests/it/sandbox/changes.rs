@@ -228,6 +228,8 @@ async fn writes_under_the_snapshot_header_are_refused_whatever_it_says() {
 async fn a_server_without_a_snapshot_says_so_in_the_words_of_its_version() {
     for (version, name, status, words) in [
         (ApiVersion::V7_3, "Use-Snapshot", 404, "Snapshot not found."),
+        (ApiVersion::V7_2, "Use-Snapshot", 404, "urn:ed-fi:api:not-found"),
+        (ApiVersion::V7_1, "Use-Snapshot", 404, "{\"message\":\"Snapshot not found.\",\"corr"),
         (ApiVersion::V6_1, "Snapshot-Identifier", 410, "{\"message\":\"Snapshot not available.\"}"),
     ] {
         let server = Sandbox::start(SandboxOptions {
