@@ -24,27 +24,6 @@ async fn a_first_run_publishes_everything_and_the_next_finds_nothing_to_do() {
 }
 
 #[tokio::test]
-async fn versions_7_3_and_6_1_work_at_both_ends() {
-    for (source, target) in [
-        (ApiVersion::V7_3, ApiVersion::V6_1),
-        (ApiVersion::V6_1, ApiVersion::V7_3),
-        (ApiVersion::V6_1, ApiVersion::V6_1),
-    ] {
-        let scene = Setting::new()
-            .source(SandboxOptions { version: source, ..bare() })
-            .target("state", SandboxOptions { version: target, ..strict() })
-            .start()
-            .await;
-        open_school(&scene.source);
-
-        let report = scene.run().await;
-
-        assert_ended(&report, "complete");
-        scene.assert_agrees();
-    }
-}
-
-#[tokio::test]
 async fn pages_of_every_size_publish_the_same() {
     for (version, page_size) in
         [(ApiVersion::V7_3, 1), (ApiVersion::V6_1, 1), (ApiVersion::V6_1, 3)]

@@ -10,3 +10,4 @@ mod parked;
 mod selection;
 mod doubt;
 mod many_targets;
+mod versions;
