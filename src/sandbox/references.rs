@@ -56,23 +56,25 @@ pub(super) fn prepare_during(
     };
     writing.value(document, Some(&model.reference_tree), true);
     let Writing { out, links, missing, .. } = writing;
-    if let Some(first) = missing.first() {
-        return Err(unresolved(standard, first, &missing));
+    if let Some(problem) = unresolved(standard, &missing) {
+        return Err(problem);
     }
     let mut needs: BTreeSet<RowName> = links.iter().map(|(_, row)| *row).collect();
     needs.extend(descriptors_of(image, model, document));
     Ok(Prepared { key, body: out.into(), links, needs })
 }
 
-fn unresolved(
-    standard: &StandardModel,
-    first: &ReferenceModel,
-    all: &[&ReferenceModel],
-) -> Problem {
-    let is_person =
-        first.targets.iter().any(|target| is_person_endpoint(&standard.resource(*target).endpoint));
-    let members = all.iter().map(|one| (one.path.to_string(), one.entity.as_str()));
-    Problem::unresolved_reference(&first.entity, is_person).leading_nowhere(members)
+/// People are looked up before the database looks at what else is missing.
+fn unresolved(standard: &StandardModel, missing: &[&ReferenceModel]) -> Option<Problem> {
+    let is_person = |reference: &ReferenceModel| {
+        let mut targets = reference.targets.iter();
+        targets.any(|target| is_person_endpoint(&standard.resource(*target).endpoint))
+    };
+    let person = missing.iter().find(|reference| is_person(reference));
+    let told = person.or(missing.first())?;
+    let members = missing.iter().map(|one| (one.path.to_string(), one.entity.as_str()));
+    let problem = Problem::unresolved_reference(&told.entity, person.is_some());
+    Some(problem.leading_nowhere(members))
 }
 
 /// The people of the data standards.

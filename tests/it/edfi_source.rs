@@ -589,3 +589,52 @@ async fn a_server_that_ignores_the_question_leaves_it_open_whether_the_key_lives
     let Lookup::Lives(item) = somebody else { panic!("case and trailing space are forgiven (R2)") };
     assert_eq!(item.id.0, format!("{:032x}", 7));
 }
+
+#[tokio::test]
+async fn under_bounded_8_0_is_read_whole_though_its_pages_change_their_order() {
+    // Without an upper edge pages come in the order of insertion, with one in that of the change
+    // version; either way there is no token to go on by.
+    let sandbox = with_periods(ApiVersion::V8_0, 23).await;
+    sandbox
+        .upsert(
+            PERIODS,
+            &json!({ "classPeriodName": "p003", "officialAttendancePeriod": true,
+        "schoolReference": { "schoolId": SCHOOL } }),
+        )
+        .unwrap();
+    let source = source(&sandbox, 4);
+    let reader = source.open(Isolation::Bounded).await.unwrap();
+    sandbox.rename(PERIODS, &key("p001"), &key("q001")).unwrap();
+    sandbox.delete(PERIODS, &key("p002")).unwrap();
+
+    let whole = Window { after: None, through: reader.newest() };
+    let items = upserts(&reader, whole).await.unwrap();
+    let changes = reader.key_changes(&periods(), reader.newest()).await.unwrap();
+    let after = Window { after: Some(reader.newest()), through: ChangeVersion(sandbox.newest()) };
+    let deletes = reader.tombstones(&periods(), after).next().await.unwrap().unwrap();
+
+    assert_eq!(items.len(), 21, "what changed meanwhile belongs to the next window");
+    assert_eq!((changes.len(), deletes.len()), (1, 1));
+    assert!(sandbox.requests().iter().all(|request| !request.query.contains("pageToken")));
+}
+
+#[tokio::test]
+async fn a_5_3_source_is_read_under_the_snapshot_that_it_lists() {
+    let sandbox = with_periods(ApiVersion::V5_3, 23).await;
+    let source = source(&sandbox, 4);
+    let reader = source.open(Isolation::Snapshot).await.unwrap();
+    sandbox.upsert(PERIODS, &period("later")).unwrap();
+    sandbox.clear_requests();
+
+    let whole = Window { after: None, through: reader.newest() };
+    let items = upserts(&reader, whole).await.unwrap();
+    let confirmed = reader.confirm().await;
+    sandbox.take_snapshot();
+
+    assert_eq!(items.len(), 23);
+    assert!(confirmed.is_ok());
+    let read = sandbox.requests();
+    let pages = read.iter().filter(|request| request.resource.is_some());
+    assert!(pages.into_iter().all(|page| page.from_snapshot));
+    assert!(source.live_newest().await.unwrap() > reader.newest());
+}

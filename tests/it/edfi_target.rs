@@ -175,7 +175,7 @@ async fn everything_is_counted_and_paged_once() {
 }
 
 #[tokio::test]
-async fn refusals_mean_the_same_in_both_versions() {
+async fn refusals_mean_the_same_in_every_version() {
     for version in VERSIONS {
         let options = SandboxOptions { people: PeopleAuthorization::NoFurther, ..strict(version) };
         let sandbox = with_school(options).await;

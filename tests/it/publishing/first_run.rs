@@ -6,7 +6,7 @@ use serde_json::json;
 use tidemark::sandbox::{ApiVersion, Part, SandboxOptions};
 
 use crate::district::{open_school, standard};
-use crate::scene::{Scene, Setting, assert_ended, bare, put, strict};
+use crate::scene::{Scene, Setting, assert_ended, bare, put};
 
 #[tokio::test]
 async fn a_first_run_publishes_everything_and_the_next_finds_nothing_to_do() {
