@@ -1,5 +1,6 @@
-//! The versions that the sandbox plays, and each of their differences on the wire, once
-//! (edfi-wire §11). The rest of the sandbox asks here and never compares versions itself.
+//! The versions that the sandbox plays, and each of their differences in behaviour, once
+//! (edfi-wire §11). The rest of the sandbox asks here; only texts that differ from version to
+//! version (root documents, messages) are chosen where they are written.
 
 use std::str::FromStr;
 
