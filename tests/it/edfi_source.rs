@@ -552,6 +552,18 @@ async fn a_server_without_snapshots_counts_as_one_whose_snapshot_is_missing() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_not_worked_with_is_refused_by_its_name() {
+    for version in ["7.0", "5.2", "9.0.0"] {
+        let source = source_at(&scripted(version, 200, "[]").await, 500);
+
+        let refused = source.open(Isolation::Bounded).await.err().unwrap();
+
+        let SourceError::Unusable { what, .. } = &refused else { panic!("{refused}") };
+        assert!(what.contains(&format!("{version} is not in this version")), "{what}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_proxy_says_is_never_an_absent_item() {
     let id = SourceId("0123456789abcdef0123456789abcdef".to_owned());
     for (case, status, body) in [

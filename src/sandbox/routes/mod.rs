@@ -214,11 +214,13 @@ fn answer_to_client(shared: &Shared, route: &Route, asked: &Asked) -> Result<Rep
         Route::KeyChanges(_) if !shared.options.feeds.key_changes => {
             Err(Problem::feature_disabled("ChangeQueries"))
         }
-        Route::Deletes(number) if shared.options.version.tells_keys() => {
-            collection::feed(shared, asked, *number, feeds::deletes)
-        }
         Route::Deletes(number) => {
-            collection::feed(shared, asked, *number, feeds::deletes_without_keys)
+            let entries = match shared.options.version {
+                ApiVersion::V5_3 => feeds::deletes_without_keys,
+                ApiVersion::V8_0 => feeds::deletes_of_what_is_gone,
+                _ => feeds::deletes,
+            };
+            collection::feed(shared, asked, *number, entries)
         }
         Route::KeyChanges(number) => collection::feed(shared, asked, *number, feeds::key_changes),
         Route::Item(number, id) => item::answer(shared, asked, *number, *id),

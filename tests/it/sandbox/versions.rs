@@ -110,6 +110,22 @@ async fn deletes_of_5_3_are_ids_25_at_a_time_and_it_has_no_key_changes() {
 }
 
 #[tokio::test]
+async fn a_descriptor_that_lives_again_is_told_as_deleted_by_all_but_8_0() {
+    for version in ApiVersion::ALL {
+        let (server, client) = with_school(version).await;
+        let term = json!({"namespace": "uri://ed-fi.org/TermDescriptor", "codeValue": "T9", "shortDescription": "T9"});
+        let key = json!({"namespace": "uri://ed-fi.org/TermDescriptor", "codeValue": "T9"});
+        server.upsert("/ed-fi/termDescriptors", &term).unwrap();
+        server.delete("/ed-fi/termDescriptors", &key).unwrap();
+        server.upsert("/ed-fi/termDescriptors", &term).unwrap();
+
+        let told = read(&client, &format!("{}/termDescriptors/deletes", data(version))).await;
+
+        assert_eq!(told.count(), usize::from(version != ApiVersion::V8_0), "{version:?}");
+    }
+}
+
+#[tokio::test]
 async fn refusals_are_written_as_the_version_writes_them() {
     for version in ApiVersion::ALL {
         let (_server, client) = with_school(version).await;
