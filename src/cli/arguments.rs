@@ -311,7 +311,7 @@ pub(super) struct SandboxArguments {
     /// Hold nothing but the school years, which no client can create
     #[arg(long)]
     pub(super) empty: bool,
-    /// Whose behaviour to play: 7.3 or 6.1
+    /// Whose behaviour to play: 5.3, 6.1, 7.1, 7.2, 7.3 or 8.0
     #[arg(long, value_name = "VERSION", default_value = "7.3")]
     pub(super) version: ApiVersion,
 }

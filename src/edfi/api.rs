@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::dependencies::{self, DependenciesError};
-use super::discovery::{Discovery, RootError, not_accepted};
+use super::discovery::{Discovery, RootError};
 use super::json::is_markup;
 use super::open_api::{self, Metadata};
 use super::shapes::Shapes;
@@ -130,22 +130,12 @@ impl Api {
         &self.known.settings.name
     }
 
-    /// What the root document tells, whatever the version: use [`Api::accepted`] unless the
-    /// question is which version it is.
+    /// What the root document tells. A version that this program does not work with is an error.
     pub async fn discovered(&self) -> Result<Arc<Discovery>, ApiError> {
         self.known.discovery.get_or_try_init(|| self.discover()).await.cloned()
     }
 
-    /// The same, of a version that this program works with.
-    pub async fn accepted(&self) -> Result<Arc<Discovery>, ApiError> {
-        let discovery = self.discovered().await?;
-        if !discovery.dialect.accepted {
-            return Err(self.unusable(not_accepted(&discovery.root.version)));
-        }
-        Ok(discovery)
-    }
-
-    /// Sends with the connection's token; nothing else is added. Ask for [`Api::accepted`] first:
+    /// Sends with the connection's token; nothing else is added. Ask for [`Api::discovered`] first:
     /// it is what brings the credentials.
     pub async fn send(&self, request: ApiRequest) -> Result<ApiResponse, HttpError> {
         self.client.send(request).await
@@ -176,7 +166,7 @@ impl Api {
         &self,
         resource: &ResourcePath,
     ) -> Result<Option<Arc<KeyShape>>, ApiError> {
-        let discovery = self.accepted().await?;
+        let discovery = self.discovered().await?;
         let standard = discovery.data_standard().unwrap_or_default();
         let built_in = Shapes::built_in().of(resource);
         if resource.is_descriptor() || standard.starts_with("5.2") && built_in.is_some() {
@@ -239,7 +229,7 @@ impl Api {
 
     async fn read_dependencies(&self) -> Result<ResourceGraph, ApiError> {
         const DOING: &str = "reading the dependencies";
-        let discovery = self.accepted().await?;
+        let discovery = self.discovered().await?;
         let Some(url) = &discovery.dependencies else {
             return Err(self.unusable(
                 "its root document names no dependencies; switch the feature AggregateDependencies on".to_owned(),

@@ -191,9 +191,11 @@ fn dialect_of(version: &str) -> Result<&'static Dialect, RootError> {
 }
 
 /// What is said of a version that this program does not work with.
-pub(super) fn not_accepted(version: &str) -> String {
+fn not_accepted(version: &str) -> String {
     let known: String = version.chars().filter(|c| !c.is_control()).take(40).collect();
-    format!("Ed-Fi ODS/API {known} is not in this version of Tidemark (7.3 and 6.1 are)")
+    format!(
+        "Ed-Fi ODS/API {known} is not in this version of Tidemark (5.3, 6.1, 7.1, 7.2, 7.3 and 8 are)"
+    )
 }
 
 /// The root document's addresses under the connection's settings.
@@ -343,7 +345,11 @@ fn beside_data(data: &Url) -> Url {
             let (before, after) = url.path().split_at(at);
             format!("{before}/changeQueries/v1{}", after.trim_start_matches("/data/v3"))
         }
-        None => format!("{}changeQueries/v1/", url.path()),
+        // 8 has its data without `v3`.
+        None => match url.path().trim_end_matches('/').strip_suffix("/data") {
+            Some(before) => format!("{before}/changeQueries/v1/"),
+            None => format!("{}changeQueries/v1/", url.path()),
+        },
     };
     url.set_path(&path);
     url
@@ -543,7 +549,7 @@ mod tests {
 
     #[test]
     fn versions_that_are_not_known_are_refused_by_name() {
-        for version in ["7.2", "7.1", "5.3", "6.2", "9.0", "7"] {
+        for version in ["7.0", "5.2", "6.2", "9.0", "7"] {
             let document = root(version, "null", &[("dataManagementApi", "http://h/data/v3/")]);
 
             let error = read(&document, &settings("http://h")).unwrap_err().to_string();
@@ -551,14 +557,27 @@ mod tests {
             assert_eq!(
                 error,
                 format!(
-                    "Ed-Fi ODS/API {version} is not in this version of Tidemark (7.3 and 6.1 are)"
+                    "Ed-Fi ODS/API {version} is not in this version of Tidemark (5.3, 6.1, 7.1, 7.2, 7.3 and 8 are)"
                 )
             );
         }
-        let eight = root("8.0.0", "null", &[("dataManagementApi", "http://h/data")]);
-        let found = read(&eight, &settings("http://h")).unwrap();
-        assert_eq!((found.dialect.name, found.dialect.accepted), ("8", false));
-        assert_eq!(found.data.as_str(), "http://h/data/");
+    }
+
+    #[test]
+    fn addresses_of_5_3_and_of_8_are_found_where_they_are() {
+        for (version, data, at) in [
+            ("5.3", "http://h/data/v3/", "http://h/changeQueries/v1/"),
+            ("5.3", "http://h/x/data/v3", "http://h/x/changeQueries/v1/"),
+            ("8.0.0", "http://h/data", "http://h/changeQueries/v1/"),
+            ("8.0.0", "http://h/tenant/data/", "http://h/tenant/changeQueries/v1/"),
+        ] {
+            let document = root(version, "null", &[("dataManagementApi", data)]);
+
+            let found = read(&document, &settings("http://h")).unwrap();
+
+            assert_eq!(found.change_queries.as_str(), at, "{version} {data}");
+            assert_eq!(found.data.as_str().trim_end_matches('/'), data.trim_end_matches('/'));
+        }
     }
 
     #[test]

@@ -174,7 +174,6 @@ impl<'a> Json<'a> {
     }
 
     /// Writes the document without white space between its tokens.
-    #[cfg(test)]
     pub(super) fn write(&self, out: &mut String) {
         match self {
             Json::Object(members) => {

@@ -19,18 +19,55 @@ pub(super) fn deletes(
     query: &Query,
     salt: u128,
 ) -> Vec<Entry> {
+    told(image, model, query, salt, model.is_descriptor)
+}
+
+/// The same as 8 tells it, which hides descriptors that live again too.
+pub(super) fn deletes_of_what_is_gone(
+    image: &Image,
+    model: &ResourceModel,
+    query: &Query,
+    salt: u128,
+) -> Vec<Entry> {
+    told(image, model, query, salt, false)
+}
+
+fn told(
+    image: &Image,
+    model: &ResourceModel,
+    query: &Query,
+    salt: u128,
+    even_if_living: bool,
+) -> Vec<Entry> {
     let table = image.table(model.number);
     table
         .tombstones
         .iter()
         .filter(|gone| query.is_in_window(gone.version))
-        .filter(|gone| model.is_descriptor || !table.by_key.contains_key(&gone.key))
+        .filter(|gone| even_if_living || !table.by_key.contains_key(&gone.key))
         .map(|gone| {
             let mut out =
                 format!("{{\"id\":\"{:032x}\",\"changeVersion\":{}", gone.id ^ salt, gone.version);
             write_key(&mut out, "keyValues", model, &gone.key);
             out.push('}');
             out
+        })
+        .collect()
+}
+
+/// The deletes of the window as servers before 6.0 tell them: without keys, and those whose key
+/// lives again too.
+pub(super) fn deletes_without_keys(
+    image: &Image,
+    model: &ResourceModel,
+    query: &Query,
+    salt: u128,
+) -> Vec<Entry> {
+    let tombstones = image.table(model.number).tombstones.iter();
+    tombstones
+        .filter(|gone| query.is_in_window(gone.version))
+        .map(|gone| {
+            format!("{{\"id\":\"{:032x}\",\"changeVersion\":{}}}", gone.id ^ salt, gone.version)
         })
         .collect()
 }

@@ -29,6 +29,7 @@ mod server;
 mod snapshot;
 mod standard;
 mod validate;
+mod version;
 mod world;
 
 use std::io;
@@ -42,9 +43,8 @@ use tokio::sync::watch;
 pub use direct::{Refused, Told};
 pub use faults::{Fault, FaultId, Gate, Harm, Part, Refusal};
 pub use log::LoggedRequest;
-pub use options::{
-    ApiVersion, Feeds, PeopleAuthorization, SandboxOptions, Seed, SnapshotMode, Standard,
-};
+pub use options::{Feeds, PeopleAuthorization, SandboxOptions, Seed, SnapshotMode, Standard};
+pub use version::ApiVersion;
 
 use crate::tasks::Tasks;
 

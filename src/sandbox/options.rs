@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
+use super::version::ApiVersion;
 use crate::clock::Clock;
 
 /// How a sandbox behaves, what it holds and who may use it.
@@ -33,9 +33,10 @@ pub struct SandboxOptions {
     pub token_limit: usize,
     /// Whether clients can read from a snapshot. Default automatic.
     pub snapshots: SnapshotMode,
-    /// A school year that stands in the paths: after `data/v3` on 6.1, before everything on 7.3.
+    /// A school year that stands in the paths: after `data/v3` before 7.0, before
+    /// everything since.
     pub year: Option<u16>,
-    /// A tenant that stands before everything. Version 7.3 only.
+    /// A tenant that stands before everything. Since 7.0 only.
     pub tenant: Option<String>,
     /// Whether references carry a `link`. Default true.
     pub links: bool,
@@ -71,38 +72,6 @@ impl Default for SandboxOptions {
     }
 }
 
-/// The Ed-Fi ODS/API versions that the sandbox plays. Only behaviour on the wire follows it: the
-/// data standard is that of [`Standard`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApiVersion {
-    V7_3,
-    V6_1,
-}
-
-impl ApiVersion {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ApiVersion::V7_3 => "7.3",
-            ApiVersion::V6_1 => "6.1",
-        }
-    }
-}
-
-impl FromStr for ApiVersion {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<ApiVersion, String> {
-        match text {
-            "7.3" => Ok(ApiVersion::V7_3),
-            "6.1" => Ok(ApiVersion::V6_1),
-            other => Err(format!(
-                "the sandbox cannot play version '{other}': not in this version of tidemark; use \
-                 7.3 or 6.1"
-            )),
-        }
-    }
-}
-
 /// What a sandbox holds when it starts.
 #[derive(Clone, Debug)]
 pub enum Seed {
@@ -134,8 +103,8 @@ pub enum SnapshotMode {
     None,
     /// There is one after `Sandbox::take_snapshot`.
     Manual,
-    /// There always is one: reading `availableChangeVersions` under the snapshot header (on 6.1
-    /// listing the snapshots) renews it to the present first, so that a client that starts by
+    /// There always is one: reading `availableChangeVersions` under the snapshot header (before
+    /// 7.0 listing the snapshots) renews it to the present first, so that a client that starts by
     /// asking for the newest version reads the present, held still. A client that asks again at
     /// its end finds that the snapshot moved if the data was written meanwhile.
     Auto,

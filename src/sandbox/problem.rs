@@ -4,7 +4,7 @@
 use std::ops::{Deref, DerefMut};
 
 use super::document::quoted;
-use super::options::ApiVersion;
+use super::version::{ApiVersion, ErrorStyle, SnapshotHeader};
 
 /// A refusal, in both forms. Boxed, since it travels in the rare half of every result.
 #[derive(Clone, Debug)]
@@ -23,6 +23,10 @@ pub(super) struct Words {
     /// What versions before 7.2 say, and with which status if another.
     pub(super) old_message: String,
     pub(super) old_status: u16,
+    /// What 8 says instead of `kind` and `detail`, and of each member that leads nowhere.
+    pub(super) kind_of_8: Option<&'static str>,
+    pub(super) detail_of_8: Option<String>,
+    pub(super) unresolved: Vec<(String, String)>,
     /// Answered by the middleware, which uses another media type.
     pub(super) by_middleware: bool,
 }
@@ -52,6 +56,9 @@ impl Problem {
             invalid: Vec::new(),
             old_message: detail.to_owned(),
             old_status: status,
+            kind_of_8: None,
+            detail_of_8: None,
+            unresolved: Vec::new(),
             by_middleware: false,
         }))
     }
@@ -68,6 +75,12 @@ impl Problem {
 
     fn old_status(mut self, status: u16) -> Problem {
         self.old_status = status;
+        self
+    }
+
+    fn in_8(mut self, kind: &'static str, detail: &str) -> Problem {
+        self.kind_of_8 = Some(kind);
+        self.detail_of_8 = Some(detail.to_owned());
         self
     }
 
@@ -229,11 +242,25 @@ impl Problem {
         Problem::new(404, "not-found", "Not Found", "Resource to delete was not found.")
     }
 
-    pub(super) fn no_snapshot() -> Problem {
-        Problem::new(404, "not-found", "Not Found", "Snapshot not found.")
-            .error("The snapshot connection for the ODS has not been configured.")
-            .old("Snapshot not available.")
-            .old_status(410)
+    /// Servers with a list of snapshots say that the named one has gone.
+    pub(super) fn no_snapshot(header: SnapshotHeader) -> Problem {
+        let problem = Problem::new(404, "not-found", "Not Found", "Snapshot not found.")
+            .error("The snapshot connection for the ODS has not been configured.");
+        match header {
+            SnapshotHeader::Identifier => problem.old("Snapshot not available.").old_status(410),
+            SnapshotHeader::UseSnapshot | SnapshotHeader::Ignored => problem,
+        }
+    }
+
+    /// What 8 says of a PUT whose body is about another item, or does not say about which.
+    pub(super) fn identifier_differs() -> Problem {
+        Problem::new(
+            400,
+            "bad-request",
+            "Bad Request",
+            "The request could not be processed. See 'errors' for details.",
+        )
+        .error("Request body id must match the id in the url.")
     }
 
     pub(super) fn feature_disabled(feature: &str) -> Problem {
@@ -267,6 +294,17 @@ impl Problem {
         .middleware()
     }
 
+    /// Names the members that lead nowhere and the entities they should lead to, which 8 tells.
+    pub(super) fn leading_nowhere<'a>(
+        mut self,
+        members: impl Iterator<Item = (String, &'a str)>,
+    ) -> Problem {
+        self.unresolved = members
+            .map(|(path, entity)| (path, format!("The referenced {entity} item does not exist.")))
+            .collect();
+        self
+    }
+
     /// A missing person is a mistake of the request to old servers, a conflict to new ones.
     pub(super) fn unresolved_reference(entity: &str, is_person: bool) -> Problem {
         let mut related = entity.to_owned();
@@ -278,6 +316,11 @@ impl Problem {
             "data-conflict:unresolved-reference",
             "Unresolved Reference",
             &format!("The referenced '{entity}' item does not exist."),
+        )
+        .leading_nowhere([(format!("$.{related}Reference"), entity)].into_iter())
+        .in_8(
+            "data-conflict:unresolved-reference",
+            "One or more references could not be resolved. See 'validationErrors' for details.",
         );
         if is_person {
             let message = format!("{entity} reference could not be resolved.");
@@ -297,6 +340,13 @@ impl Problem {
                  existing '{by}' item."
             ),
         )
+        .in_8(
+            "data-conflict:dependent-item-exists",
+            &format!(
+                "The requested action cannot be performed because this item is referenced by \
+                 existing {by} item(s)."
+            ),
+        )
         .old(format!(
             "The resource (or a subordinate entity of the resource) cannot be deleted because it \
              is a dependency of the '{by}' entity that refers to '{entity}'."
@@ -312,6 +362,11 @@ impl Problem {
              exists.",
         )
         .error(format!("A primary key conflict occurred when writing '{entity}'."))
+        .in_8(
+            "identity-conflict",
+            "The identifying value(s) of the item are the same as another item that already \
+             exists.",
+        )
         .old(format!("The value(s) supplied for the '{entity}' key are not unique."))
     }
 
@@ -361,55 +416,78 @@ impl Problem {
 
     /// The status that the version answers with.
     pub(super) fn status_on(&self, version: ApiVersion) -> u16 {
-        match version {
-            ApiVersion::V7_3 => self.status,
-            ApiVersion::V6_1 => self.old_status,
+        match version.errors() {
+            ErrorStyle::Message | ErrorStyle::MessageAndCorrelation => self.old_status,
+            ErrorStyle::ProblemDetails | ErrorStyle::WholeProblemDetails => self.status,
         }
     }
 
     /// The media type that the version answers with.
     pub(super) fn media_type(&self, version: ApiVersion) -> &'static str {
-        match version {
-            ApiVersion::V7_3 if self.by_middleware => "application/problem+json",
-            ApiVersion::V7_3 | ApiVersion::V6_1 => "application/json; charset=utf-8",
+        match version.errors() {
+            ErrorStyle::ProblemDetails if self.by_middleware => "application/problem+json",
+            ErrorStyle::WholeProblemDetails => "application/problem+json",
+            ErrorStyle::Message
+            | ErrorStyle::MessageAndCorrelation
+            | ErrorStyle::ProblemDetails => "application/json; charset=utf-8",
         }
     }
 
     /// The body that the version answers with.
     pub(super) fn body_on(&self, version: ApiVersion, correlation: &str) -> String {
-        match version {
-            ApiVersion::V7_3 => self.details(correlation),
-            ApiVersion::V6_1 => self.message(),
+        match version.errors() {
+            ErrorStyle::Message => format!("{{{}}}", self.message()),
+            ErrorStyle::MessageAndCorrelation => {
+                format!("{{{},\"correlationId\":{}}}", self.message(), quoted(correlation))
+            }
+            ErrorStyle::ProblemDetails => self.details(correlation),
+            ErrorStyle::WholeProblemDetails => self.whole_details(correlation),
         }
     }
 
     fn details(&self, correlation: &str) -> String {
-        let mut out = format!(
-            "{{\"detail\":{},\"type\":{},\"title\":{},\"status\":{},\"correlationId\":{}",
-            quoted(&self.detail),
-            quoted(&format!("urn:ed-fi:api:{}", self.kind)),
-            quoted(self.title),
-            self.status,
-            quoted(correlation)
-        );
+        let mut out = self.head_of_details(self.kind, &self.detail, correlation);
         if !self.invalid.is_empty() {
-            let entries: Vec<String> = self
-                .invalid
-                .iter()
-                .map(|(path, why)| format!("{}:[{}]", quoted(path), quoted(why)))
-                .collect();
-            out.push_str(&format!(",\"validationErrors\":{{{}}}", entries.join(",")));
+            out.push_str(&format!(",\"validationErrors\":{}", by_path(&self.invalid)));
         }
         if !self.errors.is_empty() {
-            let errors: Vec<String> = self.errors.iter().map(|error| quoted(error)).collect();
-            out.push_str(&format!(",\"errors\":[{}]", errors.join(",")));
+            out.push_str(&format!(",\"errors\":[{}]", self.quoted_errors()));
         }
         out.push('}');
         out
     }
 
+    fn whole_details(&self, correlation: &str) -> String {
+        let kind = self.kind_of_8.unwrap_or(self.kind);
+        let detail = self.detail_of_8.as_deref().unwrap_or(&self.detail);
+        let invalid = if self.unresolved.is_empty() { &self.invalid } else { &self.unresolved };
+        format!(
+            "{},\"validationErrors\":{},\"errors\":[{}]}}",
+            self.head_of_details(kind, detail, correlation),
+            by_path(invalid),
+            self.quoted_errors()
+        )
+    }
+
+    fn head_of_details(&self, kind: &str, detail: &str, correlation: &str) -> String {
+        format!(
+            "{{\"detail\":{},\"type\":{},\"title\":{},\"status\":{},\"correlationId\":{}",
+            quoted(detail),
+            quoted(&format!("urn:ed-fi:api:{kind}")),
+            quoted(self.title),
+            self.status,
+            quoted(correlation)
+        )
+    }
+
+    fn quoted_errors(&self) -> String {
+        let errors: Vec<String> = self.errors.iter().map(|error| quoted(error)).collect();
+        errors.join(",")
+    }
+
+    /// The members of the old form.
     fn message(&self) -> String {
-        let mut out = format!("{{\"message\":{}", quoted(&self.old_message));
+        let mut out = format!("\"message\":{}", quoted(&self.old_message));
         if !self.invalid.is_empty() {
             let entries: Vec<String> = self
                 .invalid
@@ -421,7 +499,13 @@ impl Problem {
                 .collect();
             out.push_str(&format!(",\"modelState\":{{{}}}", entries.join(",")));
         }
-        out.push('}');
         out
     }
+}
+
+/// What is wrong where, as the object of `validationErrors`.
+fn by_path(wrong: &[(String, String)]) -> String {
+    let entries: Vec<String> =
+        wrong.iter().map(|(path, why)| format!("{}:[{}]", quoted(path), quoted(why))).collect();
+    format!("{{{}}}", entries.join(","))
 }

@@ -1,8 +1,11 @@
 //! The query parameters of a collection and its feeds: names in any case, unknown ones ignored,
 //! and the messages of the version for those that are wrong (edfi-wire §4).
 
-use super::options::ApiVersion;
 use super::problem::Problem;
+use super::version::{ApiVersion, ErrorStyle};
+
+/// How many deletes a server before 6.0 tells when it is not asked for a number (edfi-wire §5).
+const FEW_DELETES: usize = 25;
 
 /// What a request asked of a collection.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +40,18 @@ pub(super) enum Page {
 }
 
 impl Query {
-    pub(super) fn parse(text: &str) -> Result<Query, Problem> {
+    /// Reads what was asked of a server of this version.
+    pub(super) fn read(text: &str, version: ApiVersion) -> Result<Query, Problem> {
+        let query = Query::parse(text)?;
+        if version.is_8() && query.min.zip(query.max).is_some_and(|(min, max)| min > max) {
+            return Err(Problem::parameter(
+                "MinChangeVersion must be less than or equal to MaxChangeVersion.",
+            ));
+        }
+        Ok(query)
+    }
+
+    fn parse(text: &str) -> Result<Query, Problem> {
         let mut query = Query::default();
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
             let name = name.to_ascii_lowercase();
@@ -63,8 +77,9 @@ impl Query {
 
     /// The page of a collection.
     pub(super) fn page(&self, version: ApiVersion, largest: usize) -> Result<Page, Problem> {
-        if version == ApiVersion::V6_1 {
-            return self.offset_page(version, largest, 1);
+        if !version.has_cursors() {
+            let smallest = usize::from(version.errors() == ErrorStyle::Message);
+            return self.offset_page(version, largest, smallest);
         }
         let Some(token) = &self.page_token else {
             if self.page_size.is_some() {
@@ -101,7 +116,7 @@ impl Query {
     }
 
     /// The page of a feed, which never has cursors.
-    pub(super) fn feed_page(&self, largest: usize) -> Result<Page, Problem> {
+    pub(super) fn feed_page(&self, version: ApiVersion, largest: usize) -> Result<Page, Problem> {
         let wrong = |error: &str| {
             let mut problem = Problem::parameter(error);
             "Parameters supplied to the request were invalid.".clone_into(&mut problem.detail);
@@ -109,7 +124,12 @@ impl Query {
         };
         // As for collections: real clients count a feed by a limit of 0 (observed §2).
         let smallest = if self.total_count { 0 } else { 1 };
-        let limit = within(self.limit, largest, smallest).ok_or_else(|| {
+        // Old servers tell few deletes when they are not asked for more.
+        let asked = match self.limit {
+            None if !version.tells_keys() => i64::try_from(largest.min(FEW_DELETES)).ok(),
+            asked => asked,
+        };
+        let limit = within(asked, largest, smallest).ok_or_else(|| {
             wrong(&format!("Limit must be omitted or set to a value between 1 and {largest}."))
         })?;
         let offset = usize::try_from(self.offset.unwrap_or(0))
@@ -126,10 +146,20 @@ impl Query {
         // edfi-wire §4: a limit of 0 is a cheap count, which clients of old versions use too.
         let smallest = if self.total_count { 0 } else { smallest };
         let limit = within(self.limit, largest, smallest).ok_or_else(|| match version {
+            ApiVersion::V8_0 => {
+                let mut problem = Problem::parameter(&format!(
+                    "Limit must be omitted or set to a numeric value between 0 and {largest}."
+                ));
+                "Parameters supplied to the request were invalid.".clone_into(&mut problem.detail);
+                problem
+            }
             ApiVersion::V7_3 => {
                 Problem::parameter(&format!("Limit must be a value between 0 and {largest}."))
             }
-            ApiVersion::V6_1 => Problem::parameter(
+            ApiVersion::V7_1 | ApiVersion::V7_2 => Problem::parameter(&format!(
+                "Limit must be omitted or set to a value between 0 and {largest}."
+            )),
+            ApiVersion::V5_3 | ApiVersion::V6_1 => Problem::parameter(
                 "Limit must be omitted or set to a value between 1 and max value defined in \
                  configuration file (defaultPageSizeLimit).",
             ),

@@ -52,24 +52,29 @@ pub(super) fn prepare_during(
         old_keys,
         out: String::new(),
         links: Vec::new(),
-        missing: None,
+        missing: Vec::new(),
     };
     writing.value(document, Some(&model.reference_tree), true);
     let Writing { out, links, missing, .. } = writing;
-    if let Some(reference) = missing {
-        return Err(unresolved(standard, reference));
+    if let Some(problem) = unresolved(standard, &missing) {
+        return Err(problem);
     }
     let mut needs: BTreeSet<RowName> = links.iter().map(|(_, row)| *row).collect();
     needs.extend(descriptors_of(image, model, document));
     Ok(Prepared { key, body: out.into(), links, needs })
 }
 
-fn unresolved(standard: &StandardModel, reference: &ReferenceModel) -> Problem {
-    let is_person = reference
-        .targets
-        .iter()
-        .any(|target| is_person_endpoint(&standard.resource(*target).endpoint));
-    Problem::unresolved_reference(&reference.entity, is_person)
+/// People are looked up before the database looks at what else is missing.
+fn unresolved(standard: &StandardModel, missing: &[&ReferenceModel]) -> Option<Problem> {
+    let is_person = |reference: &ReferenceModel| {
+        let mut targets = reference.targets.iter();
+        targets.any(|target| is_person_endpoint(&standard.resource(*target).endpoint))
+    };
+    let person = missing.iter().find(|reference| is_person(reference));
+    let told = person.or(missing.first())?;
+    let members = missing.iter().map(|one| (one.path.to_string(), one.entity.as_str()));
+    let problem = Problem::unresolved_reference(&told.entity, person.is_some());
+    Some(problem.leading_nowhere(members))
 }
 
 /// The people of the data standards.
@@ -150,8 +155,8 @@ struct Writing<'w> {
     old_keys: &'w OldKeys,
     out: String,
     links: Vec<(usize, RowName)>,
-    /// The first reference that leads nowhere.
-    missing: Option<&'w ReferenceModel>,
+    /// The references that lead nowhere.
+    missing: Vec<&'w ReferenceModel>,
 }
 
 impl<'w> Writing<'w> {
@@ -216,6 +221,6 @@ impl<'w> Writing<'w> {
                 return;
             }
         }
-        self.missing.get_or_insert(reference);
+        self.missing.push(reference);
     }
 }

@@ -12,7 +12,7 @@ use super::document::{Json, quoted};
 use super::faults::{Facts, Faults, Harm, Refusal};
 use super::listener::Cut;
 use super::log::{Log, LoggedRequest};
-use super::options::{ApiVersion, SandboxOptions};
+use super::options::SandboxOptions;
 use super::problem::Problem;
 use super::references::{is_person_endpoint, key_of};
 use super::routes::oauth::Tokens;
@@ -128,10 +128,16 @@ impl Shared {
     /// What stands before everything in every path.
     pub(super) fn prefix(&self) -> Vec<String> {
         let mut prefix: Vec<String> = self.options.tenant.iter().cloned().collect();
-        if self.options.version == ApiVersion::V7_3 {
+        if !self.options.version.year_is_inside() {
             prefix.extend(self.options.year.map(|year| year.to_string()));
         }
         prefix
+    }
+
+    /// What stands inside the paths of a year-specific host of the old kind: `/2022` or nothing.
+    pub(super) fn year_inside(&self) -> String {
+        let year = self.options.year.filter(|_| self.options.version.year_is_inside());
+        year.map(|year| format!("/{year}")).unwrap_or_default()
     }
 
     fn problem(&self, problem: &Problem, asked: &Asked) -> Reply {

@@ -1,4 +1,4 @@
-//! The Ed-Fi target against the sandbox, in both versions, over HTTP.
+//! The Ed-Fi target against the sandbox, in every version, over HTTP.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tidemark::sandbox::{
 use tidemark::targets::edfi::EdfiTarget;
 use tidemark::targets::{Deleted, Disposition, Match, Target, WriteError};
 
-const VERSIONS: [ApiVersion; 2] = [ApiVersion::V7_3, ApiVersion::V6_1];
+const VERSIONS: [ApiVersion; 6] = ApiVersion::ALL;
 const SCHOOL: i64 = 255_901_001;
 
 fn resource(name: &str) -> ResourcePath {
@@ -175,7 +175,7 @@ async fn everything_is_counted_and_paged_once() {
 }
 
 #[tokio::test]
-async fn refusals_mean_the_same_in_both_versions() {
+async fn refusals_mean_the_same_in_every_version() {
     for version in VERSIONS {
         let options = SandboxOptions { people: PeopleAuthorization::NoFurther, ..strict(version) };
         let sandbox = with_school(options).await;
@@ -306,10 +306,13 @@ async fn tenant_year_and_slashes_are_discovered() {
         (ApiVersion::V7_3, None, Some("north"), ""),
         (ApiVersion::V7_3, Some(2026), Some("north"), "/"),
         (ApiVersion::V6_1, Some(2022), None, ""),
+        (ApiVersion::V5_3, Some(2022), None, ""),
+        (ApiVersion::V7_1, Some(2026), Some("north"), ""),
+        (ApiVersion::V8_0, Some(2026), Some("north"), ""),
     ] {
         let tenant = tenant.map(str::to_owned);
         let sandbox = with_school(SandboxOptions { year, tenant, ..strict(version) }).await;
-        let school_year = year.filter(|_| version == ApiVersion::V6_1);
+        let school_year = year.filter(|_| matches!(version, ApiVersion::V6_1 | ApiVersion::V5_3));
         let url = format!("{}{slash}", sandbox.url());
         let target = target_of(ConnectionSettings { school_year, ..settings(&url) });
 

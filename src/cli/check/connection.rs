@@ -76,7 +76,7 @@ pub(super) async fn check(
 }
 
 async fn discovery(api: &Api, findings: &mut Findings) -> Option<Arc<Discovery>> {
-    match api.accepted().await {
+    match api.discovered().await {
         Ok(discovery) => {
             let models: Vec<String> = discovery
                 .root

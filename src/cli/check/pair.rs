@@ -86,7 +86,7 @@ async fn school_years(pair: &Pair, source: &Arc<Api>, target: &Arc<Api>, finding
 }
 
 async fn years(api: &Api) -> Result<BTreeSet<i64>, String> {
-    let discovery = api.accepted().await.map_err(|error| telemetry::chain(&error))?;
+    let discovery = api.discovered().await.map_err(|error| telemetry::chain(&error))?;
     let resource =
         ResourcePath::parse("/ed-fi/schoolYearTypes").expect("the constant is /schema/collection");
     let mut address = discovery.collection(&resource);

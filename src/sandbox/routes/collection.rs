@@ -7,7 +7,7 @@ use super::{must_get, view};
 use crate::sandbox::authorize;
 use crate::sandbox::document::Json;
 use crate::sandbox::feeds::Entry;
-use crate::sandbox::options::{ApiVersion, PeopleAuthorization};
+use crate::sandbox::options::PeopleAuthorization;
 use crate::sandbox::problem::Problem;
 use crate::sandbox::query::{Page, Query, write_token};
 use crate::sandbox::references::part_from_query;
@@ -15,6 +15,7 @@ use crate::sandbox::render::item;
 use crate::sandbox::rows::{Image, Key, Row, RowName};
 use crate::sandbox::server::{Asked, Reply, Shared};
 use crate::sandbox::standard::ResourceModel;
+use crate::sandbox::version::Order;
 use crate::sandbox::world::World;
 
 /// A partition holds at least this many pages, so that small sets are not cut up.
@@ -27,7 +28,7 @@ pub(in crate::sandbox) fn items(
     number: u16,
 ) -> Result<Reply, Problem> {
     must_get(asked)?;
-    let query = Query::parse(&asked.query)?;
+    let query = Query::read(&asked.query, shared.options.version)?;
     let page = query.page(shared.options.version, shared.options.page_limit)?;
     let world = shared.read();
     let image = view(shared, &world, asked)?;
@@ -58,7 +59,7 @@ pub(in crate::sandbox) fn items(
         reply = reply.header("Total-Count", matches.len().to_string());
     }
     if let Some(last) = rows.last()
-        && shared.options.version == ApiVersion::V7_3
+        && shared.options.version.has_cursors()
     {
         let end = match page {
             Page::Offset { .. } => i32::MAX,
@@ -76,7 +77,7 @@ pub(in crate::sandbox) fn partitions(
     number: u16,
 ) -> Result<Reply, Problem> {
     must_get(asked)?;
-    let query = Query::parse(&asked.query)?;
+    let query = Query::read(&asked.query, shared.options.version)?;
     let wanted = query.number.unwrap_or(10);
     let wanted = usize::try_from(wanted)
         .ok()
@@ -111,8 +112,8 @@ pub(in crate::sandbox) fn feed(
     entries: fn(&Image, &ResourceModel, &Query, u128) -> Vec<Entry>,
 ) -> Result<Reply, Problem> {
     must_get(asked)?;
-    let query = Query::parse(&asked.query)?;
-    let page = query.feed_page(shared.options.page_limit)?;
+    let query = Query::read(&asked.query, shared.options.version)?;
+    let page = query.feed_page(shared.options.version, shared.options.page_limit)?;
     let world = shared.read();
     let image = view(shared, &world, asked)?;
     let salt = world.salt();
@@ -123,14 +124,13 @@ pub(in crate::sandbox) fn feed(
     };
     let shown: Vec<&str> = entries.iter().skip(offset).take(limit).map(String::as_str).collect();
     let mut reply = Reply::json(200, format!("[{}]", shown.join(",")));
-    if query.total_count {
+    if query.total_count && shared.options.version.tells_keys() {
         reply = reply.header("Total-Count", entries.len().to_string());
     }
     Ok(reply)
 }
 
-/// Every row that the query is about and the caller may see, in the server's order: that of
-/// insertion since 7.3, that of the key before.
+/// Every row that the query is about and the caller may see, in the server's order.
 fn matching<'i>(
     shared: &Shared,
     world: &World,
@@ -156,9 +156,14 @@ fn matching<'i>(
             authorize::is_reachable(&shared.standard, image, name)
         });
     }
-    match shared.options.version {
-        ApiVersion::V7_3 => rows.sort_unstable_by_key(|row| row.surrogate),
-        ApiVersion::V6_1 => rows.sort_by(|one, other| one.key.cmp(&other.key)),
+    match shared.options.version.order() {
+        Order::Key => rows.sort_by(|one, other| one.key.cmp(&other.key)),
+        Order::InsertionOrVersion if query.max.is_some() => {
+            rows.sort_unstable_by_key(|row| row.version);
+        }
+        Order::Insertion | Order::InsertionOrVersion => {
+            rows.sort_unstable_by_key(|row| row.surrogate);
+        }
     }
     rows
 }

@@ -3,10 +3,11 @@
 
 use super::{must_get, view};
 use crate::sandbox::document::quoted;
-use crate::sandbox::options::{ApiVersion, SnapshotMode};
+use crate::sandbox::options::SnapshotMode;
 use crate::sandbox::problem::Problem;
 use crate::sandbox::server::{Asked, Reply, Shared};
 use crate::sandbox::snapshot::Snapshot;
+use crate::sandbox::version::{ApiVersion, SnapshotHeader};
 
 /// `GET /`.
 pub(in crate::sandbox) fn root(shared: &Shared, asked: &Asked) -> Result<Reply, Problem> {
@@ -26,7 +27,17 @@ pub(in crate::sandbox) fn root(shared: &Shared, asked: &Asked) -> Result<Reply, 
         })
         .collect();
     let models = models.join(",");
+    let version = shared.options.version.as_str();
     let body = match shared.options.version {
+        ApiVersion::V5_3 | ApiVersion::V6_1 => root_by_mode(shared, &models),
+        ApiVersion::V7_1 | ApiVersion::V7_2 => format!(
+            "{{\"version\":\"{version}\",\"informationalVersion\":\"{version}\",\"suite\":\"3\",\
+             \"build\":\"{version}.1440.0\",\"dataModels\":[{models}],\"urls\":{{\
+             \"dependencies\":\"{base}/metadata/data/v3/dependencies\",\
+             \"openApiMetadata\":\"{base}/metadata/\",\"oauth\":\"{base}/oauth/token\",\
+             \"dataManagementApi\":\"{base}/data/v3/\",\"xsdMetadata\":\"{base}/metadata/xsd\",\
+             \"changeQueries\":\"{base}/changeQueries/v1/\"}}}}"
+        ),
         ApiVersion::V7_3 => format!(
             "{{\"version\":\"7.3\",\"applicationName\":\"Ed-Fi Alliance ODS/API\",\
              \"informationalVersion\":\"7.3.2\",\"suite\":\"3\",\"build\":\"7.3.20240.0\",\
@@ -37,21 +48,39 @@ pub(in crate::sandbox) fn root(shared: &Shared, asked: &Asked) -> Result<Reply, 
              \"dataManagementApi\":\"{base}/data/v3/\",\"xsdMetadata\":\"{base}/metadata/xsd\",\
              \"changeQueries\":\"{base}/changeQueries/v1/\"}}}}"
         ),
-        ApiVersion::V6_1 => {
-            let year = shared.options.year.map(|year| format!("/{year}")).unwrap_or_default();
-            let mode = if year.is_empty() { "Shared Instance" } else { "Year Specific" };
-            format!(
-                "{{\"version\":\"6.1\",\"informationalVersion\":\"6.1\",\"suite\":\"3\",\
-                 \"build\":\"6.1.901.0\",\"apiMode\":\"{mode}\",\"dataModels\":[{models}],\
-                 \"urls\":{{\"dependencies\":\"{base}/metadata/data/v3{year}/dependencies\",\
-                 \"openApiMetadata\":\"{base}/metadata{year}\",\"oauth\":\"{base}/oauth/token\",\
-                 \"dataManagementApi\":\"{base}/data/v3{year}\",\
-                 \"xsdMetadata\":\"{base}/metadata{year}/xsd\",\
-                 \"changeQueries\":\"{base}/changeQueries/v1{year}\"}}}}"
-            )
-        }
+        ApiVersion::V8_0 => format!(
+            "{{\"version\":\"8.0.0\",\"applicationName\":\"Ed-Fi API\",\
+             \"informationalVersion\":\"8.0.0\",\"dataModels\":[{models}],\"urls\":{{\
+             \"dependencies\":\"{base}/metadata/dependencies\",\
+             \"openApiMetadata\":\"{base}/metadata/specifications\",\
+             \"oauth\":\"{base}/oauth/token\",\"tokenInfo\":\"{base}/oauth/token_info\",\
+             \"dataManagementApi\":\"{base}/data\",\
+             \"changeQueries\":\"{base}/changeQueries/v1/\",\
+             \"xsdMetadata\":\"{base}/metadata/xsd\"}}}}"
+        ),
     };
     Ok(Reply::json(200, body))
+}
+
+/// Before 7.0: with the mode, and with the school year inside the addresses. 5.3 does not name
+/// the address of change queries even where they are on.
+fn root_by_mode(shared: &Shared, models: &str) -> String {
+    let base = shared.base();
+    let version = shared.options.version.as_str();
+    let year = shared.year_inside();
+    let mode = if year.is_empty() { "Shared Instance" } else { "Year Specific" };
+    let change_queries = match shared.options.version {
+        ApiVersion::V5_3 => String::new(),
+        _ => format!(",\"changeQueries\":\"{base}/changeQueries/v1{year}\""),
+    };
+    format!(
+        "{{\"version\":\"{version}\",\"informationalVersion\":\"{version}\",\"suite\":\"3\",\
+         \"build\":\"{version}.901.0\",\"apiMode\":\"{mode}\",\"dataModels\":[{models}],\
+         \"urls\":{{\"dependencies\":\"{base}/metadata/data/v3{year}/dependencies\",\
+         \"openApiMetadata\":\"{base}/metadata{year}\",\"oauth\":\"{base}/oauth/token\",\
+         \"dataManagementApi\":\"{base}/data/v3{year}\",\
+         \"xsdMetadata\":\"{base}/metadata{year}/xsd\"{change_queries}}}}}"
+    )
 }
 
 /// The dependencies, as a graph if the client accepts one.
@@ -71,17 +100,17 @@ pub(in crate::sandbox) fn dependencies(shared: &Shared, asked: &Asked) -> Result
 pub(in crate::sandbox) fn metadata_list(shared: &Shared, asked: &Asked) -> Result<Reply, Problem> {
     must_get(asked)?;
     let base = shared.base();
-    let year = match shared.options.version {
-        ApiVersion::V6_1 => shared.options.year.map(|year| format!("/{year}")).unwrap_or_default(),
-        ApiVersion::V7_3 => String::new(),
-    };
     let entries: Vec<String> = ["Resources", "Descriptors"]
         .iter()
         .map(|name| {
             let section = name.to_ascii_lowercase();
+            let place = match shared.options.version.is_8() {
+                true => format!("specifications/{section}-spec.json"),
+                false => format!("data/v3{}/{section}/swagger.json", shared.year_inside()),
+            };
             format!(
-                "{{\"name\":\"{name}\",\"endpointUri\":\
-                 \"{base}/metadata/data/v3{year}/{section}/swagger.json\",\"prefix\":\"\"}}"
+                "{{\"name\":\"{name}\",\"endpointUri\":\"{base}/metadata/{place}\",\
+                 \"prefix\":\"\"}}"
             )
         })
         .collect();
@@ -94,7 +123,7 @@ pub(in crate::sandbox) fn snapshots(
     asked: &Asked,
     id: Option<&str>,
 ) -> Result<Reply, Problem> {
-    if shared.options.version != ApiVersion::V6_1 {
+    if shared.options.version.snapshots() != SnapshotHeader::Identifier {
         return Err(Problem::no_such_route());
     }
     must_get(asked)?;

@@ -1,9 +1,12 @@
 //! One item: created, read, changed, deleted (edfi-wire §7).
 
+use std::borrow::Cow;
+
 use axum::http::Method;
 
 use super::{must_get, view};
 use crate::sandbox::authorize;
+use crate::sandbox::document::Json;
 use crate::sandbox::options::PeopleAuthorization;
 use crate::sandbox::problem::Problem;
 use crate::sandbox::render::item;
@@ -38,17 +41,41 @@ pub(in crate::sandbox) fn answer(
     if asked.method == Method::PUT {
         must_be_open(model, "Update")?;
         must_be_json(asked)?;
+        let body = match shared.options.version.put_names_its_id() {
+            true => Cow::Owned(without_its_id(asked.text()?, id)?),
+            false => Cow::Borrowed(asked.text()?),
+        };
         let mut world = shared.write();
-        let written = world.update(model, id, asked.text()?, asked.header("if-match"))?;
+        let written = world.update(model, id, &body, asked.header("if-match"))?;
         return Ok(located(shared, &world, model, &written, 204));
     }
     if asked.method == Method::DELETE {
         must_be_open(model, "Delete")?;
-        shared.write().remove(model, id, asked.header("if-match"))?;
+        let mut world = shared.write();
+        // 8 has nothing to say about what is not there.
+        if shared.options.version.is_8() && world.find(model, id).is_none() {
+            return Ok(Reply::empty(404));
+        }
+        world.remove(model, id, asked.header("if-match"))?;
         return Ok(Reply::empty(204));
     }
     must_get(asked)?;
     read(shared, asked, model, id)
+}
+
+/// The body of a PUT to a server that wants it to hold the id of its path, and does.
+fn without_its_id(text: &str, id: u128) -> Result<String, Problem> {
+    let document = Json::parse(text).map_err(|why| Problem::unreadable_body(&why))?;
+    let told = document.get("id").and_then(Json::text);
+    let told = told.and_then(|told| u128::from_str_radix(&told.replace('-', ""), 16).ok());
+    if told != Some(id) {
+        return Err(Problem::identifier_differs());
+    }
+    let Json::Object(mut members) = document else { return Err(Problem::identifier_differs()) };
+    members.retain(|(name, _)| name != "id");
+    let mut body = String::new();
+    Json::Object(members).write(&mut body);
+    Ok(body)
 }
 
 /// An id that cannot be one.
@@ -83,14 +110,14 @@ fn located(
     status: u16,
 ) -> Reply {
     let Some(row) = world.live.row(written.row) else { return Reply::empty(status) };
-    let year = match shared.options.version {
-        crate::sandbox::options::ApiVersion::V6_1 => {
-            shared.options.year.map(|year| format!("/{year}")).unwrap_or_default()
-        }
-        crate::sandbox::options::ApiVersion::V7_3 => String::new(),
-    };
-    let place =
-        format!("{}/data/v3{year}{}/{:032x}", shared.base(), model.path(), world.shown_id(row));
+    let place = format!(
+        "{}/{}{}{}/{:032x}",
+        shared.base(),
+        shared.options.version.data_path(),
+        shared.year_inside(),
+        model.path(),
+        world.shown_id(row)
+    );
     Reply::empty(status).header("Location", place).header("ETag", format!("\"{}\"", etag_of(row)))
 }
 

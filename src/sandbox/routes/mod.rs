@@ -11,10 +11,11 @@ use std::sync::{Arc, PoisonError};
 
 use super::faults::Part;
 use super::feeds;
-use super::options::{ApiVersion, SnapshotMode};
+use super::options::SnapshotMode;
 use super::problem::Problem;
 use super::rows::Image;
 use super::server::{Asked, Reply, Shared};
+use super::version::{ApiVersion, SnapshotHeader};
 use super::world::World;
 
 /// Where a path leads.
@@ -51,12 +52,10 @@ impl Route {
         }
         let lower: Vec<String> = segments.iter().map(|part| part.to_ascii_lowercase()).collect();
         let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+        let lower = if shared.options.version.is_8() { as_before_8(&lower) } else { lower };
         // A year-specific host of the old kind has the year inside its paths.
-        let year = match shared.options.version {
-            ApiVersion::V6_1 => shared.options.year.map(|year| year.to_string()),
-            ApiVersion::V7_3 => None,
-        };
-        let lower = match &year {
+        let year = shared.year_inside();
+        let lower = match year.strip_prefix('/') {
             None => lower,
             Some(year) => match without_year(&lower, year) {
                 Some(lower) => lower,
@@ -88,10 +87,9 @@ impl Route {
         match rest {
             [] => Route::Collection(number),
             ["deletes"] => Route::Deletes(number),
-            ["keychanges"] => Route::KeyChanges(number),
-            ["partitions"] if shared.options.version == ApiVersion::V7_3 => {
-                Route::Partitions(number)
-            }
+            ["keychanges"] if shared.options.version.tells_keys() => Route::KeyChanges(number),
+            ["keychanges"] => Route::Nowhere,
+            ["partitions"] if shared.options.version.has_cursors() => Route::Partitions(number),
             [id] => match u128::from_str_radix(&id.replace('-', ""), 16) {
                 Ok(id_number) if id.replace('-', "").len() == 32 => Route::Item(number, id_number),
                 Ok(_) | Err(_) => Route::BadId(number),
@@ -135,6 +133,23 @@ impl Route {
             | Route::Snapshot(_)
             | Route::Nowhere => None,
         }
+    }
+}
+
+/// Where a path of version 8 would lead before it.
+fn as_before_8<'s>(segments: &[&'s str]) -> Vec<&'s str> {
+    match segments {
+        ["data", rest @ ..] => [&["data", "v3"], rest].concat(),
+        ["metadata", "dependencies"] => vec!["metadata", "data", "v3", "dependencies"],
+        ["metadata", "specifications"] => vec!["metadata"],
+        ["metadata", "specifications", "resources-spec.json"] => {
+            vec!["metadata", "data", "v3", "resources", "swagger.json"]
+        }
+        ["metadata", "specifications", "descriptors-spec.json"] => {
+            vec!["metadata", "data", "v3", "descriptors", "swagger.json"]
+        }
+        ["metadata", ..] => vec!["nowhere"],
+        _ => segments.to_vec(),
     }
 }
 
@@ -199,7 +214,14 @@ fn answer_to_client(shared: &Shared, route: &Route, asked: &Asked) -> Result<Rep
         Route::KeyChanges(_) if !shared.options.feeds.key_changes => {
             Err(Problem::feature_disabled("ChangeQueries"))
         }
-        Route::Deletes(number) => collection::feed(shared, asked, *number, feeds::deletes),
+        Route::Deletes(number) => {
+            let entries = match shared.options.version {
+                ApiVersion::V5_3 => feeds::deletes_without_keys,
+                ApiVersion::V8_0 => feeds::deletes_of_what_is_gone,
+                _ => feeds::deletes,
+            };
+            collection::feed(shared, asked, *number, entries)
+        }
         Route::KeyChanges(number) => collection::feed(shared, asked, *number, feeds::key_changes),
         Route::Item(number, id) => item::answer(shared, asked, *number, *id),
         Route::BadId(_) => Err(item::bad_id()),
@@ -215,7 +237,7 @@ fn answer_to_client(shared: &Shared, route: &Route, asked: &Asked) -> Result<Rep
 
 fn newest_version(shared: &Shared, asked: &Asked) -> Result<Reply, Problem> {
     must_get(asked)?;
-    let renews = shared.options.version == ApiVersion::V7_3
+    let renews = shared.options.version.snapshots() == SnapshotHeader::UseSnapshot
         && shared.options.snapshots == SnapshotMode::Auto
         && asks_for_snapshot(shared, asked);
     if renews {
@@ -223,7 +245,12 @@ fn newest_version(shared: &Shared, asked: &Asked) -> Result<Reply, Problem> {
     }
     let world = shared.read();
     let newest = view(shared, &world, asked)?.newest;
-    let body = format!("{{\"oldestChangeVersion\":0,\"newestChangeVersion\":{newest}}}");
+    let body = match shared.options.version {
+        ApiVersion::V5_3 => {
+            format!("{{\"OldestChangeVersion\":0,\"NewestChangeVersion\":{newest}}}")
+        }
+        _ => format!("{{\"oldestChangeVersion\":0,\"newestChangeVersion\":{newest}}}"),
+    };
     Ok(Reply::json(200, body))
 }
 
@@ -254,30 +281,34 @@ pub(super) fn view<'w>(
     if !asks_for_snapshot(shared, asked) {
         return Ok(View::Live(&world.live));
     }
-    let image = match shared.options.version {
-        ApiVersion::V7_3 => world.snapshots.current(),
-        ApiVersion::V6_1 => {
+    let header = shared.options.version.snapshots();
+    let image = match header {
+        SnapshotHeader::UseSnapshot => world.snapshots.current(),
+        SnapshotHeader::Identifier => {
             world.snapshots.named(asked.header("snapshot-identifier").unwrap_or_default())
         }
+        SnapshotHeader::Ignored => return Ok(View::Live(&world.live)),
     };
-    image.map(View::Taken).ok_or_else(Problem::no_snapshot)
+    image.map(View::Taken).ok_or_else(|| Problem::no_snapshot(header))
 }
 
 /// Whether the header asks for a snapshot, and not only is there.
 pub(super) fn asks_for_snapshot(shared: &Shared, asked: &Asked) -> bool {
-    match shared.options.version {
-        ApiVersion::V7_3 => asked
+    match shared.options.version.snapshots() {
+        SnapshotHeader::UseSnapshot => asked
             .header("use-snapshot")
             .is_some_and(|value| value.trim().eq_ignore_ascii_case("true")),
-        ApiVersion::V6_1 => asked.header("snapshot-identifier").is_some(),
+        SnapshotHeader::Identifier => asked.header("snapshot-identifier").is_some(),
+        SnapshotHeader::Ignored => false,
     }
 }
 
 /// Writes are refused whatever the header says.
 fn has_snapshot_header(shared: &Shared, asked: &Asked) -> bool {
-    match shared.options.version {
-        ApiVersion::V7_3 => asked.header("use-snapshot").is_some(),
-        ApiVersion::V6_1 => asked.header("snapshot-identifier").is_some(),
+    match shared.options.version.snapshots() {
+        SnapshotHeader::UseSnapshot => asked.header("use-snapshot").is_some(),
+        SnapshotHeader::Identifier => asked.header("snapshot-identifier").is_some(),
+        SnapshotHeader::Ignored => false,
     }
 }
 

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use tokio::time::Instant;
 
 use super::tokens;
 use crate::sandbox::document::quoted;
-use crate::sandbox::options::ApiVersion;
 use crate::sandbox::problem::Problem;
 use crate::sandbox::server::{Asked, Reply, Shared};
 
@@ -18,8 +17,14 @@ use crate::sandbox::server::{Asked, Reply, Shared};
 pub(in crate::sandbox) struct Tokens(HashMap<String, Instant>);
 
 impl Tokens {
-    fn issue(&mut self, lifetime: Duration) -> String {
-        let token = format!("{:032x}", rand::random::<u128>());
+    fn issue(&mut self, lifetime: Duration, is_jwt: bool) -> String {
+        let random = format!("{:032x}", rand::random::<u128>());
+        let token = match is_jwt {
+            false => random,
+            true => [r#"{"alg":"RS256","typ":"JWT"}"#, &format!("{{\"jti\":\"{random}\"}}"), "x"]
+                .map(|part| URL_SAFE_NO_PAD.encode(part))
+                .join("."),
+        };
         self.0.insert(token.clone(), Instant::now() + lifetime);
         token
     }
@@ -81,10 +86,11 @@ pub(in crate::sandbox) fn token(shared: &Shared, asked: &Asked) -> Result<Reply,
         return Ok(refused(401, "invalid_client"));
     }
     let mut tokens = tokens(shared);
-    if shared.options.version == ApiVersion::V7_3 && tokens.living() >= shared.options.token_limit {
+    let version = shared.options.version;
+    if version.limits_tokens() && tokens.living() >= shared.options.token_limit {
         return Err(Problem::too_many_tokens(shared.options.token_limit));
     }
-    let token = tokens.issue(shared.options.token_lifetime);
+    let token = tokens.issue(shared.options.token_lifetime, version.has_jwt());
     let seconds = shared.options.token_lifetime.as_secs();
     let scope = grant.scope.map(|scope| format!(",\"scope\":{}", quoted(&scope)));
     let body = format!(

@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 
 use super::must_get;
 use crate::sandbox::document::Step;
-use crate::sandbox::options::ApiVersion;
 use crate::sandbox::problem::Problem;
 use crate::sandbox::server::{Asked, Reply, Shared};
 use crate::sandbox::standard::{FieldKind, ReferenceModel, ResourceModel};
@@ -40,7 +39,7 @@ pub(in crate::sandbox) fn document(
     let document = json!({
         "swagger": "2.0",
         "info": {"title": "Ed-Fi ODS/API", "version": "3"},
-        "basePath": "/data/v3",
+        "basePath": format!("/{}", shared.options.version.data_path()),
         "tags": tags,
         "paths": paths,
         "definitions": definitions,
@@ -73,10 +72,10 @@ fn add_paths(shared: &Shared, model: &ResourceModel, paths: &mut Map<String, Val
     if shared.options.feeds.deletes {
         paths.insert(format!("{path}/deletes"), get(&feed));
     }
-    if shared.options.feeds.key_changes {
+    if shared.options.feeds.key_changes && shared.options.version.tells_keys() {
         paths.insert(format!("{path}/keyChanges"), get(&feed));
     }
-    if shared.options.version == ApiVersion::V7_3 {
+    if shared.options.version.has_cursors() {
         paths.insert(format!("{path}/partitions"), get(&feed));
     }
 }
@@ -92,7 +91,7 @@ fn paging(shared: &Shared) -> Vec<Value> {
         integer("maxChangeVersion"),
         json!({"name": "totalCount", "in": "query", "type": "boolean"}),
     ];
-    if shared.options.version == ApiVersion::V7_3 {
+    if shared.options.version.has_cursors() {
         parameters.push(json!({"name": "pageToken", "in": "query", "type": "string"}));
         parameters.push(integer("pageSize"));
     }

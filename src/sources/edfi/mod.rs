@@ -42,7 +42,7 @@ impl EdfiSource {
     }
 
     async fn understood(&self) -> Result<Arc<Discovery>, SourceError> {
-        self.api.accepted().await.map_err(not_understood)
+        self.api.discovered().await.map_err(not_understood)
     }
 
     async fn live_view(&self) -> Result<View, SourceError> {
@@ -51,15 +51,11 @@ impl EdfiSource {
 
     /// The view of the source's snapshot, which need not be there.
     async fn snapshot_view(&self) -> Result<View, SourceError> {
-        let discovery = self.api.discovered().await.map_err(not_understood)?;
-        // Before the version is judged: 8 is not accepted yet, and its snapshots are missing (R11).
-        if discovery.dialect.snapshots == SnapshotStyle::None {
-            return Err(self.snapshot_missing());
-        }
-        let live = self.live_view().await?;
+        let discovery = self.understood().await?;
         let header = match discovery.dialect.snapshots {
             SnapshotStyle::UseSnapshotHeader => (snapshot::USE_SNAPSHOT, "true".to_owned()),
             SnapshotStyle::SnapshotIdentifier => {
+                let live = self.live_view().await?;
                 let newest = snapshot::newest(snapshot::list(&live).await?);
                 let newest = newest.ok_or_else(|| self.snapshot_missing())?;
                 (snapshot::SNAPSHOT_IDENTIFIER, newest.snapshot_identifier)

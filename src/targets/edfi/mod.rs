@@ -44,7 +44,7 @@ impl EdfiTarget {
 #[async_trait]
 impl Target for EdfiTarget {
     async fn capabilities(&self) -> Result<Arc<TargetCapabilities>, WriteError> {
-        let discovery = self.api.accepted().await?;
+        let discovery = self.api.discovered().await?;
         Ok(Arc::new(TargetCapabilities {
             api_version: discovery.root.version.clone(),
             fingerprint: discovery.fingerprint.clone(),
@@ -57,7 +57,7 @@ impl Target for EdfiTarget {
 
     async fn newest(&self) -> Result<Option<ChangeVersion>, WriteError> {
         let at = At { api: &self.api, doing: "reading the newest change version".to_owned() };
-        let discovery = self.api.accepted().await?;
+        let discovery = self.api.discovered().await?;
         let answer = at.send(ApiRequest::get(discovery.available_change_versions())).await?;
         // The feature is off, or not for these credentials: it is not offered (R18).
         if matches!(answer.status().as_u16(), 403..=405) {
@@ -71,7 +71,7 @@ impl Target for EdfiTarget {
 
     async fn upsert(&self, resource: &ResourcePath, item: &Item) -> Result<Upserted, WriteError> {
         let at = self.at("writing an item of", resource);
-        let discovery = self.api.accepted().await?;
+        let discovery = self.api.discovered().await?;
         let body = at.body_for_target(resource, &item.body)?;
         let answer = at.send(ApiRequest::post(discovery.collection(resource)).json(body)).await?;
         if !answer.status().is_success() {
@@ -91,8 +91,11 @@ impl Target for EdfiTarget {
         item: &Item,
     ) -> Result<(), WriteError> {
         let at = self.at("renaming an item of", resource);
-        let discovery = self.api.accepted().await?;
-        let body = at.body_for_target(resource, &item.body)?;
+        let discovery = self.api.discovered().await?;
+        let mut body = at.body_for_target(resource, &item.body)?;
+        if discovery.dialect.put_names_its_id {
+            body = wire::naming(id, &body);
+        }
         let answer = at.send(ApiRequest::put(discovery.item(resource, &id.0)).json(body)).await?;
         if !answer.status().is_success() {
             return Err(at.refused(Doing::Put, &answer));
@@ -102,7 +105,7 @@ impl Target for EdfiTarget {
 
     async fn delete(&self, resource: &ResourcePath, id: &TargetId) -> Result<Deleted, WriteError> {
         let at = self.at("deleting an item of", resource);
-        let discovery = self.api.accepted().await?;
+        let discovery = self.api.discovered().await?;
         let answer = at.send(ApiRequest::delete(discovery.item(resource, &id.0))).await?;
         if matches!(answer.status().as_u16(), 404 | 410) {
             return Ok(Deleted::AlreadyGone);
@@ -120,7 +123,7 @@ impl Target for EdfiTarget {
             return Ok(Match::Doubtful { members: Vec::new() });
         }
         let at = self.at("looking up an item of", resource);
-        let discovery = self.api.accepted().await?;
+        let discovery = self.api.discovered().await?;
         let shape = self.api.key_shape(resource).await?;
         let url = asking::by_key(&discovery, resource, key, shape.as_deref());
         let answer = at.send(ApiRequest::get(url.clone())).await?;
@@ -153,7 +156,7 @@ impl Target for EdfiTarget {
         id: &TargetId,
     ) -> Result<Option<Found>, WriteError> {
         let at = self.at("reading an item of", resource);
-        let discovery = self.api.accepted().await?;
+        let discovery = self.api.discovered().await?;
         let shape = self.api.key_shape(resource).await?;
         let answer = at.send(ApiRequest::get(discovery.item(resource, &id.0))).await?;
         if answer.status().as_u16() == 404 {
@@ -168,7 +171,7 @@ impl Target for EdfiTarget {
 
     async fn count(&self, resource: &ResourcePath) -> Result<u64, WriteError> {
         let at = self.at("counting the items of", resource);
-        let discovery = self.api.accepted().await?;
+        let discovery = self.api.discovered().await?;
         let mut url = discovery.collection(resource);
         url.query_pairs_mut().append_pair("totalCount", "true").append_pair("limit", "0");
         let answer = at.send(ApiRequest::get(url)).await?;

@@ -59,7 +59,7 @@ impl Pages {
 #[async_trait]
 impl FoundPages for Pages {
     async fn next(&mut self) -> Result<Option<Vec<Found>>, WriteError> {
-        let discovery = self.api.accepted().await?;
+        let discovery = self.api.discovered().await?;
         let shape = self.api.key_shape(&self.resource).await?;
         while let Some(request) = self.request(&discovery) {
             let at = At { api: &self.api, doing: format!("reading {}", self.resource) };

@@ -124,6 +124,17 @@ impl Cutter<'_> {
     }
 }
 
+/// A body that [`cut`] has left, with the target's own id as its first member.
+pub(super) fn naming(id: &TargetId, body: &Bytes) -> Bytes {
+    let start = body.iter().position(|byte| *byte == b'{').map_or(0, |at| at + 1);
+    let members = body[start..].trim_ascii_start();
+    let comma = if members.starts_with(b"}") { "" } else { "," };
+    let first = format!("{{\"id\":{}{comma}", serde_json::Value::from(id.0.as_str()));
+    let mut named = first.into_bytes();
+    named.extend_from_slice(members);
+    Bytes::from(named)
+}
+
 /// The id at the end of a `Location`.
 pub(super) fn id_of_location(location: &str) -> Option<TargetId> {
     let path = location.split(['?', '#']).next()?.trim_end_matches('/');
@@ -210,6 +221,20 @@ mod tests {
             ("empty", "{}", "{}"),
         ] {
             assert_eq!(cut_text("students", body), left, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_named_by_the_targets_id_and_nothing_else_of_it_changes() {
+        for (body, named) in [
+            (r#"{"a":1.10,"b":{"c":2}}"#, r#"{"id":"x\"1","a":1.10,"b":{"c":2}}"#),
+            ("{}", r#"{"id":"x\"1"}"#),
+            (" { \n} ", "{\"id\":\"x\\\"1\"} "),
+        ] {
+            let named_body =
+                naming(&TargetId("x\"1".to_owned()), &Bytes::from_static(body.as_bytes()));
+
+            assert_eq!(named_body, named, "{body}");
         }
     }
 

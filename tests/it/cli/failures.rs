@@ -53,7 +53,7 @@ async fn wrong_usage_ends_2_and_says_what_was_meant() {
         (&["--config", "nowhere.yaml", "run"], "nowhere.yaml"),
         (&["--log-level", "loud", "status"], "not a log level"),
         (&["parked", "show", "0123"], "tidemark parked list"),
-        (&["sandbox", "--listen", "127.0.0.1:0", "--version", "5.3"], "7.3 or 6.1"),
+        (&["sandbox", "--listen", "127.0.0.1:0", "--version", "7.0"], "7.3 or 8.0"),
     ] {
         let ended = desk.tidemark(arguments).await;
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use tidemark::sandbox::{ApiVersion, Part, SandboxOptions};
 
 use crate::district::{open_school, standard};
-use crate::scene::{Scene, Setting, assert_ended, bare, put, strict};
+use crate::scene::{Scene, Setting, assert_ended, bare, put};
 
 #[tokio::test]
 async fn a_first_run_publishes_everything_and_the_next_finds_nothing_to_do() {
@@ -21,27 +21,6 @@ async fn a_first_run_publishes_everything_and_the_next_finds_nothing_to_do() {
     assert_eq!(scene.watermark().await, Some(scene.source.newest()));
     scene.assert_agrees();
     assert_ended(&scene.run().await, "nothing-to-do");
-}
-
-#[tokio::test]
-async fn versions_7_3_and_6_1_work_at_both_ends() {
-    for (source, target) in [
-        (ApiVersion::V7_3, ApiVersion::V6_1),
-        (ApiVersion::V6_1, ApiVersion::V7_3),
-        (ApiVersion::V6_1, ApiVersion::V6_1),
-    ] {
-        let scene = Setting::new()
-            .source(SandboxOptions { version: source, ..bare() })
-            .target("state", SandboxOptions { version: target, ..strict() })
-            .start()
-            .await;
-        open_school(&scene.source);
-
-        let report = scene.run().await;
-
-        assert_ended(&report, "complete");
-        scene.assert_agrees();
-    }
 }
 
 #[tokio::test]

@@ -11,3 +11,4 @@ mod selection;
 mod doubt;
 mod many_targets;
 mod resume;
+mod versions;

@@ -1,18 +1,15 @@
 //! Missing references: fetched from the source and published first, if their resource is selected.
 
 use crate::district::{open_school, section, section_key, student, student_key};
+use crate::scene::strict;
 use crate::scene::{Scene, Setting, assert_ended, put};
-use crate::scene::{bare, strict};
 use tidemark::sandbox::{ApiVersion, SandboxOptions};
 
 #[tokio::test]
 async fn r24_what_the_target_lost_is_fetched_and_published_before_what_refers_to_it() {
-    for version in [ApiVersion::V7_3, ApiVersion::V6_1] {
-        let scene = Setting::new()
-            .source(SandboxOptions { version, ..bare() })
-            .target("state", SandboxOptions { version, ..strict() })
-            .start()
-            .await;
+    for version in ApiVersion::ALL {
+        let scene =
+            Setting::new().target("state", SandboxOptions { version, ..strict() }).start().await;
         open_school(&scene.source);
         scene.run().await;
         // Somebody deleted the offering at the target, and the section with it.

@@ -235,8 +235,9 @@ async fn what_is_not_loopback_is_refused() {
 
         assert!(matches!(error, SandboxError::NotLoopback(_)), "{address}: {error}");
     }
-    let other = "5.3".parse::<ApiVersion>().unwrap_err();
+    let other = "7.0".parse::<ApiVersion>().unwrap_err();
     assert!(other.contains("not in this version"), "{other}");
+    assert!(other.ends_with("use 5.3, 6.1, 7.1, 7.2, 7.3 or 8.0"), "{other}");
 }
 
 #[tokio::test]

@@ -7,3 +7,4 @@ mod edits;
 mod faults;
 mod reading;
 mod writing;
+mod versions;

@@ -106,19 +106,10 @@ pub(super) struct History {
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = |version: ApiVersion| match version {
-            ApiVersion::V7_3 => "ApiVersion::V7_3",
-            ApiVersion::V6_1 => "ApiVersion::V6_1",
-        };
         write!(
             f,
-            "Frame {{ source: {}, target: {}, isolation: Isolation::{:?}, page_size: {}, people: {}, descriptors: {} }}",
-            version(self.source),
-            version(self.target),
-            self.isolation,
-            self.page_size,
-            self.people,
-            self.descriptors
+            "Frame {{ source: ApiVersion::{:?}, target: ApiVersion::{:?}, isolation: Isolation::{:?}, page_size: {}, people: {}, descriptors: {} }}",
+            self.source, self.target, self.isolation, self.page_size, self.people, self.descriptors
         )
     }
 }
