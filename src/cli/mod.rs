@@ -22,6 +22,7 @@ mod sandbox;
 mod serve;
 mod show;
 mod signals;
+mod state;
 mod status;
 mod verify;
 mod watermark;
@@ -70,6 +71,7 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Verify(options) => verify::run(&context, options).await,
         Command::Parked(command) => parked::run(&context, command).await,
         Command::Watermark(command) => watermark::run(&context, command).await,
+        Command::State(command) => state::run(&context, command).await,
         Command::Serve(options) => serve::run(&context, &options).await,
         Command::Demo => demo::tell(&context).await,
         Command::Sandbox(options) => sandbox::run(&context, options).await,
@@ -81,7 +83,6 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Runs(_) => not_yet::command("runs"),
         Command::Audit(_) => not_yet::command("audit"),
         Command::Forget(_) => not_yet::command("forget"),
-        Command::State(_) => not_yet::command("state"),
         Command::Report(_) => not_yet::command("report"),
     }
 }

@@ -75,7 +75,7 @@ async fn change(
 
 /// The state of a pair that goes on from `to`. What it knew of both ends is forgotten with what
 /// blocked it: the next run takes them as they are then.
-async fn moved(
+pub(super) async fn moved(
     assembly: &Assembly,
     pair: &Pair,
     to: Option<ChangeVersion>,

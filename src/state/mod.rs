@@ -1,7 +1,8 @@
 //! Remembering: the [`StateStore`] seam, the read-only [`StateView`], and what is kept per pair.
 //!
 //! What lives here: the records and the one way to write them. What does not: what a step comes to
-//! (`records.rs`), how records are encoded (`codec.rs`), and the stores: `sled.rs`, `memory.rs`.
+//! (`records.rs`), how records are encoded (`codec.rs`), the stores (`sled.rs`, `memory.rs`), and
+//! state as text that leaves the store (`text.rs`).
 //! The one thing to know: [`StateStore::commit`] is the only
 //! writer; one [`Step`] is one atomic batch, and it is on disk when `commit` returns `Ok` (I3, I4).
 //!
@@ -14,6 +15,7 @@ mod records;
 mod codec;
 mod marker;
 mod lock;
+pub mod text;
 
 #[cfg(test)]
 mod conformance;
@@ -212,8 +214,13 @@ pub struct Step {
     /// Removes the run journal and every journalled name.
     pub end_journal: bool,
     pub run: Option<RunRecord>,
+    /// Runs that ended long ago, from an export; the oldest go beyond [`RUNS_KEPT`].
+    pub history: Vec<RunRecord>,
     /// Removes everything of the pair before the rest of the step is written.
     pub forget_all: bool,
+    /// Takes over everything that another pair has, which has nothing afterwards: a renamed
+    /// publication. Written before the rest of the step.
+    pub taken_from: Option<PairId>,
 }
 
 /// Where state is written. One suite of conformance tests holds every implementation to this.

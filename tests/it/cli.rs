@@ -2,6 +2,7 @@
 
 mod failures;
 mod publishing;
+mod state;
 mod terminal;
 mod waiting;
 

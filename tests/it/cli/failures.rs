@@ -74,7 +74,6 @@ async fn what_a_later_version_brings_is_refused_by_name() {
         &["runs", "list"],
         &["audit", "list"],
         &["forget", "--resource", "students"],
-        &["state", "export"],
         &["report", "district-to-state"],
         &["config", "show"],
         &["config", "schema"],
