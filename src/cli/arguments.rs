@@ -66,6 +66,9 @@ pub(super) enum Command {
     /// Read or move the watermark of a pair
     #[command(subcommand)]
     Watermark(WatermarkCommand),
+    /// Decide about a pair that is blocked
+    #[command(subcommand)]
+    Approve(ApproveCommand),
     /// Take out, bring in, rename or forget what is remembered of pairs
     #[command(subcommand)]
     State(StateCommand),
@@ -78,8 +81,6 @@ pub(super) enum Command {
     /// Check the configuration, or print an example of one
     #[command(subcommand)]
     Config(ConfigCommand),
-    #[command(hide = true)]
-    Approve(Later),
     #[command(hide = true)]
     Pause(Later),
     #[command(hide = true)]
@@ -287,6 +288,54 @@ pub(super) struct WatermarkMove {
     #[command(flatten)]
     pub(super) selector: Selector,
     /// Yes, move it
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ApproveCommand {
+    /// Let the next run delete as many items as the blocked one would have
+    Deletes(ApproveDeletesArguments),
+    /// Say whether a source or target that is another than before has the same data
+    Identity(ApproveIdentityArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApproveDeletesArguments {
+    #[command(flatten)]
+    pub(super) approval: Approval,
+    /// Only where deletes of this resource were too many, such as `students`
+    #[arg(long, value_name = "RESOURCE")]
+    pub(super) resource: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApproveIdentityArguments {
+    #[command(flatten)]
+    pub(super) approval: Approval,
+    #[command(flatten)]
+    pub(super) meaning: IdentityMeaning,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct IdentityMeaning {
+    /// The same data under another name: go on from the watermark
+    #[arg(long)]
+    pub(super) same_data: bool,
+    /// Other data: forget the watermark, and publish everything
+    #[arg(long)]
+    pub(super) start_over: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Approval {
+    #[command(flatten)]
+    pub(super) selector: Selector,
+    /// Yes, go on
     #[arg(long)]
     pub(super) yes: bool,
     /// Why, for whoever asks later

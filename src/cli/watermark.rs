@@ -1,5 +1,7 @@
 //! `tidemark watermark`: how far pairs are, and how to make them go on from elsewhere.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::daemon::Assembly;
@@ -94,6 +96,7 @@ pub(super) async fn moved(
         target: None,
         target_newest: None,
         selection: None,
+        allowed_deletes: BTreeMap::new(),
         ..state
     };
     Ok(Step { state: Some(state), coverage, end_journal: true, ..Step::default() })

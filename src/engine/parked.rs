@@ -390,6 +390,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_parked_under_the_old_name_of_a_publication_is_the_same_record_under_the_new() {
+        let mut before = ParkedBook::new(pair(), retry(), Vec::new());
+        before.park(parking("a", ParkReason::Forbidden), at(0));
+        let old = record(&before);
+        let renamed = PairId { publication: "renamed".to_owned(), ..pair() };
+
+        let mut book = ParkedBook::new(renamed, retry(), vec![old.clone()]);
+        book.park(parking("a", ParkReason::Forbidden), at(10_000));
+
+        assert_eq!((book.len(), record(&book).id), (1, old.id));
+        assert_eq!(record(&book).attempts, 2);
+    }
+
+    #[test]
     fn an_invalid_item_is_dead_after_three_attempts() {
         let mut book = ParkedBook::new(pair(), retry(), Vec::new());
 

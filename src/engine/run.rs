@@ -1,5 +1,6 @@
 //! One run of one pair, from its state to its commit. [`publish`] is the specification.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -153,6 +154,8 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
         caught_up_at: Some(now),
         last_run: Some(LastRun { id: run_id.to_owned(), outcome, ended_at: now }),
         failed_runs: 0,
+        // What was allowed was allowed to this run.
+        allowed_deletes: BTreeMap::new(),
     };
     let step = Step {
         state: Some(state),

@@ -191,7 +191,8 @@ async fn attempt(
     if let Some(block) = state.blocked
         && !(block.cause == BlockCause::Deletes && options.allow_deletes)
     {
-        return Err(RunError::Blocked { cause: block.cause, reason: block.reason });
+        let Block { cause, reason, deletes, .. } = block;
+        return Err(RunError::Blocked { cause, reason, deletes });
     }
     let reader = reader.clone().map_err(RunError::View)?;
     let ended = tokio::select! {
@@ -249,9 +250,12 @@ async fn remember(
 
 fn blocked_by(error: &RunError, now: Timestamp) -> Option<Block> {
     match error {
-        RunError::Blocked { cause, reason } => {
-            Some(Block { cause: *cause, reason: reason.clone(), since: now })
-        }
+        RunError::Blocked { cause, reason, deletes } => Some(Block {
+            cause: *cause,
+            reason: reason.clone(),
+            since: now,
+            deletes: deletes.clone(),
+        }),
         RunError::View(_)
         | RunError::Source(_)
         | RunError::Target(_)

@@ -97,6 +97,7 @@ pub(super) fn state(watermark: i64) -> PairState {
             cause: crate::state::BlockCause::Deletes,
             reason: "asked to".to_owned(),
             since: moment(1),
+            deletes: Some(crate::state::Deletes { resource: students(), count: 500 }),
         }),
         source: Some(Fingerprint {
             data_url: "http://source/data/v3".to_owned(),
@@ -116,6 +117,7 @@ pub(super) fn state(watermark: i64) -> PairState {
             ended_at: moment(3),
         }),
         failed_runs: 2,
+        allowed_deletes: BTreeMap::from([(students(), 500)]),
     }
 }
 

@@ -71,6 +71,8 @@ pub struct PairState {
     pub last_run: Option<LastRun>,
     /// Runs that failed since the last one that did not.
     pub failed_runs: u32,
+    /// What a person allowed the next run that ends to delete of a resource (R27).
+    pub allowed_deletes: BTreeMap<ResourcePath, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,16 @@ pub struct Block {
     /// What was found and what to do, in a sentence.
     pub reason: String,
     pub since: Timestamp,
+    /// What would have been deleted: a person allows exactly that, or does not (R27).
+    #[serde(default)]
+    pub deletes: Option<Deletes>,
+}
+
+/// So many items of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletes {
+    pub resource: ResourcePath,
+    pub count: u64,
 }
 
 /// What a person has to decide about.

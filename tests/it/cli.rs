@@ -1,5 +1,6 @@
 //! The built program as a person or a script uses it: what is typed, printed and returned.
 
+mod approve;
 mod failures;
 mod publishing;
 mod state;
