@@ -2,6 +2,7 @@
 
 mod approve;
 mod failures;
+mod full_disk;
 mod publishing;
 mod state;
 mod terminal;
