@@ -138,7 +138,8 @@ impl Assembly {
     }
 
     pub fn runner(&self, observers: Vec<Arc<dyn Observer>>, stop: CancellationToken) -> Runner {
-        Runner::new(self.surroundings(observers, stop))
+        let configured = self.all_pairs().map(|pair| pair.id.clone()).collect();
+        Runner::new(self.surroundings(observers, stop)).among(configured)
     }
 
     /// Every pair, in order of name.

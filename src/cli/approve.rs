@@ -109,6 +109,12 @@ async fn identity(
 async fn same_data(pair: &Pair, state: PairState, block: Block) -> Result<Decision, Failure> {
     match block.cause {
         BlockCause::SourceChanged | BlockCause::TargetChanged => {}
+        BlockCause::Orphan => {
+            return Err(Failure::usage(format!(
+                "{} never ran, so there is nothing to go on from: `tidemark state move OLD {}` gives it the state of the publication that it was, or `--start-over`. What was found: {}",
+                pair.id, pair.id.publication, block.reason
+            )));
+        }
         BlockCause::SourceRegressed | BlockCause::TargetRegressed | BlockCause::Deletes => {
             return Err(Failure::usage(format!(
                 "{}: versions went back at one end, so it is not the same data: `tidemark watermark set` to a version from before the backup, or `--start-over`. What was found: {}",

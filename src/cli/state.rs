@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::daemon;
 use crate::domain::ChangeVersion;
 use crate::state::text::{self, ExportError, Text};
-use crate::state::{PairId, StateStore, Step};
+use crate::state::{BlockCause, PairId, StateStore, Step};
 
 use super::arguments::{
     ImportForm, Output, StateCommand, StateForgetArguments, StateImportArguments,
@@ -313,8 +313,12 @@ async fn rename(context: &Context, arguments: &StateMoveArguments) -> Result<Exi
         )));
     }
     let renamed = |pair: &PairId| PairId { publication: new.clone(), target: pair.target.clone() };
-    let taken: Vec<PairId> =
-        moving.iter().map(renamed).filter(|pair| known.contains(pair)).collect();
+    let mut taken = Vec::new();
+    for pair in moving.iter().map(renamed).filter(|pair| known.contains(pair)) {
+        if !waits_for_an_orphan(&*opened.store, &pair).await? {
+            taken.push(pair);
+        }
+    }
     if !taken.is_empty() {
         return Err(Failure::usage(format!(
             "{} has state already; nothing was moved. If that state is of no use, `tidemark state forget` it first",
@@ -330,11 +334,19 @@ async fn rename(context: &Context, arguments: &StateMoveArguments) -> Result<Exi
     for pair in moving {
         let to = renamed(&pair);
         let (publication, target) = (to.publication.clone(), to.target.clone());
-        opened.store.commit(&to, Step { taken_from: Some(pair), ..Step::default() }).await?;
+        let step = Step { forget_all: true, taken_from: Some(pair), ..Step::default() };
+        opened.store.commit(&to, step).await?;
         tracing::info!(publication, target, from = old, "state moved");
         now.insert(to);
     }
     print(context, &opened, &now).await
+}
+
+/// A pair that did nothing but be blocked until its state is moved.
+async fn waits_for_an_orphan(store: &dyn StateStore, pair: &PairId) -> Result<bool, Failure> {
+    let state = store.load(pair).await?.unwrap_or_default();
+    let waits = state.blocked.is_some_and(|block| block.cause == BlockCause::Orphan);
+    Ok(waits && state.watermark.is_none())
 }
 
 async fn forget(context: &Context, arguments: &StateForgetArguments) -> Result<Exit, Failure> {

@@ -97,6 +97,7 @@ pub(super) async fn moved(
         target_newest: None,
         selection: None,
         allowed_deletes: BTreeMap::new(),
+        started_over: to.is_none(),
         ..state
     };
     Ok(Step { state: Some(state), coverage, end_journal: true, ..Step::default() })

@@ -1,8 +1,10 @@
 //! Whether both ends are still who they were: asked before anything is written, and answered by
 //! blocking the pair in doubt (R18, R19, I22).
 
+use std::collections::BTreeSet;
+
 use crate::sources::Reader;
-use crate::state::{BlockCause, PairState};
+use crate::state::{BlockCause, PairId, PairState, StateView};
 
 use super::{Pair, Publish, RunError};
 
@@ -78,4 +80,46 @@ pub(super) async fn check_target(pair: &Pair, state: &PairState) -> Result<(), R
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// A pair without watermark between the ends of one that has one and that the configuration no
+/// longer names: a publication that was renamed would publish everything again, and delete nothing
+/// of what went meanwhile. A person says whether it was.
+pub(super) async fn check_orphans(
+    store: &dyn StateView,
+    pair: &Pair,
+    state: &PairState,
+    configured: &BTreeSet<PairId>,
+) -> Result<(), RunError> {
+    if state.watermark.is_some() || state.started_over {
+        return Ok(());
+    }
+    for orphan in store.pairs().await.map_err(RunError::State)? {
+        if configured.contains(&orphan) {
+            continue;
+        }
+        let before = store.load(&orphan).await.map_err(RunError::State)?.unwrap_or_default();
+        if !is_between_the_ends_of(pair, &before).await? {
+            continue;
+        }
+        let publication = &pair.id.publication;
+        let reason = format!(
+            "{} never ran, and {orphan}, which the configuration no longer names, has published between the same two. If it was renamed, go on where it was with `tidemark state move {} {publication}`; if not, publish everything with `tidemark approve identity {publication} --start-over`",
+            pair.id, orphan.publication
+        );
+        return Err(RunError::Blocked { cause: BlockCause::Orphan, reason, deletes: None });
+    }
+    Ok(())
+}
+
+/// Whether another pair published between the addresses that this one has now.
+async fn is_between_the_ends_of(pair: &Pair, other: &PairState) -> Result<bool, RunError> {
+    let (Some(_), Some(source), Some(target)) = (&other.watermark, &other.source, &other.target)
+    else {
+        return Ok(false);
+    };
+    let our_source = pair.source.capabilities().await.map_err(RunError::Source)?;
+    let our_target = pair.target.capabilities().await.map_err(RunError::Target)?;
+    Ok(our_source.fingerprint.data_url == source.data_url
+        && our_target.fingerprint.data_url == target.data_url)
 }

@@ -156,6 +156,7 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
         failed_runs: 0,
         // What was allowed was allowed to this run.
         allowed_deletes: BTreeMap::new(),
+        started_over: false,
     };
     let step = Step {
         state: Some(state),

@@ -15,7 +15,7 @@ use super::observe::Event;
 use super::report::{ReportedError, Requests, RunReport};
 use super::run::{self, RunProgress, Surroundings};
 use super::under_way::lock;
-use super::{Pair, Policy, RunError};
+use super::{Pair, Policy, RunError, identity};
 
 /// What a person or a schedule wants of a run beyond the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,11 +30,18 @@ pub struct RunOptions {
 pub struct Runner {
     around: Surroundings,
     running: Mutex<BTreeSet<PairId>>,
+    configured: Option<Arc<BTreeSet<PairId>>>,
 }
 
 impl Runner {
     pub fn new(around: Surroundings) -> Runner {
-        Runner { around, running: Mutex::default() }
+        Runner { around, running: Mutex::default(), configured: None }
+    }
+
+    /// The same, which takes every other pair with state for an orphan: a new pair between the same
+    /// ends waits for a person.
+    pub fn among(self, configured: BTreeSet<PairId>) -> Runner {
+        Runner { configured: Some(Arc::new(configured)), ..self }
     }
 
     pub fn is_running(&self, pair: &PairId) -> bool {
@@ -56,7 +63,10 @@ impl Runner {
         for claim in &claimed {
             let around = self.around.clone();
             let (pair, view, options) = (claim.pair.clone(), view.clone(), options.clone());
-            runs.spawn(async move { run_pair(&around, &pair, view, &options).await });
+            let configured = self.configured.clone();
+            runs.spawn(async move {
+                run_pair(&around, &pair, view, &options, configured.as_deref()).await
+            });
         }
         let mut reports = Vec::new();
         while let Some(report) = runs.join_next().await {
@@ -122,6 +132,7 @@ async fn run_pair(
     pair: &Pair,
     view: View,
     options: &RunOptions,
+    configured: Option<&BTreeSet<PairId>>,
 ) -> RunReport {
     let id = new_run_id();
     let pair = &pair.for_run(&id, &around.stop);
@@ -130,7 +141,10 @@ async fn run_pair(
     let started = tokio::time::Instant::now();
     let progress = RunProgress::default();
 
-    let ended = attempt(around, pair, &reader, options, &id, &progress).await;
+    let ended = match may_run(around, pair, options, configured).await {
+        Ok(()) => attempt(around, pair, &reader, options, &id, &progress).await,
+        Err(error) => Err(error),
+    };
     let ended = ended.map_err(interruption);
 
     let (parked, dead) = progress.parked();
@@ -179,6 +193,27 @@ async fn run_pair(
     report
 }
 
+/// Fails while a person has to decide first.
+async fn may_run(
+    around: &Surroundings,
+    pair: &Pair,
+    options: &RunOptions,
+    configured: Option<&BTreeSet<PairId>>,
+) -> Result<(), RunError> {
+    let state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
+    if let Some(block) = &state.blocked
+        && block.cause != BlockCause::Orphan
+        && !(block.cause == BlockCause::Deletes && options.allow_deletes)
+    {
+        let Block { cause, reason, deletes, .. } = block.clone();
+        return Err(RunError::Blocked { cause, reason, deletes });
+    }
+    match configured {
+        Some(configured) => identity::check_orphans(&*around.store, pair, &state, configured).await,
+        None => Ok(()),
+    }
+}
+
 async fn attempt(
     around: &Surroundings,
     pair: &Pair,
@@ -187,13 +222,6 @@ async fn attempt(
     run_id: &str,
     progress: &RunProgress,
 ) -> Result<run::Ended, RunError> {
-    let state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
-    if let Some(block) = state.blocked
-        && !(block.cause == BlockCause::Deletes && options.allow_deletes)
-    {
-        let Block { cause, reason, deletes, .. } = block;
-        return Err(RunError::Blocked { cause, reason, deletes });
-    }
     let reader = reader.clone().map_err(RunError::View)?;
     let ended = tokio::select! {
         ended = run::publish(around, pair, reader, options, run_id, progress) => ended,
@@ -240,7 +268,8 @@ async fn remember(
         }
         Some(error) => {
             state.failed_runs = state.failed_runs.saturating_add(1);
-            state.blocked = blocked_by(error, now).or(state.blocked);
+            let before = state.blocked.filter(|block| block.cause != BlockCause::Orphan);
+            state.blocked = blocked_by(error, now).or(before);
         }
     }
     let history = (report.outcome != Outcome::NothingToDo).then(|| run::record(report, now));

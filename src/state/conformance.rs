@@ -118,6 +118,7 @@ pub(super) fn state(watermark: i64) -> PairState {
         }),
         failed_runs: 2,
         allowed_deletes: BTreeMap::from([(students(), 500)]),
+        started_over: true,
     }
 }
 

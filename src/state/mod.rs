@@ -73,6 +73,8 @@ pub struct PairState {
     pub failed_runs: u32,
     /// What a person allowed the next run that ends to delete of a resource (R27).
     pub allowed_deletes: BTreeMap<ResourcePath, u64>,
+    /// A person said that having no watermark is meant, until a run has given it one.
+    pub started_over: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +108,9 @@ pub enum BlockCause {
     TargetChanged,
     /// A run would delete more than the brake allows (R27).
     Deletes,
+    /// A new pair between the ends of one that the configuration no longer names: renamed, as a
+    /// rule. Looked at again at each run.
+    Orphan,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

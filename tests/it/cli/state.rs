@@ -148,6 +148,7 @@ async fn a_renamed_publication_goes_on_with_the_state_that_was_moved() {
     desk.configure(&desk.usual("").replace("district-to-state:", "upward:"));
 
     let orphaned = desk.listed().await;
+    let blocked = desk.tidemark(&["run"]).await;
     let nowhere = desk.tidemark(&["state", "move", "district-to-state", "sideways"]).await;
     let moved = desk.tidemark(&["state", "move", "district-to-state", "upward"]).await;
     let again = desk.tidemark(&["state", "move", "district-to-state", "upward"]).await;
@@ -156,6 +157,8 @@ async fn a_renamed_publication_goes_on_with_the_state_that_was_moved() {
     let listed = desk.listed().await;
 
     assert_eq!(orphaned[0]["state"], "orphaned");
+    assert_eq!(blocked.code, 1, "{}", blocked.out);
+    assert!(blocked.out.contains("state move district-to-state upward"), "{}", blocked.out);
     assert_eq!((nowhere.code, moved.code, again.code), (2, 0, 2), "{}{}", nowhere.err, moved.err);
     assert!(again.err.contains("has no state"), "{}", again.err);
     assert_eq!(run.json()["runs"][0]["stages"]["upserts"]["applied"], 1, "{}", run.out);
@@ -164,6 +167,35 @@ async fn a_renamed_publication_goes_on_with_the_state_that_was_moved() {
         (&listed[0]["publication"], &listed[0]["state"]),
         (&json!("upward"), &json!("configured"))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_pair_between_the_ends_of_an_orphan_waits_until_a_person_decides() {
+    for (case, words) in [
+        (
+            "start over",
+            &["approve", "identity", "upward", "--start-over", "--reason", "x", "--yes"][..],
+        ),
+        ("the orphan is forgotten", &["state", "forget", "district-to-state", "--yes"]),
+    ] {
+        let desk = Desk::new().await;
+        desk.tidemark(&["run"]).await;
+        desk.configure(&desk.usual("").replace("district-to-state:", "upward:"));
+        desk.target.clear_requests();
+
+        let blocked = desk.tidemark(&["run"]).await;
+        let writes = desk.target.requests().iter().filter(|request| request.is_write()).count();
+        let status = desk.tidemark(&["status", "--output", "json"]).await;
+        let decided = desk.tidemark(words).await;
+        let run = desk.tidemark(&["run", "--output", "json"]).await;
+
+        assert_eq!((blocked.code, writes), (1, 0), "{case}: {}", blocked.out);
+        let pairs = status.json()["pairs"].clone();
+        let upward = pairs.as_array().unwrap().iter().find(|pair| pair["publication"] == "upward");
+        assert_eq!(upward.unwrap()["state"], "blocked", "{case}: {pairs}");
+        assert_eq!(decided.code, 0, "{case}: {}", decided.err);
+        assert_eq!(run.json()["runs"][0]["outcome"], "complete", "{case}: {}", run.out);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
