@@ -134,12 +134,12 @@ impl Assembly {
             clock: self.clock.clone(),
             observers: Observers(all),
             stop,
+            configured: Some(Arc::new(self.all_pairs().map(|pair| pair.id.clone()).collect())),
         }
     }
 
     pub fn runner(&self, observers: Vec<Arc<dyn Observer>>, stop: CancellationToken) -> Runner {
-        let configured = self.all_pairs().map(|pair| pair.id.clone()).collect();
-        Runner::new(self.surroundings(observers, stop)).among(configured)
+        Runner::new(self.surroundings(observers, stop))
     }
 
     /// Every pair, in order of name.

@@ -30,18 +30,11 @@ pub struct RunOptions {
 pub struct Runner {
     around: Surroundings,
     running: Mutex<BTreeSet<PairId>>,
-    configured: Option<Arc<BTreeSet<PairId>>>,
 }
 
 impl Runner {
     pub fn new(around: Surroundings) -> Runner {
-        Runner { around, running: Mutex::default(), configured: None }
-    }
-
-    /// The same, which takes every other pair with state for an orphan: a new pair between the same
-    /// ends waits for a person.
-    pub fn among(self, configured: BTreeSet<PairId>) -> Runner {
-        Runner { configured: Some(Arc::new(configured)), ..self }
+        Runner { around, running: Mutex::default() }
     }
 
     pub fn is_running(&self, pair: &PairId) -> bool {
@@ -63,10 +56,7 @@ impl Runner {
         for claim in &claimed {
             let around = self.around.clone();
             let (pair, view, options) = (claim.pair.clone(), view.clone(), options.clone());
-            let configured = self.configured.clone();
-            runs.spawn(async move {
-                run_pair(&around, &pair, view, &options, configured.as_deref()).await
-            });
+            runs.spawn(async move { run_pair(&around, &pair, view, &options).await });
         }
         let mut reports = Vec::new();
         while let Some(report) = runs.join_next().await {
@@ -132,7 +122,6 @@ async fn run_pair(
     pair: &Pair,
     view: View,
     options: &RunOptions,
-    configured: Option<&BTreeSet<PairId>>,
 ) -> RunReport {
     let id = new_run_id();
     let pair = &pair.for_run(&id, &around.stop);
@@ -141,10 +130,7 @@ async fn run_pair(
     let started = tokio::time::Instant::now();
     let progress = RunProgress::default();
 
-    let ended = match may_run(around, pair, options, configured).await {
-        Ok(()) => attempt(around, pair, &reader, options, &id, &progress).await,
-        Err(error) => Err(error),
-    };
+    let ended = attempt(around, pair, &reader, options, &id, &progress).await;
     let ended = ended.map_err(interruption);
 
     let (parked, dead) = progress.parked();
@@ -194,12 +180,7 @@ async fn run_pair(
 }
 
 /// Fails while a person has to decide first.
-async fn may_run(
-    around: &Surroundings,
-    pair: &Pair,
-    options: &RunOptions,
-    configured: Option<&BTreeSet<PairId>>,
-) -> Result<(), RunError> {
+async fn may_run(around: &Surroundings, pair: &Pair, options: &RunOptions) -> Result<(), RunError> {
     let state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
     if let Some(block) = &state.blocked
         && block.cause != BlockCause::Orphan
@@ -208,7 +189,7 @@ async fn may_run(
         let Block { cause, reason, deletes, .. } = block.clone();
         return Err(RunError::Blocked { cause, reason, deletes });
     }
-    match configured {
+    match around.configured.as_deref() {
         Some(configured) => identity::check_orphans(&*around.store, pair, &state, configured).await,
         None => Ok(()),
     }
@@ -222,6 +203,7 @@ async fn attempt(
     run_id: &str,
     progress: &RunProgress,
 ) -> Result<run::Ended, RunError> {
+    may_run(around, pair, options).await?;
     let reader = reader.clone().map_err(RunError::View)?;
     let ended = tokio::select! {
         ended = run::publish(around, pair, reader, options, run_id, progress) => ended,
