@@ -134,6 +134,7 @@ impl Assembly {
             clock: self.clock.clone(),
             observers: Observers(all),
             stop,
+            configured: Some(Arc::new(self.all_pairs().map(|pair| pair.id.clone()).collect())),
         }
     }
 

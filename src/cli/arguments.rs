@@ -66,6 +66,12 @@ pub(super) enum Command {
     /// Read or move the watermark of a pair
     #[command(subcommand)]
     Watermark(WatermarkCommand),
+    /// Decide about a pair that is blocked
+    #[command(subcommand)]
+    Approve(ApproveCommand),
+    /// Take out, bring in, rename or forget what is remembered of pairs
+    #[command(subcommand)]
+    State(StateCommand),
     /// Run every publication on its schedule, and serve health and metrics
     Serve(ServeArguments),
     /// See the whole job on this machine, with nothing else installed
@@ -75,8 +81,6 @@ pub(super) enum Command {
     /// Check the configuration, or print an example of one
     #[command(subcommand)]
     Config(ConfigCommand),
-    #[command(hide = true)]
-    Approve(Later),
     #[command(hide = true)]
     Pause(Later),
     #[command(hide = true)]
@@ -89,8 +93,6 @@ pub(super) enum Command {
     Audit(Later),
     #[command(hide = true)]
     Forget(Later),
-    #[command(hide = true)]
-    State(Later),
     #[command(hide = true)]
     Report(Later),
 }
@@ -289,6 +291,116 @@ pub(super) struct WatermarkMove {
     #[arg(long)]
     pub(super) yes: bool,
     /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ApproveCommand {
+    /// Let the next run delete as many items as the blocked one would have
+    Deletes(ApproveDeletesArguments),
+    /// Say whether a source or target that is another than before has the same data
+    Identity(ApproveIdentityArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApproveDeletesArguments {
+    #[command(flatten)]
+    pub(super) approval: Approval,
+    /// Only where deletes of this resource were too many, such as `students`
+    #[arg(long, value_name = "RESOURCE")]
+    pub(super) resource: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApproveIdentityArguments {
+    #[command(flatten)]
+    pub(super) approval: Approval,
+    #[command(flatten)]
+    pub(super) meaning: IdentityMeaning,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct IdentityMeaning {
+    /// The same data under another name: go on from the watermark
+    #[arg(long)]
+    pub(super) same_data: bool,
+    /// Other data: forget the watermark, and publish everything
+    #[arg(long)]
+    pub(super) start_over: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Approval {
+    #[command(flatten)]
+    pub(super) selector: Selector,
+    /// Yes, go on
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StateCommand {
+    /// Write everything as text: watermarks, parked keys, history. Keep it private
+    Export(StateExportArguments),
+    /// Read it back, whole or not at all; or lines `{"publication":…,"target":…,"watermark":…}`
+    Import(StateImportArguments),
+    /// Show every pair that has state, and whether the configuration still names it
+    List,
+    /// Give the state of a publication to the one that it is called now
+    Move(StateMoveArguments),
+    /// Remove everything that is known of a pair that is no longer published
+    Forget(StateForgetArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StateExportArguments {
+    /// A file, for its owner alone; an older one is replaced when the new one is whole [default:
+    /// standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(super) to: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StateImportArguments {
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// The file is the configuration of another program, with the watermarks that it keeps there
+    #[arg(long, value_enum, value_name = "PROGRAM")]
+    pub(super) from: Option<ImportForm>,
+    /// Yes, replace the state that pairs have
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ImportForm {
+    /// Connections with `lastChangeVersionsProcessed`
+    ApiPublisher,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StateMoveArguments {
+    /// The name that the publication had
+    #[arg(value_name = "OLD")]
+    pub(super) old: String,
+    /// The name that it has in the configuration now
+    #[arg(value_name = "NEW")]
+    pub(super) new: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StateForgetArguments {
+    #[arg(value_name = "PUBLICATION[/TARGET]")]
+    pub(super) pair: String,
+    /// Yes, remove it
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Why, for whoever asks later; for a pair that the configuration names
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
 }

@@ -5,6 +5,7 @@
 //! know: standard output carries the answer and nothing else; what goes on and what went wrong
 //! goes to standard error.
 
+mod approve;
 mod arguments;
 mod check;
 mod choose;
@@ -22,6 +23,7 @@ mod sandbox;
 mod serve;
 mod show;
 mod signals;
+mod state;
 mod status;
 mod verify;
 mod watermark;
@@ -70,18 +72,18 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Verify(options) => verify::run(&context, options).await,
         Command::Parked(command) => parked::run(&context, command).await,
         Command::Watermark(command) => watermark::run(&context, command).await,
+        Command::Approve(command) => approve::run(&context, command).await,
+        Command::State(command) => state::run(&context, command).await,
         Command::Serve(options) => serve::run(&context, &options).await,
         Command::Demo => demo::tell(&context).await,
         Command::Sandbox(options) => sandbox::run(&context, options).await,
         Command::Config(command) => config::run(&context, &command),
-        Command::Approve(_) => not_yet::command("approve"),
         Command::Pause(_) => not_yet::command("pause"),
         Command::Resume(_) => not_yet::command("resume"),
         Command::Cancel(_) => not_yet::command("cancel"),
         Command::Runs(_) => not_yet::command("runs"),
         Command::Audit(_) => not_yet::command("audit"),
         Command::Forget(_) => not_yet::command("forget"),
-        Command::State(_) => not_yet::command("state"),
         Command::Report(_) => not_yet::command("report"),
     }
 }

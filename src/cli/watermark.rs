@@ -1,5 +1,7 @@
 //! `tidemark watermark`: how far pairs are, and how to make them go on from elsewhere.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::daemon::Assembly;
@@ -75,7 +77,7 @@ async fn change(
 
 /// The state of a pair that goes on from `to`. What it knew of both ends is forgotten with what
 /// blocked it: the next run takes them as they are then.
-async fn moved(
+pub(super) async fn moved(
     assembly: &Assembly,
     pair: &Pair,
     to: Option<ChangeVersion>,
@@ -94,6 +96,8 @@ async fn moved(
         target: None,
         target_newest: None,
         selection: None,
+        allowed_deletes: BTreeMap::new(),
+        started_over: to.is_none(),
         ..state
     };
     Ok(Step { state: Some(state), coverage, end_journal: true, ..Step::default() })

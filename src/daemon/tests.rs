@@ -200,6 +200,7 @@ async fn the_state_of_a_pair_is_the_first_that_holds() {
         cause: BlockCause::SourceRegressed,
         reason: "the source was restored".to_owned(),
         since: moment("2026-01-31T09:00:00Z"),
+        deletes: None,
     };
     let running = || LivePair { run_id: Some("r2".to_owned()), ..LivePair::default() };
     let waiting = || LivePair { waits_for: Some("a limit".to_owned()), ..LivePair::default() };

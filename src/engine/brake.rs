@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use crate::domain::{ResourcePath, Tombstone, Window};
 use crate::sources::TombstonePages;
-use crate::state::BlockCause;
+use crate::state::{BlockCause, Deletes};
 use crate::targets::Match;
 
 use super::under_way::Run;
@@ -89,6 +89,9 @@ async fn check(
         Told::All(tombstones) => count_at_target(run, resource, tombstones).await?,
         Told::Many => tombstones,
     };
+    if would_delete <= run.allowed_deletes(resource).await? {
+        return Ok(());
+    }
     check_count(run, resource, would_delete).await
 }
 
@@ -108,10 +111,11 @@ pub(super) async fn check_count(
         return Ok(());
     }
     let reason = format!(
-        "the run would delete {would_delete} items of `{resource}`, of which the source shows {lives} more; the brake is at {}% (`max_deletes`). If that is intended, run again with `--allow-deletes`",
-        brake.percent
+        "the run would delete {would_delete} items of `{resource}`, of which the source shows {lives} more; the brake is at {}% (`max_deletes`). If that is intended, allow that many with `tidemark approve deletes {}`, or run once with `--allow-deletes`",
+        brake.percent, run.pair.id.publication
     );
-    Err(RunError::Blocked { cause: BlockCause::Deletes, reason })
+    let deletes = Deletes { resource: resource.clone(), count: would_delete };
+    Err(RunError::Blocked { cause: BlockCause::Deletes, reason, deletes: Some(deletes) })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of items are far below 2^52")]

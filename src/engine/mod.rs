@@ -61,7 +61,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ResourcePath, Selection, SelectionError};
 use crate::sources::{Isolation, Source, SourceError};
-use crate::state::{BlockCause, PairId, StateError};
+use crate::state::{BlockCause, Deletes, PairId, StateError};
 use crate::targets::{Target, WriteError};
 
 /// One publication and one of its targets, ready to run.
@@ -146,7 +146,7 @@ pub enum RunError {
 
     /// A person has to decide first.
     #[error("{reason}")]
-    Blocked { cause: BlockCause, reason: String },
+    Blocked { cause: BlockCause, reason: String, deletes: Option<Deletes> },
 
     #[error("the selection does not fit the connections: {0}")]
     Selection(SelectionError),

@@ -136,7 +136,7 @@ impl ParkedBook {
     }
 
     pub(super) fn park(&mut self, parking: Parking, now: Timestamp) {
-        let id = record_id(&self.pair, &parking);
+        let id = self.known_id(&parking).unwrap_or_else(|| record_id(&self.pair, &parking));
         let mut before = self.records.get(&id).cloned();
         if parking.news
             && let Some(record) = before.as_mut().filter(|record| record.status == ParkStatus::Dead)
@@ -224,6 +224,24 @@ impl ParkedBook {
         self.touched.insert(id.to_owned());
         self.changed.insert(id.to_owned(), record.clone());
         self.records.insert(id.to_owned(), record);
+    }
+
+    /// The id of the record that parking again would make anew. It differs from what would be made
+    /// now after the publication was renamed and its state moved.
+    fn known_id(&self, parking: &Parking) -> Option<String> {
+        if let (Operation::Upsert, Some(source_id)) = (parking.operation, &parking.source_id) {
+            let slot = (parking.resource.clone(), source_id.clone());
+            return self.by_source_id.get(&slot).cloned();
+        }
+        let slot = (parking.resource.clone(), parking.key.clone()?);
+        let ids = self.by_key.get(&slot)?;
+        let same = |id: &&String| {
+            self.records.get(*id).is_some_and(|record| {
+                record.operation == parking.operation
+                    && (parking.operation == Operation::Delete || record.source_id.is_none())
+            })
+        };
+        ids.iter().find(same).cloned()
     }
 
     /// What changed since the last call, as a step to commit; `None` when nothing did.
@@ -369,6 +387,20 @@ mod tests {
         assert_eq!(record(&book).attempts, 1);
         assert_eq!(record(&book).next_attempt_at, at(60));
         assert_eq!(book.len(), 1);
+    }
+
+    #[test]
+    fn what_was_parked_under_the_old_name_of_a_publication_is_the_same_record_under_the_new() {
+        let mut before = ParkedBook::new(pair(), retry(), Vec::new());
+        before.park(parking("a", ParkReason::Forbidden), at(0));
+        let old = record(&before);
+        let renamed = PairId { publication: "renamed".to_owned(), ..pair() };
+
+        let mut book = ParkedBook::new(renamed, retry(), vec![old.clone()]);
+        book.park(parking("a", ParkReason::Forbidden), at(10_000));
+
+        assert_eq!((book.len(), record(&book).id), (1, old.id));
+        assert_eq!(record(&book).attempts, 2);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One run of one pair, from its state to its commit. [`publish`] is the specification.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{Outcome, Stages, Watermark, Window};
 use crate::sources::Reader;
-use crate::state::{LastRun, PairState, RunRecord, StateStore, Step};
+use crate::state::{LastRun, PairId, PairState, RunRecord, StateStore, Step};
 
 use super::observe::{Event, Observers};
 use super::parked::ParkedBook;
@@ -23,6 +24,9 @@ pub struct Surroundings {
     pub clock: Clock,
     pub observers: Observers,
     pub stop: CancellationToken,
+    /// Every pair of the configuration: others with state are orphans, and a new pair between the
+    /// same ends waits for a person. `None`: nothing is taken for an orphan.
+    pub configured: Option<Arc<BTreeSet<PairId>>>,
 }
 
 /// How a run that did not fail ended.
@@ -158,6 +162,9 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
         caught_up_at: Some(now),
         last_run: Some(LastRun { id: run_id.to_owned(), outcome, ended_at: now }),
         failed_runs: 0,
+        // What was allowed was allowed to this run.
+        allowed_deletes: BTreeMap::new(),
+        started_over: false,
     };
     let step = Step {
         state: Some(state),

@@ -17,7 +17,7 @@ use super::observe::Event;
 use super::report::{ReportedError, Requests, RunReport};
 use super::run::{self, RunProgress, Surroundings};
 use super::under_way::lock;
-use super::{Pair, Policy, RunError};
+use super::{Pair, Policy, RunError, identity};
 
 /// What a person or a schedule wants of a run beyond the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -249,6 +249,22 @@ async fn run_pair(
     report
 }
 
+/// Fails while a person has to decide first.
+async fn may_run(around: &Surroundings, pair: &Pair, options: &RunOptions) -> Result<(), RunError> {
+    let state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
+    if let Some(block) = &state.blocked
+        && block.cause != BlockCause::Orphan
+        && !(block.cause == BlockCause::Deletes && options.allow_deletes)
+    {
+        let Block { cause, reason, deletes, .. } = block.clone();
+        return Err(RunError::Blocked { cause, reason, deletes });
+    }
+    match around.configured.as_deref() {
+        Some(configured) => identity::check_orphans(&*around.store, pair, &state, configured).await,
+        None => Ok(()),
+    }
+}
+
 async fn attempt(
     around: &Surroundings,
     pair: &Pair,
@@ -257,12 +273,7 @@ async fn attempt(
     run_id: &str,
     progress: &RunProgress,
 ) -> Result<run::Ended, RunError> {
-    let state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
-    if let Some(block) = state.blocked
-        && !(block.cause == BlockCause::Deletes && options.allow_deletes)
-    {
-        return Err(RunError::Blocked { cause: block.cause, reason: block.reason });
-    }
+    may_run(around, pair, options).await?;
     let reader = reader.clone().map_err(RunError::View)?;
     let ended = tokio::select! {
         ended = run::publish(around, pair, reader, options, run_id, progress) => ended,
@@ -310,7 +321,8 @@ async fn remember(
         }
         Some(error) => {
             state.failed_runs = state.failed_runs.saturating_add(1);
-            state.blocked = blocked_by(error, now).or(state.blocked);
+            let before = state.blocked.filter(|block| block.cause != BlockCause::Orphan);
+            state.blocked = blocked_by(error, now).or(before);
         }
     }
     let history = (report.outcome != Outcome::NothingToDo).then(|| run::record(report, now));
@@ -320,9 +332,12 @@ async fn remember(
 
 fn blocked_by(error: &RunError, now: Timestamp) -> Option<Block> {
     match error {
-        RunError::Blocked { cause, reason } => {
-            Some(Block { cause: *cause, reason: reason.clone(), since: now })
-        }
+        RunError::Blocked { cause, reason, deletes } => Some(Block {
+            cause: *cause,
+            reason: reason.clone(),
+            since: now,
+            deletes: deletes.clone(),
+        }),
         RunError::View(_)
         | RunError::Source(_)
         | RunError::Target(_)

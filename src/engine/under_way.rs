@@ -245,6 +245,14 @@ impl Run {
         after
     }
 
+    /// How many deletes of a resource a person has allowed to this run (R27). Asked for only where
+    /// many are about to happen.
+    pub(super) async fn allowed_deletes(&self, resource: &ResourcePath) -> Result<u64, RunError> {
+        let state = self.around.store.load(&self.pair.id).await.map_err(RunError::State)?;
+        let allowed = state.and_then(|state| state.allowed_deletes.get(resource).copied());
+        Ok(allowed.unwrap_or(0))
+    }
+
     /// The window in which `resource` is read; `None` when there is nothing to read.
     pub(super) fn window_of(&self, resource: &ResourcePath) -> Option<Window> {
         let after = match self.joiners.get(resource) {

@@ -75,6 +75,8 @@ every_store! {
     parked_items_come_in_pages_in_order_of_id,
     pairs_are_listed_whatever_is_known_of_them,
     runs_come_newest_first_and_the_oldest_go,
+    a_history_that_is_brought_in_is_kept_as_far_as_runs_are,
+    a_pair_that_takes_over_another_has_all_of_it_and_the_other_nothing,
     steps_of_many_pairs_at_once_all_arrive,
     a_store_that_is_opened_again_has_everything,
     numbers_of_natural_keys_keep_their_text,
@@ -95,6 +97,7 @@ pub(super) fn state(watermark: i64) -> PairState {
             cause: crate::state::BlockCause::Deletes,
             reason: "asked to".to_owned(),
             since: moment(1),
+            deletes: Some(crate::state::Deletes { resource: students(), count: 500 }),
         }),
         source: Some(Fingerprint {
             data_url: "http://source/data/v3".to_owned(),
@@ -114,6 +117,8 @@ pub(super) fn state(watermark: i64) -> PairState {
             ended_at: moment(3),
         }),
         failed_runs: 2,
+        allowed_deletes: BTreeMap::from([(students(), 500)]),
+        started_over: true,
     }
 }
 
@@ -407,6 +412,34 @@ async fn runs_come_newest_first_and_the_oldest_go(stand: &mut Stand) {
     let all = store.runs(&pair("a"), 1000).await.unwrap();
     assert_eq!(all.len(), RUNS_KEPT);
     assert_eq!(all.last(), Some(&run(6)));
+}
+
+async fn a_history_that_is_brought_in_is_kept_as_far_as_runs_are(stand: &mut Stand) {
+    let store = stand.store();
+    let many = i64::try_from(RUNS_KEPT).unwrap() + 5;
+
+    let step = Step { history: (0..many).map(run).collect(), ..Step::default() };
+    store.commit(&pair("a"), step).await.unwrap();
+
+    let kept = store.runs(&pair("a"), 1000).await.unwrap();
+    assert_eq!(kept.len(), RUNS_KEPT);
+    assert_eq!((&kept[0], &kept[RUNS_KEPT - 1]), (&run(many - 1), &run(5)));
+}
+
+async fn a_pair_that_takes_over_another_has_all_of_it_and_the_other_nothing(stand: &mut Stand) {
+    let store = stand.store();
+    for name in ["old", "olde", "other"] {
+        store.commit(&pair(name), everything()).await.unwrap();
+    }
+
+    let step = Step { taken_from: Some(pair("old")), ..Step::default() };
+    store.commit(&pair("new"), step).await.unwrap();
+
+    for name in ["new", "olde", "other"] {
+        has_everything(&*store, &pair(name)).await;
+    }
+    has_nothing(&*store, &pair("old")).await;
+    assert_eq!(store.pairs().await.unwrap(), [pair("new"), pair("olde"), pair("other")]);
 }
 
 async fn steps_of_many_pairs_at_once_all_arrive(stand: &mut Stand) {

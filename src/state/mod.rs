@@ -1,7 +1,8 @@
 //! Remembering: the [`StateStore`] seam, the read-only [`StateView`], and what is kept per pair.
 //!
 //! What lives here: the records and the one way to write them. What does not: what a step comes to
-//! (`records.rs`), how records are encoded (`codec.rs`), and the stores: `sled.rs`, `memory.rs`.
+//! (`records.rs`), how records are encoded (`codec.rs`), the stores (`sled.rs`, `memory.rs`), and
+//! state as text that leaves the store (`text.rs`).
 //! The one thing to know: [`StateStore::commit`] is the only
 //! writer; one [`Step`] is one atomic batch, and it is on disk when `commit` returns `Ok` (I3, I4).
 //!
@@ -14,6 +15,7 @@ mod records;
 mod codec;
 mod marker;
 mod lock;
+pub mod text;
 
 #[cfg(test)]
 mod conformance;
@@ -69,6 +71,10 @@ pub struct PairState {
     pub last_run: Option<LastRun>,
     /// Runs that failed since the last one that did not.
     pub failed_runs: u32,
+    /// What a person allowed the next run that ends to delete of a resource (R27).
+    pub allowed_deletes: BTreeMap<ResourcePath, u64>,
+    /// A person said that having no watermark is meant, until a run has given it one.
+    pub started_over: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +83,16 @@ pub struct Block {
     /// What was found and what to do, in a sentence.
     pub reason: String,
     pub since: Timestamp,
+    /// What would have been deleted: a person allows exactly that, or does not (R27).
+    #[serde(default)]
+    pub deletes: Option<Deletes>,
+}
+
+/// So many items of a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletes {
+    pub resource: ResourcePath,
+    pub count: u64,
 }
 
 /// What a person has to decide about.
@@ -92,6 +108,9 @@ pub enum BlockCause {
     TargetChanged,
     /// A run would delete more than the brake allows (R27).
     Deletes,
+    /// A new pair between the ends of one that the configuration no longer names: renamed, as a
+    /// rule. Looked at again at each run.
+    Orphan,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,8 +252,13 @@ pub struct Step {
     /// Removes the run journal, every journalled name and every finished resource.
     pub end_journal: bool,
     pub run: Option<RunRecord>,
+    /// Runs that ended long ago, from an export; the oldest go beyond [`RUNS_KEPT`].
+    pub history: Vec<RunRecord>,
     /// Removes everything of the pair before the rest of the step is written.
     pub forget_all: bool,
+    /// Takes over everything that another pair has, which has nothing afterwards: a renamed
+    /// publication. Written before the rest of the step.
+    pub taken_from: Option<PairId>,
 }
 
 /// Where state is written. One suite of conformance tests holds every implementation to this.

@@ -53,9 +53,7 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
     for finished in &step.finished {
         writes.insert(codec::finished_key(pair, finished), Some(codec::encode(finished)?));
     }
-    if let Some(run) = &step.run {
-        add_run(table, pair, run, &mut writes)?;
-    }
+    add_runs(table, pair, step.history.iter().chain(&step.run), &mut writes)?;
     Ok(writes)
 }
 
@@ -72,7 +70,29 @@ fn removals(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Writes, Tro
     for id in &step.settle {
         writes.insert(codec::parked_key(pair, id), None);
     }
+    if let Some(from) = &step.taken_from {
+        take_over(table, from, pair, &mut writes)?;
+    }
     Ok(writes)
+}
+
+/// Everything of `from` under the keys of `to`. What a record says does not depend on its pair.
+fn take_over(
+    table: &dyn Table,
+    from: &PairId,
+    to: &PairId,
+    writes: &mut Writes,
+) -> Result<(), Trouble> {
+    let old = codec::pair_prefix(from);
+    let new = codec::pair_prefix(to);
+    for entry in under(table, &old) {
+        let (key, bytes) = entry?;
+        let mut moved = new.clone();
+        moved.extend_from_slice(&key[old.len()..]);
+        writes.insert(key, None);
+        writes.insert(moved, Some(bytes));
+    }
+    Ok(())
 }
 
 fn remove_all(table: &dyn Table, prefix: &[u8], writes: &mut Writes) -> Result<(), Trouble> {
@@ -82,23 +102,28 @@ fn remove_all(table: &dyn Table, prefix: &[u8], writes: &mut Writes) -> Result<(
     Ok(())
 }
 
-/// Adds a run and lets go of those beyond [`RUNS_KEPT`], oldest first.
-fn add_run(
+/// Adds runs and lets go of those beyond [`RUNS_KEPT`], oldest first.
+fn add_runs<'a>(
     table: &dyn Table,
     pair: &PairId,
-    run: &RunRecord,
+    runs: impl Iterator<Item = &'a RunRecord>,
     writes: &mut Writes,
 ) -> Result<(), Trouble> {
-    let mut kept = BTreeSet::new();
+    let mut added = BTreeMap::new();
+    for run in runs {
+        added.insert(codec::run_key(pair, run), codec::encode(run)?);
+    }
+    if added.is_empty() {
+        return Ok(());
+    }
+    let mut kept: BTreeSet<Vec<u8>> = added.keys().cloned().collect();
     for entry in under(table, &codec::kind_prefix(pair, Kind::Run)) {
         let (key, _) = entry?;
         if !writes.contains_key(&key) {
             kept.insert(key);
         }
     }
-    let key = codec::run_key(pair, run);
-    kept.insert(key.clone());
-    writes.insert(key, Some(codec::encode(run)?));
+    writes.extend(added.into_iter().map(|(key, bytes)| (key, Some(bytes))));
     for oldest in kept.iter().take(kept.len().saturating_sub(RUNS_KEPT)) {
         writes.insert(oldest.clone(), None);
     }

@@ -156,9 +156,21 @@ fn batch_of(writes: Writes) -> Batch {
 fn engine(error: ::sled::Error) -> Trouble {
     Trouble::Engine(match error {
         ::sled::Error::Corruption { .. } => "a part of the database is corrupted".to_owned(),
+        ::sled::Error::Io(error) if is_out_of_room(&error) => {
+            "there is no room left on the disk: make some, then start again".to_owned()
+        }
         ::sled::Error::Io(error) => format!("the database engine could not go on: {error}"),
         other => format!("the database engine could not go on: {other}"),
     })
+}
+
+/// The disk is full, or a file may not grow any further. sled hands on some errors as text alone.
+fn is_out_of_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let text = error.to_string();
+    [FileTooLarge, QuotaExceeded, StorageFull]
+        .into_iter()
+        .any(|kind| error.kind() == kind || text.contains(&format!("kind: {kind:?}")))
 }
 
 /// A state directory on the way to being open.

@@ -1,8 +1,11 @@
 //! The built program as a person or a script uses it: what is typed, printed and returned.
 
+mod approve;
 mod failures;
+mod full_disk;
 mod publishing;
 mod sentinel;
+mod state;
 mod terminal;
 mod waiting;
 

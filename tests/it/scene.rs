@@ -161,6 +161,7 @@ impl Scene {
             clock: self.clock.clone(),
             observers: Observers::default(),
             stop: self.stop.clone(),
+            configured: None,
         }
     }
 

@@ -181,6 +181,7 @@ impl Play {
             clock: self.clock.clone(),
             observers: Observers::default(),
             stop: stop.clone(),
+            configured: None,
         };
         let options = RunOptions {
             allow_deletes: false,
