@@ -37,12 +37,25 @@ impl Draw {
         self.rng.random_ratio(1, n)
     }
 
+    fn one_of(&mut self, versions: &[ApiVersion]) -> ApiVersion {
+        versions[self.rng.random_range(0..versions.len())]
+    }
+
+    /// A version that tells its keys, and that has snapshots if one is wanted.
+    fn source_for(&mut self, isolation: Isolation) -> ApiVersion {
+        use ApiVersion::{V6_1, V7_1, V7_2, V7_3, V8_0};
+        match isolation {
+            Isolation::Snapshot => self.one_of(&[V6_1, V7_1, V7_2, V7_3, V7_3]),
+            Isolation::Bounded => self.one_of(&[V6_1, V7_1, V7_2, V7_3, V7_3, V8_0]),
+        }
+    }
+
     fn frame(&mut self) -> Frame {
-        let version = |old| if old { ApiVersion::V6_1 } else { ApiVersion::V7_3 };
+        let isolation = if self.one_in(3) { Isolation::Bounded } else { Isolation::Snapshot };
         Frame {
-            source: version(self.one_in(3)),
-            target: version(self.one_in(3)),
-            isolation: if self.one_in(3) { Isolation::Bounded } else { Isolation::Snapshot },
+            source: self.source_for(isolation),
+            target: self.one_of(&ApiVersion::ALL),
+            isolation,
             page_size: self.rng.random_range(1..=5),
             people: self.one_in(8),
             descriptors: self.one_in(8),
