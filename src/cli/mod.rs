@@ -7,6 +7,7 @@
 
 mod approve;
 mod arguments;
+mod ask;
 mod check;
 mod choose;
 mod config;

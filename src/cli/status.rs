@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Timestamp;
+use crate::daemon::Assembly;
 use crate::daemon::status::{NobodyRuns, PairCondition, PairStatus, status};
 
 use super::arguments::{Output, StatusArguments};
+use super::ask;
 use super::choose;
 use super::context::Context;
 use super::failure::{Exit, Failure};
@@ -17,8 +19,7 @@ pub(super) async fn run(context: &Context, arguments: &StatusArguments) -> Resul
     not_yet::option("--state", arguments.state.is_some())?;
     not_yet::option("--sort", arguments.sort.is_some())?;
     context.log_quietly()?;
-    let assembly = context.assembly()?;
-    let mut pairs = status(&assembly, &NobodyRuns).await?;
+    let (assembly, mut pairs) = here_or_from_the_daemon(context).await?;
     // Without a selector orphans are shown too.
     if !choose::says_nothing(&arguments.selector) {
         let chosen = choose::pairs(&assembly, &arguments.selector)?;
@@ -33,6 +34,25 @@ pub(super) async fn run(context: &Context, arguments: &StatusArguments) -> Resul
         Output::Text => show::answer(&text(&pairs, context.clock.now()))?,
     }
     Ok(Exit::Done)
+}
+
+/// The state is opened here, unless a daemon holds it: then it is asked, and knows what runs.
+async fn here_or_from_the_daemon(
+    context: &Context,
+) -> Result<(Assembly, Vec<PairStatus>), Failure> {
+    let locked = match context.assembly() {
+        Ok(assembly) => {
+            let pairs = status(&assembly, &NobodyRuns).await?;
+            return Ok((assembly, pairs));
+        }
+        Err(failure) if failure.exit == Exit::Locked => failure,
+        Err(failure) => return Err(failure),
+    };
+    let assembly = context.assembly_without_state()?;
+    match ask::pairs(&assembly.config, context.clock.clone()).await {
+        Some(pairs) => Ok((assembly, pairs)),
+        None => Err(locked),
+    }
 }
 
 fn text(pairs: &[PairStatus], now: Timestamp) -> String {

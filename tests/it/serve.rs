@@ -534,3 +534,34 @@ async fn i13_a_slow_target_does_not_hold_up_the_next_run_of_the_others() {
     gate.open();
     daemon.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_asks_the_daemon_that_holds_the_state_and_what_it_cannot_answer_ends_with_4() {
+    let house = House::new();
+    let (_source, _target, config) = one_pair(&house).await;
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    eventually("the first run", || async move {
+        pair(address, "district-to-state").await["watermark"].is_number()
+    })
+    .await;
+    let typed = |arguments: &'static [&'static str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemark"));
+        command
+            .args(arguments)
+            .env("TIDEMARK_CONFIG", house.path("tidemark.yaml"))
+            .env("TIDEMARK__SERVER__LISTEN", address.to_string());
+        command.output()
+    };
+
+    let status = typed(&["status", "--output", "json"]).await.unwrap();
+    let parked = typed(&["parked", "list"]).await.unwrap();
+
+    let told: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status.status.code(), Some(0));
+    assert_eq!(told["pairs"][0]["publication"], "district-to-state");
+    assert!(told["pairs"][0]["watermark"].is_number());
+    assert!(told["pairs"][0]["next_run_at"].is_string());
+    assert_eq!(parked.status.code(), Some(4));
+    daemon.stop().await;
+}
