@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use crate::domain::{ResourcePath, Tombstone, Window};
+use crate::domain::{ResourcePath, Tombstone};
 use crate::sources::TombstonePages;
 use crate::state::{BlockCause, Deletes};
 use crate::targets::Match;
@@ -31,12 +31,9 @@ pub(super) async fn tombstones(run: &Arc<Run>) -> Result<BTreeMap<ResourcePath, 
     }
     let mut feeds = Vec::new();
     for resource in run.graph.resources() {
-        if let Some(window) = window(run, resource) {
-            let (run, resource) = (Arc::clone(run), resource.clone());
-            feeds.push(async move {
-                let told = read(run.reader.tombstones(&resource, window)).await;
-                (resource, told)
-            });
+        if let Some(pages) = run.tombstones(resource) {
+            let resource = resource.clone();
+            feeds.push(async move { (resource, read(pages).await) });
         }
     }
     let mut reading = futures_util::stream::iter(feeds).buffer_unordered(FEEDS_AT_ONCE);
@@ -52,11 +49,6 @@ pub(super) async fn tombstones(run: &Arc<Run>) -> Result<BTreeMap<ResourcePath, 
         }
     }
     Ok(all)
-}
-
-pub(super) fn window(run: &Run, resource: &ResourcePath) -> Option<Window> {
-    let after = run.feeds_after(resource)?;
-    Some(Window { after: Some(after), through: run.window.through })
 }
 
 async fn read(mut pages: Box<dyn TombstonePages>) -> Result<(u64, Told), RunError> {

@@ -102,8 +102,7 @@ async fn look_up_people(
                 keys.extend(tombstones.iter().filter_map(|t| t.key.clone()))
             }
             Some(Told::Many) => {
-                let Some(window) = brake::window(run, person) else { continue };
-                let mut pages = run.reader.tombstones(person, window);
+                let Some(mut pages) = run.tombstones(person) else { continue };
                 while let Some(page) = pages.next().await.map_err(RunError::Source)? {
                     names::look_up(run, person, page.into_iter().filter_map(|t| t.key)).await?;
                 }
@@ -132,8 +131,7 @@ async fn delete_resource(
     match told {
         Some(Told::All(tombstones)) => named.extend(tombstones.into_iter().map(from_tombstone)),
         Some(Told::Many) => {
-            let Some(window) = brake::window(run, resource) else { return Ok(waiting) };
-            let mut pages = run.reader.tombstones(resource, window);
+            let Some(mut pages) = run.tombstones(resource) else { return Ok(waiting) };
             while let Some(page) = pages.next().await.map_err(RunError::Source)? {
                 let page = page.into_iter().map(from_tombstone).collect();
                 waiting.extend(delete_all(run, resource, page).await?);

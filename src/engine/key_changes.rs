@@ -12,7 +12,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 
 use crate::domain::{
-    ChangeVersion, KeyChange, NaturalKey, ResourcePath, SourceId, Stage, Tally, TargetId, Window,
+    ChangeVersion, KeyChange, NaturalKey, ResourcePath, SourceId, Stage, Tally, TargetId,
 };
 use crate::sources::Lookup;
 use crate::targets::{Disposition, Match};
@@ -139,9 +139,8 @@ async fn journal_tombstones(
         return Ok(());
     }
     for resource in order.iter().filter(|r| renameable.contains_key_of(r, changed)) {
-        let Some(after) = run.feeds_after(resource) else { continue };
-        let window = Window { after: Some(after), through: run.window.through };
-        let mut pages = run.reader.tombstones(resource, window);
+        lock(&run.moved_by_renames).insert(resource.clone());
+        let Some(mut pages) = run.tombstones(resource) else { continue };
         while let Some(page) = pages.next().await.map_err(RunError::Source)? {
             names::look_up(run, resource, page.into_iter().filter_map(|t| t.key)).await?;
         }

@@ -14,7 +14,7 @@ use crate::domain::{
     ChangeVersion, Item, NaturalKey, ParkReason, ResourceGraph, ResourcePath, SourceId, Stage,
     Stages, Tally, TargetId, Window,
 };
-use crate::sources::Reader;
+use crate::sources::{Reader, TombstonePages};
 use crate::state::{Coverage, Finished, JournalledName, Operation, RunJournal, Step};
 use crate::targets::{Refusal, Target, WriteError};
 
@@ -63,6 +63,9 @@ pub(super) struct Run {
     /// Items whose key change is settled: renamed by PUT, or found under the new key.
     pub(super) renamed: Mutex<BTreeSet<(ResourcePath, SourceId)>>,
     pub(super) with_key_changes: Mutex<BTreeSet<ResourcePath>>,
+    /// Resources whose key contains that of one with key changes: a rename at the target moves
+    /// their keys there.
+    pub(super) moved_by_renames: Mutex<BTreeSet<ResourcePath>>,
     answered: AtomicU64,
     refused: AtomicU64,
     writes: Semaphore,
@@ -137,6 +140,7 @@ impl Run {
             applied: Mutex::default(),
             renamed: Mutex::default(),
             with_key_changes: Mutex::default(),
+            moved_by_renames: Mutex::default(),
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             writes: Semaphore::new(pair.policy.max_in_flight.max(1)),
@@ -272,6 +276,18 @@ impl Run {
             return None;
         }
         window.after.or_else(|| self.begun_before.get(resource).copied())
+    }
+
+    /// The deletes of `resource`; `None` where nothing at the target can be gone. Beyond the window
+    /// too if a rename of this run moves keys of it: a later run would not find them under the name
+    /// that their tombstone tells (R5, R8).
+    pub(super) fn tombstones(&self, resource: &ResourcePath) -> Option<Box<dyn TombstonePages>> {
+        let after = self.feeds_after(resource)?;
+        if lock(&self.moved_by_renames).contains(resource) {
+            return Some(self.reader.tombstones_after(resource, after));
+        }
+        let window = Window { after: Some(after), through: self.window.through };
+        Some(self.reader.tombstones(resource, window))
     }
 
     pub(super) fn stages(&self) -> Stages {

@@ -90,6 +90,14 @@ pub trait Reader: Send + Sync {
     /// Tombstones of `window`, ascending by version. Under a snapshot there is no upper edge (R8).
     fn tombstones(&self, resource: &ResourcePath, window: Window) -> Box<dyn TombstonePages>;
 
+    /// The same without an upper edge, whatever the isolation: for resources whose keys a rename of
+    /// this run moves at the target, though they were deleted after the window (R5, R8).
+    fn tombstones_after(
+        &self,
+        resource: &ResourcePath,
+        after: ChangeVersion,
+    ) -> Box<dyn TombstonePages>;
+
     /// How many tombstones [`Reader::tombstones`] would tell, in one request.
     async fn count_tombstones(
         &self,

@@ -58,6 +58,12 @@ impl EdfiReader {
         Ok(EdfiReader { view: Arc::new(view), limits, isolation, newest, tasks })
     }
 
+    fn tombstones_in(&self, resource: &ResourcePath, range: Range) -> Box<dyn TombstonePages> {
+        let view = Arc::clone(&self.view);
+        let requests = Requests::tombstones(view, resource, Arc::clone(&self.limits.feeds));
+        Box::new(feeds::TombstoneFeed::new(requests, range))
+    }
+
     /// Tombstones have no upper edge under a snapshot, which is edge enough (R8).
     fn range_of_tombstones(&self, window: Window) -> Range {
         let edges = range_of(window);
@@ -152,9 +158,16 @@ impl Reader for EdfiReader {
     }
 
     fn tombstones(&self, resource: &ResourcePath, window: Window) -> Box<dyn TombstonePages> {
-        let view = Arc::clone(&self.view);
-        let requests = Requests::tombstones(view, resource, Arc::clone(&self.limits.feeds));
-        Box::new(feeds::TombstoneFeed::new(requests, self.range_of_tombstones(window)))
+        self.tombstones_in(resource, self.range_of_tombstones(window))
+    }
+
+    fn tombstones_after(
+        &self,
+        resource: &ResourcePath,
+        after: ChangeVersion,
+    ) -> Box<dyn TombstonePages> {
+        let window = Window { after: Some(after), through: after };
+        self.tombstones_in(resource, Range::open(range_of(window).from))
     }
 
     async fn count_tombstones(

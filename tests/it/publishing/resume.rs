@@ -5,13 +5,22 @@ use tidemark::sandbox::{Fault, Gate, Harm, SandboxOptions, SnapshotMode};
 use tidemark::state::{Finished, Step};
 use tokio_util::sync::CancellationToken;
 
-use crate::district::{enrolment, open_school, student};
+use tidemark::sources::Isolation;
+
+use crate::district::{
+    attends, enrolment, open_school, section, section_key, session_key, student,
+};
 use crate::scene::{Scene, Setting, assert_ended, bare, path, put};
 
 /// A first run that is asked to end while the sections are written.
 async fn interrupted(scene: &mut Scene) {
+    interrupted_at(scene, "sections").await;
+}
+
+async fn interrupted_at(scene: &mut Scene, resource: &str) {
     let gate = Gate::new();
-    let held = Fault::on("/ed-fi/sections", Harm::Hold(gate.clone())).method("POST").times(1);
+    let resource = format!("/ed-fi/{resource}");
+    let held = Fault::on(&resource, Harm::Hold(gate.clone())).method("POST").times(1);
     scene.target().fault(held);
     let (report, ()) = tokio::join!(scene.run(), async {
         gate.reached_by(1).await;
@@ -88,6 +97,31 @@ async fn r18_a_target_that_was_restored_meanwhile_gets_everything_again() {
     assert_ended(&report, "complete");
     assert!(!report.resumed);
     assert_eq!(written(&scene, "schools"), 1);
+    scene.assert_agrees();
+}
+
+#[tokio::test]
+async fn r8_what_was_deleted_after_the_window_is_found_though_a_rename_of_the_run_moves_its_key() {
+    // History: a run writes a section and is interrupted; the section is deleted and its session
+    // renamed; the run that goes on has an upper edge below both. The rename is read all the same,
+    // and moves the section's key at the target, where no later tombstone would find it.
+    let mut scene =
+        Setting::new().policy(|policy| policy.isolation = Isolation::Bounded).start().await;
+    open_school(&scene.source);
+    assert_ended(&scene.run().await, "complete");
+    put(&scene.source, "sections", &section("S2", "ALG-1", "Fall"));
+    put(&scene.source, "students", &student("700"));
+    put(&scene.source, "studentSchoolAssociations", &enrolment("700"));
+    put(&scene.source, "studentSectionAssociations", &attends("700", "S1", "ALG-1", "Fall"));
+    interrupted_at(&mut scene, "studentSectionAssociations").await;
+    assert!(scene.target().item("/ed-fi/sections", &section_key("S2", "ALG-1", "Fall")).is_some());
+    scene.source.delete("/ed-fi/sections", &section_key("S2", "ALG-1", "Fall")).unwrap();
+    scene.source.rename("/ed-fi/sessions", &session_key("Fall"), &session_key("Autumn")).unwrap();
+
+    let reports = scene.run_all().await;
+
+    assert!(reports[0].resumed);
+    assert_ended(&reports[1], "complete");
     scene.assert_agrees();
 }
 
