@@ -83,9 +83,13 @@ fn may_be_meant(refusal: &Refusal, reference: &Reference) -> bool {
     }
     let names = |entity: &String| {
         let entity = entity.to_lowercase();
-        let stem = &entity[..entity.len().saturating_sub(2).max(1)];
-        reference.place.to_lowercase().contains(&entity)
-            || reference.resources.iter().any(|r| r.collection().to_lowercase().starts_with(stem))
+        // By letters, not bytes: the text is the server's, and may be anything or nothing.
+        let letters = entity.chars().count();
+        let stem: String = entity.chars().take(letters.saturating_sub(2).max(1)).collect();
+        let begins_so = |r: &ResourcePath| r.collection().to_lowercase().starts_with(&stem);
+        !entity.is_empty()
+            && (reference.place.to_lowercase().contains(&entity)
+                || reference.resources.iter().any(begins_so))
     };
     refusal.missing.iter().any(names)
 }
@@ -148,4 +152,31 @@ async fn key_there(
 ) -> Result<NaturalKey, RunError> {
     let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
     Ok(shape.map_or_else(|| reference.key.clone(), |shape| shape.in_own_words(&reference.key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_server_names_as_missing_is_compared_and_never_a_crash() {
+        let reference = Reference {
+            place: "$.studentReference".to_owned(),
+            resources: vec![ResourcePath::parse("/ed-fi/students").unwrap()],
+            key: NaturalKey::default(),
+        };
+        for (missing, meant) in [
+            ("Student", true),
+            ("STUDENT", true),
+            ("Section", false),
+            ("", false),
+            ("é", false),
+            ("éé", false),
+            ("日本", false),
+        ] {
+            let refusal = Refusal { missing: vec![missing.to_owned()], ..Refusal::default() };
+
+            assert_eq!(may_be_meant(&refusal, &reference), meant, "{missing:?}");
+        }
+    }
 }
