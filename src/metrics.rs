@@ -42,6 +42,7 @@ pub struct Metrics {
     changes: IntCounterVec,
     changes_read: IntCounterVec,
     unaccounted: IntCounterVec,
+    not_visible: IntCounterVec,
     runs: IntCounterVec,
     run_seconds: HistogramVec,
 
@@ -115,6 +116,12 @@ impl Metrics {
                 &[&PAIR],
                 "Changes that a run took up and could not account for (read is not applied + \
                  skipped + parked). Anything but 0 is a defect: report it.",
+            ),
+            not_visible: c.counter(
+                "not_visible_total",
+                &[&PAIR],
+                "People deleted at the source that the target does not show to the credentials: \
+                 skipped, and perhaps still there.",
             ),
             runs: c.counter("runs_total", &[&PAIR, &["outcome"]], "Runs that have ended."),
             run_seconds: c.histogram(
@@ -290,6 +297,7 @@ impl Metrics {
             self.runs.with_label_values(&[publication, target, outcome.as_str()]);
         }
         self.unaccounted.with_label_values(&labels);
+        self.not_visible.with_label_values(&labels);
         self.run_seconds.with_label_values(&labels);
         self.show(pair, &PairFigures::default());
     }
@@ -314,6 +322,7 @@ impl Metrics {
         let labels = labels_of(pair);
         let [publication, target] = labels;
         self.runs.with_label_values(&[publication, target, report.outcome.as_str()]).inc();
+        self.not_visible.with_label_values(&labels).inc_by(report.not_visible);
         self.run_seconds.with_label_values(&labels).observe(report.duration_seconds);
         for stage in Stage::ALL {
             let tally = report.stages.of(stage);
@@ -522,6 +531,8 @@ mod tests {
                 .map(|kind| ReportedError { kind: kind.to_owned(), message: String::new() }),
             parked: 0,
             dead: 0,
+            not_visible: 0,
+            notes: Vec::new(),
             may_pass: false,
         }
     }
@@ -557,6 +568,7 @@ mod tests {
             ("tidemark_changes_total", vec![r#"stage="deletes""#, r#"outcome="parked""#]),
             ("tidemark_changes_read_total", vec![r#"stage="key_changes""#]),
             ("tidemark_unaccounted_changes_total", vec![r#"target="state""#]),
+            ("tidemark_not_visible_total", vec![r#"target="state""#]),
             ("tidemark_pair_state", vec![r#"state="failing""#]),
             ("tidemark_run_duration_seconds_count", vec![r#"target="state""#]),
         ] {

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::daemon::Assembly;
 use crate::domain::{NaturalKey, ParkReason, ResourcePath};
 use crate::state::{
-    Operation, PairId, ParkStatus, Parked, RefusalRecord, StateError, StateView, Step,
+    Operation, PairId, ParkStatus, Parked, RefusalRecord, StateError, StateView, Step, WaitsFor,
 };
 
 use super::arguments::{
@@ -48,7 +48,7 @@ struct Shown {
     first_seen_at: Timestamp,
     /// `null` for a dead one: nothing is planned.
     next_attempt_at: Option<Timestamp>,
-    waits_for: Option<ResourcePath>,
+    waits_for: Option<WaitsFor>,
 }
 
 impl Shown {
@@ -191,8 +191,17 @@ fn table(items: &[Shown], now: Timestamp) -> String {
 }
 
 fn key(item: &Shown) -> String {
-    let Some(key) = &item.key else { return "-".to_owned() };
+    item.key.as_ref().map_or_else(|| "-".to_owned(), leaves)
+}
+
+fn leaves(key: &NaturalKey) -> String {
     key.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// What it refers to, where it may live and by which key.
+fn cause(what: &WaitsFor) -> String {
+    let resources: Vec<&str> = what.resources.iter().map(ResourcePath::as_str).collect();
+    format!("{} {}", resources.join(" or "), leaves(&what.key))
 }
 
 /// As JSON spells it.
@@ -274,7 +283,7 @@ fn one(item: &Shown) -> String {
     lines.push(("attempts", item.attempts.to_string()));
     lines.push(("first seen", show::moment(item.first_seen_at)));
     lines.push(("next attempt", show::or_dash(item.next_attempt_at.map(show::moment))));
-    lines.extend(item.waits_for.as_ref().map(|what| ("waits for", what.to_string())));
+    lines.extend(item.waits_for.as_ref().map(|what| ("waits for", cause(what))));
     lines.push(("what to do", advice(item.reason).to_owned()));
     let margin = " ".repeat(17);
     lines

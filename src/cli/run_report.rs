@@ -47,6 +47,9 @@ fn one(report: &RunReport) -> String {
         text.push_str(&failure(report));
     }
     text.push_str(&requests(report));
+    for note in &report.notes {
+        text.push_str(&show::wrapped(note, "  note: ", "        "));
+    }
     if taken_up(report) == 0 {
         return text;
     }

@@ -83,6 +83,9 @@ fn log_end(pair: &PairId, report: &RunReport) {
     let RunReport { id: run, duration_seconds: seconds, .. } = report;
     let (publication, target) = (&pair.publication, &pair.target);
     let counts = counts(report);
+    for note in &report.notes {
+        tracing::warn!(publication, target, run, note, "a run has something to say");
+    }
     match (report.outcome, &report.error) {
         (Outcome::Failed, error) => {
             let (kind, message) = error

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::domain::{Item, ParkReason, ResourcePath, SourceId};
 use crate::sources::Lookup;
-use crate::state::Operation;
+use crate::state::{Operation, WaitsFor};
 use crate::targets::{Disposition, Refusal, WriteError};
 
 use super::RunError;
@@ -45,6 +45,14 @@ const DEEPEST_REFERENCE: u8 = 3;
 /// A host tells one missing reference at a time; an item with more waits for the next run.
 const RESOLUTIONS_PER_ITEM: u8 = 4;
 
+/// Whether somebody else wrote the item at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contention {
+    NotYet,
+    /// Once: it was read again since, and is tried no more.
+    Seen,
+}
+
 /// Upserts `item`, publishing first what it refers to where that is missing.
 pub(super) async fn upsert(
     run: &Arc<Run>,
@@ -52,11 +60,20 @@ pub(super) async fn upsert(
     item: &Item,
     turn: Turn,
 ) -> Result<Settled, RunError> {
+    write(run, resource, item, turn, Contention::NotYet).await
+}
+
+async fn write(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    item: &Item,
+    turn: Turn,
+    contention: Contention,
+) -> Result<Settled, RunError> {
     if run.is_closed(resource) {
         return Ok(Settled::Skipped);
     }
     let mut resolutions = 0;
-    let mut contended = false;
     loop {
         run.check_stop()?;
         let Err(error) = run.target(|target| target.upsert(resource, item)).await else {
@@ -85,10 +102,11 @@ pub(super) async fn upsert(
                 };
                 return park(run, resource, item, reason, refusal, missing.waits_for, turn).await;
             }
-            Disposition::ReadAgain if !contended => {
-                // 412, or 409 of several users: what is written is the whole item, so trying once
-                // more is reading again (agreement, "Answers of a target").
-                contended = true;
+            // 412, or 409 of several users: read again and tried once (agreement, "Answers of a
+            // target").
+            Disposition::ReadAgain if contention == Contention::NotYet => {
+                return Box::pin(read_and_write(run, resource, &item.id, turn, Contention::Seen))
+                    .await;
             }
             disposition => return refused(run, resource, item, turn, disposition, error).await,
         }
@@ -102,8 +120,18 @@ pub(super) async fn upsert_by_id(
     id: &SourceId,
     turn: Turn,
 ) -> Result<Settled, RunError> {
+    read_and_write(run, resource, id, turn, Contention::NotYet).await
+}
+
+async fn read_and_write(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    id: &SourceId,
+    turn: Turn,
+    contention: Contention,
+) -> Result<Settled, RunError> {
     match run.reader.get(resource, id).await.map_err(RunError::Source)? {
-        Lookup::Lives(item) => upsert(run, resource, &item, turn).await,
+        Lookup::Lives(item) => write(run, resource, &item, turn, contention).await,
         // Deleted since: its tombstone says so, in this window or the next one.
         Lookup::Absent => Ok(Settled::Skipped),
         Lookup::Hidden => {
@@ -172,7 +200,7 @@ async fn park(
     item: &Item,
     reason: ParkReason,
     refusal: Refusal,
-    waits_for: Option<ResourcePath>,
+    waits_for: Option<WaitsFor>,
     turn: Turn,
 ) -> Result<Settled, RunError> {
     let waiting_reference =

@@ -172,8 +172,7 @@ async fn old_keys(run: &Run, resource: &ResourcePath) -> Result<Vec<Named>, RunE
 
 fn parked_names(run: &Run, resource: &ResourcePath) -> Vec<Named> {
     let now = run.now();
-    let mut due = run.book().due(resource, Operation::Delete, now, true);
-    due.retain(|record| run.options.all_parked || record.next_attempt_at <= now);
+    let due = run.book().due(resource, Operation::Delete, now, run.options.all_parked);
     let named = due.into_iter().map(|record| Named {
         id: record.source_id.clone(),
         key: record.key.clone(),
@@ -271,6 +270,9 @@ async fn agree_that_gone(
                 .map(Gone::Settled);
         }
     };
+    if ids.is_empty() && run.graph.is_person(resource) {
+        run.note_not_visible();
+    }
     let mut settled = Settled::Skipped;
     for id in ids {
         match run.target(|target| target.delete(resource, &id)).await {

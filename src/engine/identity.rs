@@ -82,6 +82,13 @@ pub(super) async fn check_target(pair: &Pair, state: &PairState) -> Result<(), R
     }
 }
 
+/// Whether the target has another version, or other models, than at the last commit: it may take now
+/// what it refused for good (R22).
+pub(super) async fn is_new_host(pair: &Pair, state: &PairState) -> Result<bool, RunError> {
+    let target = pair.target.capabilities().await.map_err(RunError::Target)?;
+    Ok(state.target.as_ref().is_some_and(|before| *before != target.fingerprint))
+}
+
 /// A pair without watermark between the ends of one that has one and that the configuration no
 /// longer names: a publication that was renamed would publish everything again, and delete nothing
 /// of what went meanwhile. A person says whether it was.

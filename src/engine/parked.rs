@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::domain::{NaturalKey, ParkReason, ResourcePath, SourceId, TargetId};
-use crate::state::{Operation, PairId, ParkStatus, Parked, RefusalRecord, Step};
+use crate::state::{Operation, PairId, ParkStatus, Parked, RefusalRecord, Step, WaitsFor};
 use crate::targets::Refusal;
 
 use super::{INVALID_ATTEMPTS, RetryPolicy};
@@ -25,7 +25,7 @@ pub(super) struct Parking {
     pub operation: Operation,
     pub reason: ParkReason,
     pub refusal: Refusal,
-    pub waits_for: Option<ResourcePath>,
+    pub waits_for: Option<WaitsFor>,
     pub named_for_deletion: bool,
     pub target_id: Option<TargetId>,
     /// A feed brought a change of it: a dead item gets fresh attempts (R22).
@@ -40,8 +40,13 @@ pub(super) struct ParkedBook {
     records: BTreeMap<String, Parked>,
     by_source_id: BTreeMap<(ResourcePath, SourceId), String>,
     by_key: BTreeMap<(ResourcePath, NaturalKey), BTreeSet<String>>,
-    /// Looked at in this run: applied, parked again or settled. Nothing is tried twice.
+    /// Who waits for what may live there under such a key.
+    by_cause: BTreeMap<(ResourcePath, Vec<String>), BTreeSet<String>>,
+    /// Looked at in this run: applied, parked again or settled. Nothing is tried twice, unless
+    /// what it waits for was applied meanwhile.
     touched: BTreeSet<String>,
+    /// What these wait for was applied in this run (R22).
+    called: BTreeSet<String>,
     changed: BTreeMap<String, Parked>,
     settled: BTreeSet<String>,
 }
@@ -54,7 +59,9 @@ impl ParkedBook {
             records: BTreeMap::new(),
             by_source_id: BTreeMap::new(),
             by_key: BTreeMap::new(),
+            by_cause: BTreeMap::new(),
             touched: BTreeSet::new(),
+            called: BTreeSet::new(),
             changed: BTreeMap::new(),
             settled: BTreeSet::new(),
         };
@@ -73,9 +80,12 @@ impl ParkedBook {
         dead.count().try_into().unwrap_or(u64::MAX)
     }
 
-    /// True when nothing of `resource` waits: the usual case, in which no key has to be read.
-    pub(super) fn has_none_of(&self, resource: &ResourcePath) -> bool {
-        !self.records.values().any(|record| record.resource == *resource)
+    /// False when nothing of `resource` waits and nothing waits for it: the usual case, in which no
+    /// key has to be read.
+    pub(super) fn concerns(&self, resource: &ResourcePath) -> bool {
+        let first = (resource.clone(), Vec::new());
+        let is_cause = self.by_cause.range(first..).next().is_some_and(|((r, _), _)| r == resource);
+        is_cause || self.records.values().any(|record| record.resource == *resource)
     }
 
     /// Resources that are closed until a person retries them (R23a).
@@ -98,10 +108,16 @@ impl ParkedBook {
                 && record.operation == operation
                 && record.status == ParkStatus::Parked
                 && record.reason != ParkReason::ResourceClosed
-                && (all || record.next_attempt_at <= now)
-                && !self.touched.contains(&record.id)
+                && (self.called.contains(&record.id)
+                    || ((all || record.next_attempt_at <= now)
+                        && !self.touched.contains(&record.id)))
         };
         self.records.values().filter(due).cloned().collect()
+    }
+
+    /// Upserts whose cause was applied in this run, after their own turn perhaps.
+    pub(super) fn called(&self) -> Vec<Parked> {
+        self.called.iter().filter_map(|id| self.records.get(id)).cloned().collect()
     }
 
     pub(super) fn resources_with_due(&self, now: Timestamp, all: bool) -> BTreeSet<ResourcePath> {
@@ -180,10 +196,45 @@ impl ParkedBook {
             target_id: parking.target_id,
         };
         self.remove(&id);
+        self.called.remove(&id);
         self.touched.insert(id.clone());
         self.settled.remove(&id);
         self.changed.insert(id, record.clone());
         self.insert(record);
+    }
+
+    /// The item with this key was applied: what waits for it is due now, and a dead one has fresh
+    /// attempts (R22).
+    pub(super) fn call_who_waits_for(
+        &mut self,
+        resource: &ResourcePath,
+        key: &NaturalKey,
+        now: Timestamp,
+    ) {
+        let ids = self.by_cause.get(&(resource.clone(), values(key))).cloned().unwrap_or_default();
+        for id in ids {
+            self.renew(&id, now);
+            self.called.insert(id);
+        }
+    }
+
+    /// The target is not what it was: what it refused for good it may take now (R22).
+    pub(super) fn renew_dead(&mut self, now: Timestamp) {
+        let ids: Vec<String> = self.records.keys().cloned().collect();
+        for id in ids {
+            self.renew(&id, now);
+        }
+    }
+
+    /// Gives a dead item fresh attempts. A closed resource waits for a person (R23a).
+    fn renew(&mut self, id: &str, now: Timestamp) {
+        let Some(record) = self.records.get_mut(id) else { return };
+        if record.status == ParkStatus::Dead && record.reason != ParkReason::ResourceClosed {
+            record.status = ParkStatus::Parked;
+            record.attempts = 0;
+            record.next_attempt_at = now;
+            self.changed.insert(id.to_owned(), record.clone());
+        }
     }
 
     /// The item with this id or this key agrees now, or a newer change of the key took over: what
@@ -208,6 +259,7 @@ impl ParkedBook {
 
     pub(super) fn settle_record(&mut self, id: &str) {
         self.remove(id);
+        self.called.remove(id);
         self.touched.insert(id.to_owned());
         self.changed.remove(id);
         self.settled.insert(id.to_owned());
@@ -221,6 +273,7 @@ impl ParkedBook {
         if record.attempts >= self.retry.max_attempts {
             record.status = ParkStatus::Dead;
         }
+        self.called.remove(id);
         self.touched.insert(id.to_owned());
         self.changed.insert(id.to_owned(), record.clone());
         self.records.insert(id.to_owned(), record);
@@ -264,6 +317,9 @@ impl ParkedBook {
             let slot = (record.resource.clone(), key.clone());
             self.by_key.entry(slot).or_default().insert(record.id.clone());
         }
+        for slot in causes(&record) {
+            self.by_cause.entry(slot).or_default().insert(record.id.clone());
+        }
         self.records.insert(record.id.clone(), record);
     }
 
@@ -277,7 +333,29 @@ impl ParkedBook {
         {
             ids.remove(id);
         }
+        for slot in causes(&record) {
+            if let Some(ids) = self.by_cause.get_mut(&slot) {
+                ids.remove(id);
+                if ids.is_empty() {
+                    self.by_cause.remove(&slot);
+                }
+            }
+        }
     }
+}
+
+/// Where what a record waits for may live.
+fn causes(record: &Parked) -> Vec<(ResourcePath, Vec<String>)> {
+    let Some(WaitsFor { resources, key }) = &record.waits_for else { return Vec::new() };
+    resources.iter().map(|resource| (resource.clone(), values(key))).collect()
+}
+
+/// A key without its names, which differ between an item and what refers to it. Two keys that look
+/// alike so cost an attempt, no more.
+fn values(key: &NaturalKey) -> Vec<String> {
+    let mut values: Vec<String> = key.iter().map(|(_, value)| value.to_lowercase()).collect();
+    values.sort();
+    values
 }
 
 /// Stable, and tells nothing of the key to who does not have it. An upsert is its source id; a

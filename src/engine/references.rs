@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::{Item, NaturalKey, Reference, ResourcePath, Stage, Tally};
 use crate::sources::Lookup;
+use crate::state::WaitsFor;
 use crate::targets::{Match, Refusal};
 
 use super::RunError;
@@ -18,8 +19,8 @@ pub(super) struct Missing {
     pub published: bool,
     /// One is of a resource that is not selected.
     pub outside_selection: bool,
-    /// The resource of one that could not be published.
-    pub waits_for: Option<ResourcePath>,
+    /// One that could not be published.
+    pub waits_for: Option<WaitsFor>,
 }
 
 pub(super) async fn publish_missing(
@@ -44,7 +45,7 @@ pub(super) async fn publish_missing(
                 continue;
             }
             missing.outside_selection = true;
-            missing.waits_for = reference.resources.first().cloned();
+            missing.waits_for = Some(WaitsFor::from(reference));
             continue;
         }
         if is_at_target(run, &reference.resources, &reference).await? {
@@ -52,7 +53,7 @@ pub(super) async fn publish_missing(
         }
         match publish_one(run, &selected, &reference, depth).await? {
             true => missing.published = true,
-            false => missing.waits_for = selected.first().map(|r| (*r).clone()),
+            false => missing.waits_for = Some(WaitsFor::from(reference.clone())),
         }
     }
     Ok(missing)

@@ -27,6 +27,12 @@ pub struct RunReport {
     pub parked: u64,
     #[serde(skip)]
     pub dead: u64,
+    /// Deleted people that the target did not show, among the skipped (R26).
+    #[serde(skip)]
+    pub not_visible: u64,
+    /// What a person should know beside the outcome, a sentence each.
+    #[serde(skip)]
+    pub notes: Vec<String>,
     /// The failure may pass by itself: a scheduler starts the run again.
     #[serde(skip)]
     pub may_pass: bool,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{Outcome, Stages, Watermark, Window};
 use crate::sources::Reader;
-use crate::state::{LastRun, PairId, PairState, RunRecord, StateStore, Step};
+use crate::state::{LastRun, LeftOut, PairId, PairState, RunRecord, StateStore, Step};
 
 use super::observe::{Event, Observers};
 use super::parked::ParkedBook;
@@ -50,7 +50,7 @@ pub(super) async fn publish(
 ) -> Result<Ended, RunError> {
     let state = load(around, pair).await?;
     identity::check_source(pair, &state, &*reader).await?;
-    let book = load_parked(around, pair).await?;
+    let mut book = load_parked(around, pair).await?;
     let window = Window {
         after: state.watermark.as_ref().map(|w| w.change_version()),
         through: reader.newest(),
@@ -63,9 +63,12 @@ pub(super) async fn publish(
     }
 
     identity::check_target(pair, &state).await?;
+    if identity::is_new_host(pair, &state).await? {
+        book.renew_dead(around.clock.now());
+    }
     let beginning = resume::beginning(around, pair, &*reader, window).await?;
     let window = beginning.window;
-    let run = Run::prepare(around, pair, reader, options, beginning, book).await?;
+    let run = Run::prepare(around, pair, reader, options, beginning, book, state.left_out).await?;
     progress.began(&run);
     run.tell(&Event::RunStarted { pair: &pair.id, run: run_id, window });
     run.journal(run_id, selection_fingerprint(pair)).await?;
@@ -73,7 +76,7 @@ pub(super) async fn publish(
     key_changes::publish(&run).await?;
     upserts::publish(&run).await?;
     deletes::publish(&run).await?;
-    upserts::publish_what_waited_for_deletes(&run).await?;
+    upserts::publish_what_waited(&run).await?;
 
     run.reader.confirm().await.map_err(RunError::Source)?;
     commit(&run, run_id, state).await
@@ -164,6 +167,7 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
         failed_runs: 0,
         // What was allowed was allowed to this run.
         allowed_deletes: BTreeMap::new(),
+        left_out: left_out(run, before.left_out),
         started_over: false,
     };
     let step = Step {
@@ -174,6 +178,17 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
     };
     run.write(step).await?;
     Ok(Ended { outcome, window: Some(run.window), stages, resumed: run.is_resumed() })
+}
+
+/// What the runs of the pair were told to leave out, this one included (R17). A first run leaves
+/// nothing behind: what it writes is what lives.
+fn left_out(run: &Run, before: LeftOut) -> LeftOut {
+    let is_first = run.window.after.is_none();
+    let policy = &run.pair.policy;
+    LeftOut {
+        key_changes: !is_first && (before.key_changes || policy.key_changes == Publish::Skip),
+        deletes: !is_first && (before.deletes || policy.deletes == Publish::Skip),
+    }
 }
 
 /// What outlives a run that failed, for its report.
@@ -214,6 +229,15 @@ impl RunProgress {
         lock(&self.began).as_ref().map(|run| run.stages()).unwrap_or_default()
     }
 
+    pub(super) fn not_visible(&self) -> u64 {
+        lock(&self.began).as_ref().map_or(0, |run| run.not_visible())
+    }
+
+    /// What a person should know beside the outcome.
+    pub(super) fn notes(&self) -> Vec<String> {
+        lock(&self.began).as_ref().map_or_else(Vec::new, |run| notes(run))
+    }
+
     /// Puts what was parked on disk though the run failed: it stays parked (R23).
     pub(super) async fn keep_parked(&self) -> Result<(), RunError> {
         let began = lock(&self.began).clone();
@@ -222,6 +246,30 @@ impl RunProgress {
             None => Ok(()),
         }
     }
+}
+
+fn notes(run: &Run) -> Vec<String> {
+    let mut notes = Vec::new();
+    let hidden = run.not_visible();
+    if hidden > 0 {
+        notes.push(format!(
+            "not visible: {hidden} of the deleted people are not shown by the target, so they were skipped; if they are there, its credentials do not reach them"
+        ));
+    }
+    let policy = &run.pair.policy;
+    let again = [
+        ("key_changes", run.left_out_before.key_changes, policy.key_changes),
+        ("deletes", run.left_out_before.deletes, policy.deletes),
+    ];
+    for (what, was_left_out, now) in again {
+        if was_left_out && now == Publish::Publish {
+            notes.push(format!(
+                "`{what}` was `skip` and is published from here on; what was skipped is still at the target until `tidemark verify {} --repair --delete-extra --yes`",
+                run.pair.id.publication
+            ));
+        }
+    }
+    notes
 }
 
 /// The record of a run for the history.

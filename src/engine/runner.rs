@@ -149,6 +149,8 @@ async fn run_caught(
         error: Some(ReportedError { kind: error.kind().to_owned(), message: error.message() }),
         parked: 0,
         dead: 0,
+        not_visible: 0,
+        notes: Vec::new(),
         may_pass: error.may_pass(),
     };
     if let Err(unwritten) = remember(around, &claim.pair, &report, Some(&error)).await {
@@ -222,6 +224,8 @@ async fn run_pair(
         error: None,
         parked,
         dead,
+        not_visible: progress.not_visible(),
+        notes: progress.notes(),
         may_pass: false,
     };
     let failure = match ended {

@@ -15,7 +15,7 @@ use crate::domain::{
     Stages, Tally, TargetId, Window,
 };
 use crate::sources::{Reader, TombstonePages};
-use crate::state::{Coverage, Finished, JournalledName, Operation, RunJournal, Step};
+use crate::state::{Coverage, Finished, JournalledName, LeftOut, Operation, RunJournal, Step};
 use crate::targets::{Refusal, Target, WriteError};
 
 use super::apply::Settled;
@@ -58,14 +58,15 @@ pub(super) struct Run {
     closed: Mutex<BTreeSet<ResourcePath>>,
     people: Mutex<People>,
     after_deletes: Mutex<Vec<(ResourcePath, SourceId)>>,
-    /// Resources of which something was applied: what waits for them is due (R22).
-    applied: Mutex<BTreeSet<ResourcePath>>,
     /// Items whose key change is settled: renamed by PUT, or found under the new key.
     pub(super) renamed: Mutex<BTreeSet<(ResourcePath, SourceId)>>,
     pub(super) with_key_changes: Mutex<BTreeSet<ResourcePath>>,
     /// Resources whose key contains that of one with key changes: a rename at the target moves
     /// their keys there.
     pub(super) moved_by_renames: Mutex<BTreeSet<ResourcePath>>,
+    /// What earlier runs were told to leave out (R17).
+    pub(super) left_out_before: LeftOut,
+    not_visible: AtomicU64,
     answered: AtomicU64,
     refused: AtomicU64,
     writes: Semaphore,
@@ -86,6 +87,7 @@ impl Run {
         options: &RunOptions,
         beginning: Beginning,
         book: ParkedBook,
+        left_out_before: LeftOut,
     ) -> Result<Arc<Run>, RunError> {
         let Beginning { window, finished: mut finished_before } = beginning;
         let target_resources = pair.target.resources().await.map_err(RunError::Target)?;
@@ -137,10 +139,11 @@ impl Run {
             closed: Mutex::new(closed),
             people: Mutex::default(),
             after_deletes: Mutex::default(),
-            applied: Mutex::default(),
             renamed: Mutex::default(),
             with_key_changes: Mutex::default(),
             moved_by_renames: Mutex::default(),
+            left_out_before,
+            not_visible: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             writes: Semaphore::new(pair.policy.max_in_flight.max(1)),
@@ -157,7 +160,8 @@ impl Run {
         let window = Window { after: None, through: reader.newest() };
         let book = load_parked(around, pair).await?;
         let beginning = Beginning { window, finished: BTreeMap::new() };
-        Run::prepare(around, pair, reader, options, beginning, book).await
+        let left_out = LeftOut::default();
+        Run::prepare(around, pair, reader, options, beginning, book, left_out).await
     }
 
     /// The run in the journal, before the target is touched.
@@ -330,19 +334,24 @@ impl Run {
         self.tell(&Event::Settled { pair: &self.pair.id, stage, resource, tally });
     }
 
-    /// The target agrees about `item`: whatever was parked for it is settled.
+    /// The target agrees about `item`: whatever was parked for it is settled, and what waits for it
+    /// is due (R22).
     pub(super) async fn agreed(
         &self,
         resource: &ResourcePath,
         item: &Item,
     ) -> Result<(), RunError> {
         self.answered.fetch_add(1, Ordering::Relaxed);
-        lock(&self.applied).insert(resource.clone());
-        if self.book().has_none_of(resource) {
+        if !self.book().concerns(resource) {
             return Ok(());
         }
         let key = self.key_of(resource, item).await?;
-        self.book().settle(resource, &item.id, key.as_ref());
+        let now = self.now();
+        let mut book = self.book();
+        book.settle(resource, &item.id, key.as_ref());
+        if let Some(key) = &key {
+            book.call_who_waits_for(resource, key, now);
+        }
         Ok(())
     }
 
@@ -416,6 +425,15 @@ impl Run {
         people.refused.remove(resource).unwrap_or_default()
     }
 
+    /// A person to be deleted that the target does not show and of whom no id is remembered (R26).
+    pub(super) fn note_not_visible(&self) {
+        self.not_visible.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn not_visible(&self) -> u64 {
+        self.not_visible.load(Ordering::Relaxed)
+    }
+
     pub(super) fn defer_until_deleted(&self, resource: &ResourcePath, id: &SourceId) {
         lock(&self.after_deletes).push((resource.clone(), id.clone()));
     }
@@ -432,11 +450,6 @@ impl Run {
 
     pub(super) fn was_parked_now(&self, resource: &ResourcePath, key: &NaturalKey) -> bool {
         self.book().was_parked_now(resource, key)
-    }
-
-    /// Something of the resource was applied in this run: what waits for it is due.
-    pub(super) fn was_applied(&self, resource: &ResourcePath) -> bool {
-        lock(&self.applied).contains(resource)
     }
 
     pub(super) fn target_has(&self, resource: &ResourcePath) -> bool {

@@ -163,12 +163,7 @@ async fn publish_renamed(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), 
 /// itself (R21).
 async fn publish_parked(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), RunError> {
     let now = run.now();
-    let all = run.options.all_parked;
-    let mut due = run.book().due(resource, Operation::Upsert, now, true);
-    due.retain(|record| {
-        all || record.next_attempt_at <= now
-            || record.waits_for.as_ref().is_some_and(|r| run.was_applied(r))
-    });
+    let due = run.book().due(resource, Operation::Upsert, now, run.options.all_parked);
     for records in due.chunks(AT_ONCE) {
         run.check_stop()?;
         let mut tries = FuturesUnordered::new();
@@ -242,12 +237,27 @@ async fn retry_people(run: &Arc<Run>, person: &ResourcePath) -> Result<(), RunEr
     Ok(())
 }
 
-/// Upserts that were refused because a key or value was taken, once more after the deletes (R25).
-pub(super) async fn publish_what_waited_for_deletes(run: &Arc<Run>) -> Result<(), RunError> {
-    for (resource, id) in run.take_deferred_until_deleted() {
-        run.check_stop()?;
-        let settled = apply::upsert_by_id(run, &resource, &id, Turn::AfterDeletes).await?;
-        run.count(Stage::Upserts, &resource, settled, Tally::default());
+/// What could only be written now: upserts that were refused because a key or value was taken, once
+/// more after the deletes (R25), and what waited for something that came after its own turn (R22).
+/// Each may bring what another waits for.
+pub(super) async fn publish_what_waited(run: &Arc<Run>) -> Result<(), RunError> {
+    loop {
+        let after_deletes = run.take_deferred_until_deleted();
+        let called = run.book().called();
+        if after_deletes.is_empty() && called.is_empty() {
+            return run.commit_parked().await;
+        }
+        for (resource, id) in after_deletes {
+            run.check_stop()?;
+            let settled = apply::upsert_by_id(run, &resource, &id, Turn::AfterDeletes).await?;
+            run.count(Stage::Upserts, &resource, settled, Tally::default());
+        }
+        for record in called {
+            run.check_stop()?;
+            run.take_up(Stage::Upserts, 1);
+            let settled = retry_parked(run, &record).await?;
+            let seen = Tally { read: 1, ..Tally::default() };
+            run.count(Stage::Upserts, &record.resource, settled, seen);
+        }
     }
-    run.commit_parked().await
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::domain::{KeyShape, NaturalKey, ResourcePath, SourceId, Stage, TargetId};
 use crate::sources::Lookup;
+use crate::state::{LeftOut, PairState, Step};
 use crate::targets::Match;
 
 use super::apply::{self, Settled, Turn};
@@ -71,12 +72,26 @@ pub async fn verify(
     if options.delete_extra && !pair.policy.sole_writer {
         return Err(RunError::NotSoleWriter { publication: pair.id.publication.clone() });
     }
-    let found = compare_all(around, pair, options).await?;
-    if found.verification.equal || !(options.repair || options.delete_extra) {
-        return Ok(found.verification);
+    let mut found = compare_all(around, pair, options).await?;
+    if !found.verification.equal && (options.repair || options.delete_extra) {
+        repair(around, pair, options, &found).await?;
+        found = compare_all(around, pair, options).await?;
     }
-    repair(around, pair, options, &found).await?;
-    Ok(compare_all(around, pair, options).await?.verification)
+    if found.verification.equal && options.resources.is_empty() {
+        nothing_is_left_out(around, pair).await?;
+    }
+    Ok(found.verification)
+}
+
+/// Both ends agree, so whatever runs had skipped is made up for (R17).
+async fn nothing_is_left_out(around: &Surroundings, pair: &Pair) -> Result<(), RunError> {
+    let state = around.store.load(&pair.id).await.map_err(RunError::State)?;
+    let Some(state) = state.filter(|state| state.left_out != LeftOut::default()) else {
+        return Ok(());
+    };
+    let state = PairState { left_out: LeftOut::default(), ..state };
+    let step = Step { state: Some(state), ..Step::default() };
+    around.store.commit(&pair.id, step).await.map_err(RunError::State)
 }
 
 /// What a comparison found, by id: nothing of it is kept.

@@ -108,6 +108,7 @@ pub(super) fn state(watermark: i64) -> PairState {
         }),
         target: None,
         target_newest: Some(ChangeVersion(7)),
+        left_out: crate::state::LeftOut { key_changes: false, deletes: true },
         selection: Some("hash".to_owned()),
         newest_seen: Some(ChangeVersion(231)),
         caught_up_at: Some(moment(2)),

@@ -24,12 +24,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    ChangeVersion, Fingerprint, NaturalKey, Outcome, ParkReason, ResourcePath, SourceId, Stages,
-    Tally, TargetId, Watermark, Window,
+    ChangeVersion, Fingerprint, NaturalKey, Outcome, ParkReason, Reference, ResourcePath, SourceId,
+    Stages, Tally, TargetId, Watermark, Window,
 };
 
 pub use self::memory::MemoryStore;
@@ -73,8 +74,19 @@ pub struct PairState {
     pub failed_runs: u32,
     /// What a person allowed the next run that ends to delete of a resource (R27).
     pub allowed_deletes: BTreeMap<ResourcePath, u64>,
+    /// What runs were told to leave out and nothing has made up for since (R17).
+    pub left_out: LeftOut,
     /// A person said that having no watermark is meant, until a run has given it one.
     pub started_over: bool,
+}
+
+/// Feeds that were not published (`key_changes: skip`, `deletes: skip`). The watermark has passed what
+/// they told, so only a comparison of both ends finds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LeftOut {
+    pub key_changes: bool,
+    pub deletes: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,12 +163,39 @@ pub struct Parked {
     pub attempts: u32,
     pub first_seen_at: Timestamp,
     pub next_attempt_at: Timestamp,
-    /// The resource of what it waits for, when it waits for something.
-    pub waits_for: Option<ResourcePath>,
+    /// `None` when nothing is known that would let it through.
+    #[serde(default, deserialize_with = "known_cause")]
+    pub waits_for: Option<WaitsFor>,
     /// A tombstone or a key change named this key: it may be deleted at the target (R3, R21).
     pub named_for_deletion: bool,
     /// The id that the target had for it when it was looked up, before its name could move (R5, R26).
     pub target_id: Option<TargetId>,
+}
+
+/// What a parked item refers to and the target does not have: it is tried as soon as that was
+/// applied (R22).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitsFor {
+    /// Where it may live: several where a reference is to any of a kind.
+    pub resources: Vec<ResourcePath>,
+    /// By the names of the reference.
+    pub key: NaturalKey,
+}
+
+impl From<Reference> for WaitsFor {
+    fn from(reference: Reference) -> WaitsFor {
+        WaitsFor { resources: reference.resources, key: reference.key }
+    }
+}
+
+/// The first format told the resource alone, which says too little: such a record is tried when it
+/// is due, and learns then what it waits for.
+fn known_cause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WaitsFor>, D::Error> {
+    let told: Option<Box<RawValue>> = Deserialize::deserialize(deserializer)?;
+    match told.filter(|told| !told.get().starts_with('"')) {
+        Some(told) => serde_json::from_str(told.get()).map_err(serde::de::Error::custom),
+        None => Ok(None),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -69,6 +69,9 @@ async fn t10_a_precondition_that_failed_is_tried_once_more_and_then_parked() {
         let parked = scene.parked().await;
         assert!(parked.iter().all(|item| item.reason == ParkReason::Contended), "{parked:?}");
         assert_eq!(sent(&scene.target().requests(), "POST", "/ed-fi/students"), 2);
+        let id = scene.source.id("/ed-fi/students", &student_key("700")).unwrap();
+        let read_again = |request: &LoggedRequest| request.path.ends_with(&id);
+        assert_eq!(scene.source.requests().into_iter().filter(read_again).count(), 1);
     }
 }
 

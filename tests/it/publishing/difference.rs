@@ -9,6 +9,7 @@ use crate::district::{
 use crate::scene::{Scene, Setting, assert_ended, put};
 use tidemark::engine::Publish;
 use tidemark::engine::runner::RunOptions;
+use tidemark::engine::verify::{VerifyOptions, verify};
 use tidemark::sandbox::{ApiVersion, Feeds, SandboxOptions};
 use tidemark::sources::Isolation;
 
@@ -219,4 +220,30 @@ async fn a_source_that_cannot_tell_deletes_or_key_changes_is_refused_unless_told
     assert_ended(&refused, "failed");
     assert_eq!(scene.target().count("/ed-fi/students"), 3);
     assert_ended(&skipped, "complete");
+}
+
+#[tokio::test]
+async fn r17_deletes_that_were_skipped_are_said_to_be_missing_until_verify_has_made_up_for_them() {
+    let mut scene = Scene::start().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    scene.run().await;
+    scene.policy.deletes = Publish::Skip;
+    scene.source.delete("/ed-fi/students", &student_key("700")).unwrap();
+    let skipping = scene.run().await;
+    assert_eq!(skipping.notes, Vec::<String>::new());
+
+    scene.policy.deletes = Publish::Publish;
+    let publishing = scene.run().await;
+
+    assert_ended(&publishing, "complete");
+    assert!(scene.target().item("/ed-fi/students", &student_key("700")).is_some());
+    let [note] = publishing.notes.as_slice() else { panic!("{:?}", publishing.notes) };
+    assert!(note.contains("`deletes` was `skip`") && note.contains("--repair"), "{note}");
+    let repair = VerifyOptions { repair: true, delete_extra: true, ..VerifyOptions::default() };
+    let pair = scene.pairs().remove(0);
+    assert!(verify(&scene.surroundings(), &pair, &repair).await.unwrap().equal);
+    scene.assert_agrees();
+    put(&scene.source, "students", &student("701"));
+    assert_eq!(scene.run().await.notes, Vec::<String>::new());
 }

@@ -10,6 +10,12 @@ use tidemark::state::ParkStatus;
 use crate::district::{open_school, standard, student, student_key};
 use crate::scene::{Scene, Setting, assert_ended, put};
 
+fn edited(id: &str) -> serde_json::Value {
+    let mut student = student(id);
+    student["firstName"] = "Later".into();
+    student
+}
+
 fn invalid() -> Harm {
     Harm::Refuse(Refusal::Validation("the value 'secret 42' is not allowed".to_owned()))
 }
@@ -120,6 +126,78 @@ async fn r22_a_schedule_tries_what_is_due_and_only_used_up_attempts_make_dead() 
     scene.target().clear_requests();
     assert_ended(&scene.run_with(&scheduled).await.remove(0), "parked");
     assert_eq!(scene.writes("state").len(), 0, "a dead item is not tried");
+}
+
+#[tokio::test]
+async fn r22_what_waits_for_another_key_is_tried_when_that_key_was_applied_and_nothing_else_is() {
+    let scene = Setting::new().policy(|policy| policy.retry.max_attempts = 1).start().await;
+    open_school(&scene.source);
+    let poison =
+        |id| Fault::on("/ed-fi/students", invalid()).method("POST").key("studentUniqueId", id);
+    let faults = ["700", "701"].map(|id| scene.target().fault(poison(id)));
+    for id in ["700", "701"] {
+        put(&scene.source, "students", &student(id));
+        put(&scene.source, "studentSchoolAssociations", &crate::district::enrolment(id));
+    }
+    assert_ended(&scene.run().await, "parked");
+    assert!(scene.parked().await.iter().all(|item| item.status == ParkStatus::Dead));
+    let scheduled = RunOptions { allow_deletes: false, all_parked: false };
+    scene.target().repair(faults[0]);
+    put(&scene.source, "students", &edited("700"));
+    scene.target().clear_requests();
+
+    let report = scene.run_with(&scheduled).await.remove(0);
+
+    assert_ended(&report, "parked");
+    assert_eq!(report.stages.upserts.applied, 2, "the student and who waited for it");
+    let waiting = scene.parked().await;
+    let keys: Vec<_> = waiting
+        .iter()
+        .filter_map(|item| item.key.as_ref()?.get("studentUniqueId").map(str::to_owned))
+        .collect();
+    assert_eq!(keys, ["701", "701"]);
+    let waits = waiting.iter().find_map(|item| item.waits_for.clone()).unwrap();
+    assert_eq!(waits.key.get("studentUniqueId"), Some("701"));
+    assert_eq!(scene.writes("state").len(), 2, "who waits for another is left alone");
+}
+
+#[tokio::test]
+async fn r22_a_cause_that_comes_after_the_turn_of_who_waits_for_it_calls_all_the_same() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    scene.run().await;
+    let (a, b) = (standard("A", None), standard("B", Some("A")));
+    let taken = Fault::on("/ed-fi/learningStandards", Harm::Refuse(Refusal::KeyTaken));
+    scene.target().fault(taken.method("POST").key("learningStandardId", "A").times(1));
+    put(&scene.source, "learningStandards", &a);
+    put(&scene.source, "learningStandards", &b);
+
+    // A is taken until the deletes are done; B, which refers to it, is parked long before.
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
+}
+
+#[tokio::test]
+async fn r22_a_dead_item_gets_fresh_attempts_when_the_target_is_another_version() {
+    let scene = Setting::new().policy(|policy| policy.retry.max_attempts = 1).start().await;
+    put(&scene.source, "students", &student("700"));
+    let fault = scene.target().fault(Fault::on("/ed-fi/students", invalid()));
+    scene.run().await;
+    scene.target().repair(fault);
+    put(&scene.source, "students", &student("701"));
+    assert_ended(&scene.run().await, "parked");
+    let mut state = scene.state("state").await;
+    state.target.as_mut().unwrap().api_version = "7.2".to_owned();
+    let older = tidemark::state::Step { state: Some(state), ..Default::default() };
+    scene.store.commit(&scene.pair_id("state"), older).await.unwrap();
+    put(&scene.source, "students", &student("702"));
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
 }
 
 #[tokio::test]

@@ -83,3 +83,20 @@ async fn r26_a_person_is_found_before_the_association_that_shows_it_is_deleted()
     assert_eq!(person.count(), 1);
     assert!(report.stages.is_conserved());
 }
+
+#[tokio::test]
+async fn r26_a_deleted_person_that_the_target_does_not_show_is_skipped_and_said_to_be_not_visible()
+{
+    let scene = scene().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    scene.run().await;
+    // Nothing relates the student to an organization there, so no look-up shows it.
+    scene.source.delete("/ed-fi/students", &student_key("700")).unwrap();
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    assert_eq!((report.stages.deletes.skipped, report.not_visible), (1, 1));
+    assert!(report.notes.iter().any(|note| note.starts_with("not visible: 1 ")), "{report:?}");
+}
