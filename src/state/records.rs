@@ -215,6 +215,22 @@ pub(super) fn runs(
     entries.iter().rev().take(limit).map(|(_, bytes)| codec::decode(bytes)).collect()
 }
 
+/// Everything of a pair, as the step that replaces whatever a pair has. The caller sees to it that
+/// no step comes in between.
+pub(super) fn whole(table: &dyn Table, pair: &PairId) -> Result<Step, Trouble> {
+    Ok(Step {
+        state: load(table, pair)?,
+        coverage: single(table, pair, Kind::Coverage)?,
+        park: parked(table, pair, None, usize::MAX)?,
+        journal: journal(table, pair)?,
+        names: names(table, pair)?,
+        finished: finished(table, pair)?,
+        history: runs(table, pair, RUNS_KEPT)?,
+        forget_all: true,
+        ..Step::default()
+    })
+}
+
 /// Every pair that has a record, in order of name. One look-up a pair, whatever it holds.
 pub(super) fn pairs(table: &dyn Table) -> Result<Vec<PairId>, Trouble> {
     let until = codec::end_of(&[codec::PAIR_SPACE]);

@@ -502,6 +502,16 @@ impl StateView for SledStore {
         .await
     }
 
+    async fn whole(&self, pair: &PairId) -> Result<Step, StateError> {
+        let pair = pair.clone();
+        self.on_disk("reading everything of a pair", move |shared| {
+            // Steps wait meanwhile, so that none of them is seen by halves.
+            let _no_step = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            records::whole(&*shared.db, &pair)
+        })
+        .await
+    }
+
     async fn pairs(&self) -> Result<Vec<PairId>, StateError> {
         self.on_disk("listing pairs", |shared| records::pairs(&*shared.db)).await
     }

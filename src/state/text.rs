@@ -15,14 +15,11 @@ use sha2::{Digest, Sha256};
 
 use super::codec::FORMAT;
 use super::{
-    Coverage, JournalledName, PairId, PairState, Parked, RUNS_KEPT, RunJournal, RunRecord,
-    StateError, StateView, Step,
+    Coverage, JournalledName, PairId, PairState, Parked, RunJournal, RunRecord, StateError,
+    StateView, Step,
 };
 use crate::clock::Timestamp;
 use crate::domain::ChangeVersion;
-
-/// Parked records asked for at once.
-const PAGE: usize = 1000;
 
 /// Why an export could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -113,68 +110,70 @@ struct WatermarkLine {
     watermark: u64,
 }
 
-/// Writes everything of every pair. Nobody else may write to the store meanwhile.
+/// Writes everything of every pair, each as it is between two of its steps: pairs may run meanwhile.
 pub async fn export(
     store: &dyn StateView,
     now: Timestamp,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
 ) -> Result<(), ExportError> {
-    let mut writer = Writer { out, hash: Sha256::new(), records: 0 };
-    writer.line(&Header {
-        format: FORMAT,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        exported_at: now,
-    })?;
+    let mut writer = Writer::begin(FORMAT, now, out)?;
     for pair in store.pairs().await.map_err(ExportError::State)? {
-        export_pair(store, &pair, &mut writer).await?;
+        let whole = store.whole(&pair).await.map_err(ExportError::State)?;
+        writer.pair(&pair, whole)?;
     }
     writer.finish()
 }
 
-async fn export_pair(
-    store: &dyn StateView,
-    pair: &PairId,
-    writer: &mut Writer<'_>,
-) -> Result<(), ExportError> {
-    let line = || Line {
-        publication: pair.publication.clone(),
-        target: pair.target.clone(),
-        ..Line::default()
-    };
-    if let Some(state) = store.load(pair).await.map_err(ExportError::State)? {
-        writer.record(&Line { state: Some(state), ..line() })?;
-    }
-    let coverage = store.coverage(pair).await.map_err(ExportError::State)?;
-    if coverage != Coverage::default() {
-        writer.record(&Line { coverage: Some(coverage), ..line() })?;
-    }
-    if let Some(journal) = store.journal(pair).await.map_err(ExportError::State)? {
-        writer.record(&Line { journal: Some(journal), ..line() })?;
-    }
-    for name in store.names(pair).await.map_err(ExportError::State)? {
-        writer.record(&Line { name: Some(name), ..line() })?;
-    }
-    for run in store.runs(pair, RUNS_KEPT).await.map_err(ExportError::State)? {
-        writer.record(&Line { run: Some(run), ..line() })?;
-    }
-    let mut after: Option<String> = None;
-    loop {
-        let page = store.parked(pair, after.as_deref(), PAGE).await.map_err(ExportError::State)?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.id.clone());
-        for parked in page {
-            writer.record(&Line { parked: Some(parked), ..line() })?;
-        }
-    }
-}
-
 struct Writer<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut (dyn Write + Send),
     hash: Sha256,
     records: u64,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn begin(
+        format: u8,
+        now: Timestamp,
+        out: &'a mut (dyn Write + Send),
+    ) -> Result<Writer<'a>, ExportError> {
+        let mut writer = Writer { out, hash: Sha256::new(), records: 0 };
+        writer.line(&Header {
+            format,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            exported_at: now,
+        })?;
+        Ok(writer)
+    }
+
+    /// What a run had finished is left out: whoever imports the text does not know what became of
+    /// the target since, and sending it again costs time alone.
+    fn pair(&mut self, pair: &PairId, whole: Step) -> Result<(), ExportError> {
+        let line = || Line {
+            publication: pair.publication.clone(),
+            target: pair.target.clone(),
+            ..Line::default()
+        };
+        if let Some(state) = whole.state {
+            self.record(&Line { state: Some(state), ..line() })?;
+        }
+        if let Some(coverage) = whole.coverage {
+            self.record(&Line { coverage: Some(coverage), ..line() })?;
+        }
+        if let Some(journal) = whole.journal {
+            self.record(&Line { journal: Some(journal), ..line() })?;
+        }
+        for name in whole.names {
+            self.record(&Line { name: Some(name), ..line() })?;
+        }
+        for run in whole.history {
+            self.record(&Line { run: Some(run), ..line() })?;
+        }
+        for parked in whole.park {
+            self.record(&Line { parked: Some(parked), ..line() })?;
+        }
+        Ok(())
+    }
+
     fn record(&mut self, line: &Line) -> Result<(), ExportError> {
         self.records += 1;
         self.line(line)
