@@ -219,7 +219,7 @@ fn finished() -> Finished {
     }
 }
 
-fn everything() -> Step {
+pub(super) fn everything() -> Step {
     Step {
         state: Some(state(9)),
         coverage: Some(coverage()),
@@ -232,7 +232,7 @@ fn everything() -> Step {
     }
 }
 
-async fn has_everything(store: &dyn StateStore, pair: &PairId) {
+pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(store.load(pair).await.unwrap(), Some(state(9)));
     assert_eq!(store.coverage(pair).await.unwrap(), coverage());
     let items = store.parked(pair, None, 10).await.unwrap();

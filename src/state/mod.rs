@@ -14,6 +14,7 @@ mod memory;
 mod records;
 mod codec;
 mod marker;
+mod migrate;
 mod lock;
 mod draft;
 pub mod backup;

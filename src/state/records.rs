@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{self, Kind, Trouble};
+use super::migrate;
 use super::{
     Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts,
     RunJournal, RunRecord, Step,
@@ -248,18 +249,18 @@ pub(super) fn pairs(table: &dyn Table) -> Result<Vec<PairId>, Trouble> {
 
 /// Reads every record of every pair, so that what cannot be read is known before a run relies on it.
 pub(super) fn verify(table: &dyn Table) -> Result<(), Trouble> {
+    each(table, |_, kind, bytes| migrate::anew(kind, bytes).map(drop))
+}
+
+/// Every record of every pair, in order of key: its key, its kind and its bytes.
+pub(super) fn each(
+    table: &dyn Table,
+    mut work: impl FnMut(&[u8], Kind, &[u8]) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
     for entry in under(table, &[codec::PAIR_SPACE]) {
         let (key, bytes) = entry?;
         let (_, kind) = codec::read_key(&key).ok_or_else(foreign_key)?;
-        match kind {
-            Kind::Coverage => codec::decode::<Coverage>(&bytes).map(drop),
-            Kind::Journal => codec::decode::<RunJournal>(&bytes).map(drop),
-            Kind::Name => codec::decode::<JournalledName>(&bytes).map(drop),
-            Kind::Finished => codec::decode::<Finished>(&bytes).map(drop),
-            Kind::Parked => codec::decode::<Parked>(&bytes).map(drop),
-            Kind::Run => codec::decode::<RunRecord>(&bytes).map(drop),
-            Kind::State => codec::decode::<PairState>(&bytes).map(drop),
-        }?;
+        work(&key, kind, &bytes)?;
     }
     Ok(())
 }
