@@ -5,10 +5,11 @@
 //! [`assemble`] sends nothing and reads no secret, so a connection that is down or whose secret is
 //! missing harms the pairs that use it and nobody else.
 //!
-//! [`select`] finds the pairs that somebody means, [`status`] says how they are, and [`serve`] runs
-//! them when they are due, as [`agenda`] says.
+//! [`select`] finds the pairs that somebody means, [`status`] says how they are, [`serve`] runs them
+//! when they are due, as [`agenda`] says, and [`backups`] keeps exports of the state.
 
 pub mod agenda;
+pub mod backups;
 pub mod select;
 pub mod serve;
 pub mod status;

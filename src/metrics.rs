@@ -63,6 +63,9 @@ pub struct Metrics {
     paused: prometheus::CounterVec,
     limit: IntGaugeVec,
     tokens: IntCounterVec,
+
+    backup: IntGaugeVec,
+    backup_failures: IntCounterVec,
 }
 
 /// How a pair is at this moment, as `status` shows it.
@@ -90,6 +93,7 @@ struct Declared {
 
 const PAIR: [&str; 2] = ["publication", "target"];
 const ENDPOINT: [&str; 2] = ["connection", "origin"];
+const NO_LABELS: &[&str] = &[];
 
 impl Metrics {
     /// For these pairs, which have one of these `states`; the label `resource` is left out above
@@ -209,6 +213,16 @@ impl Metrics {
                 &[&ENDPOINT, &["outcome"]],
                 "Tokens that were asked for. `outcome`: `ok`, or what went wrong.",
             ),
+            backup: c.gauge(
+                "last_backup_timestamp_seconds",
+                &[],
+                "When the state was last backed up, as the newest file says; 0 for never.",
+            ),
+            backup_failures: c.counter(
+                "failed_backups_total",
+                &[],
+                "Backups of the state that could not be made; the log says why.",
+            ),
             by_resource,
             states: states.to_vec(),
             registry: Registry::new(),
@@ -218,6 +232,8 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics =
             Metrics { registry: catalogue.registry, declared: catalogue.declared, ..metrics };
+        metrics.backed_up(None);
+        metrics.backup_failures.with_label_values(NO_LABELS);
         watch_process(&metrics.registry);
         for pair in pairs {
             metrics.start_at_zero(pair);
@@ -254,6 +270,15 @@ impl Metrics {
         self.failed_runs.with_label_values(&labels).set(figures.failed_runs.into());
         self.last_success.with_label_values(&labels).set(seconds_of(figures.last_success));
         self.next_run.with_label_values(&labels).set(seconds_of(figures.next_run));
+    }
+
+    /// When the newest backup of the state was made, if there is one.
+    pub fn backed_up(&self, at: Option<Timestamp>) {
+        self.backup.with_label_values(NO_LABELS).set(seconds_of(at));
+    }
+
+    pub fn backup_failed(&self) {
+        self.backup_failures.with_label_values(NO_LABELS).inc();
     }
 
     /// The page about the metrics: `docs/metrics.md`.

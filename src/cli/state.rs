@@ -10,8 +10,8 @@ mod api_publisher;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::daemon;
 use crate::domain::ChangeVersion;
 use crate::state::text::{self, ExportError, Text};
-use crate::state::{BlockCause, PairId, StateStore, Step};
+use crate::state::{BlockCause, Draft, PairId, StateStore, Step};
 
 use super::arguments::{
     ImportForm, Output, StateCommand, StateForgetArguments, StateImportArguments,
@@ -68,7 +68,7 @@ async fn export(context: &Context, to: Option<&Path>) -> Result<Exit, Failure> {
         }
         Some(path) => {
             let draft = Draft::beside(path).map_err(|error| unwritten(path, &error))?;
-            let mut out = BufWriter::new(&draft.file);
+            let mut out = BufWriter::new(draft.file());
             text::export(&*opened.store, now, &mut out).await.map_err(not_exported)?;
             drop(out);
             draft.becomes(path).map_err(|error| unwritten(path, &error))?;
@@ -89,51 +89,6 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
         "cannot write {}: {error}; a file that was there before is as it was",
         path.display()
     ))
-}
-
-/// A file that is written beside the one it becomes, so that a crash or a full disk leaves the old
-/// one. For its owner alone: natural keys are in it.
-struct Draft {
-    path: PathBuf,
-    file: fs::File,
-    is_kept: bool,
-}
-
-impl Draft {
-    fn beside(target: &Path) -> io::Result<Draft> {
-        let mut name = target.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        let path = target.with_file_name(name);
-        // One that an earlier crash left may have other permissions.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path)?;
-        Ok(Draft { path, file, is_kept: false })
-    }
-
-    fn becomes(mut self, target: &Path) -> io::Result<()> {
-        self.file.flush()?;
-        self.file.sync_all()?;
-        fs::rename(&self.path, target)?;
-        self.is_kept = true;
-        let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            // Nothing to add to the error that is on its way.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
 }
 
 async fn import(context: &Context, arguments: &StateImportArguments) -> Result<Exit, Failure> {

@@ -1,6 +1,7 @@
 //! What every key of the configuration is: its name, its type and its default.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -11,8 +12,9 @@ use super::names::{ConnectionName, PublicationName};
 use super::not_yet::Section;
 use super::problem::shown;
 use super::tree::{
-    Config, ConnectionConfig, Isolation, OnMissingSnapshot, Percent, PublicationConfig, Publish,
-    ResourcesConfig, RetryConfig, ServerConfig, SoleWriter, StateConfig, Trigger,
+    BackupConfig, Config, ConnectionConfig, Isolation, OnMissingSnapshot, Percent,
+    PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
+    StateConfig, Trigger,
 };
 use super::values;
 
@@ -93,8 +95,31 @@ fn misnamed(report: &mut Report<'_>, path: &[String], value: &Value) {
 fn state(mut fields: Fields<'_, '_>) -> StateConfig {
     fields.choice("store", (), &[("sled", ())]);
     let path = fields.or("path", "data/state".into(), values::path);
+    let backup = backup(fields.nested("backup", Section::Backup), &path);
     fields.finish();
-    StateConfig { path }
+    StateConfig { path, backup }
+}
+
+fn backup(mut fields: Fields<'_, '_>, state: &Path) -> Option<BackupConfig> {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let every = fields.or("every", DAY, values::off_or_at_least_a_second);
+    let path = fields.optional("path", values::path);
+    let keep = fields.or("keep", 14, values::positive);
+    fields.finish();
+    let path = path.unwrap_or_else(|| beside(state));
+    (!every.is_zero()).then_some(BackupConfig { every, path, keep })
+}
+
+/// `data/state-backups` for `data/state`; inside of what has no name, such as `..`.
+fn beside(state: &Path) -> PathBuf {
+    match state.file_name() {
+        Some(name) => {
+            let mut name = name.to_owned();
+            name.push("-backups");
+            state.with_file_name(name)
+        }
+        None => state.join("backups"),
+    }
 }
 
 fn server(mut fields: Fields<'_, '_>) -> ServerConfig {

@@ -32,8 +32,9 @@ pub use names::{ConnectionName, PublicationName};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use secret::{Secret, SecretError};
 pub use tree::{
-    Config, ConnectionConfig, Isolation, OnMissingSnapshot, Percent, PublicationConfig, Publish,
-    ResourcesConfig, RetryConfig, ServerConfig, SoleWriter, StateConfig, Trigger,
+    BackupConfig, Config, ConnectionConfig, Isolation, OnMissingSnapshot, Percent,
+    PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
+    StateConfig, Trigger,
 };
 
 use decode::Report;

@@ -6,6 +6,7 @@
 pub(super) enum Section {
     Root,
     State,
+    Backup,
     Server,
     Defaults,
     Connection,
@@ -35,7 +36,6 @@ pub(super) const KEYS: &[KeyNotYet] = &[
     key(Section::Root, "limits", &[]),
     key(Section::Root, "templates", &[]),
     key(Section::State, "secrets_dir", &[]),
-    key(Section::State, "backup", &[]),
     key(Section::State, "audit_for", &[]),
     key(Section::Server, "metrics_listen", &[]),
     key(Section::Server, "admin_token", &[]),

@@ -173,7 +173,7 @@ fn every_key_of_a_later_version_is_refused_by_name() {
                 format!("defaults: {{publication: {{verify: {{{key}: x}}}}}}"),
                 format!("defaults.publication.verify.{key}"),
             ),
-            Section::Defaults | Section::Resources | Section::Retry => {
+            Section::Backup | Section::Defaults | Section::Resources | Section::Retry => {
                 panic!("{key} stands in a section that is whole")
             }
         };
@@ -184,6 +184,24 @@ fn every_key_of_a_later_version_is_refused_by_name() {
             mistakes.ends_with(&format!(": {path}: not in this version: remove it")),
             "{mistakes}"
         );
+    }
+}
+
+#[test]
+fn backups_go_beside_the_state_unless_told_and_not_at_all_when_they_are_switched_off() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let at = |path: &str| Some(BackupConfig { every: day, path: path.into(), keep: 14 });
+    let weekly = Some(BackupConfig { every: 7 * day, path: "/mnt/kept".into(), keep: 3 });
+    for (text, expected) in [
+        ("", at("data/state-backups")),
+        ("state: {path: /var/lib/tidemark/district}", at("/var/lib/tidemark/district-backups")),
+        ("state: {path: ..}", at("../backups")),
+        ("state: {backup: {every: 0s, keep: 3}}", None),
+        ("state: {backup: {every: 7d, path: /mnt/kept, keep: 3}}", weekly),
+    ] {
+        let config = config_of(&format!("{text}\n{}", pair("", "")));
+
+        assert_eq!(config.state.backup, expected, "{text}");
     }
 }
 

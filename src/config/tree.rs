@@ -26,6 +26,20 @@ pub struct Config {
 pub struct StateConfig {
     /// The directory of the sled store. Default `data/state`.
     pub path: PathBuf,
+    /// `None` when `every` is 0.
+    pub backup: Option<BackupConfig>,
+}
+
+/// Exports of the state that `serve` makes while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupConfig {
+    /// At least a second. Default a day.
+    pub every: Duration,
+    /// The directory for them. Default: that of the state with `-backups` after its name, so that
+    /// two states side by side do not remove each other's.
+    pub path: PathBuf,
+    /// The newest so many are kept, at least 1. Default 14.
+    pub keep: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

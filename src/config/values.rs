@@ -76,6 +76,14 @@ pub(super) fn at_least_a_second(text: &str) -> Result<Duration, String> {
     Ok(found)
 }
 
+pub(super) fn off_or_at_least_a_second(text: &str) -> Result<Duration, String> {
+    let found = duration(text)?;
+    if !found.is_zero() && found < Duration::from_secs(1) {
+        return Err("must be at least 1s, or 0s to switch it off".to_owned());
+    }
+    Ok(found)
+}
+
 pub(super) fn percent(text: &str) -> Result<Percent, String> {
     Percent::parse(text)
         .ok_or_else(|| format!("{} is not a share from 0% to 100%: write it as 10%", shown(text)))

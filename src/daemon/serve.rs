@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Ending, Newcomer, Start};
+use super::backups::BackupRound;
 use super::status::{self, LivePair, LivePairs, PairStatus, StatusReport};
 use super::watch::{RunLog, Watch};
 use super::{Assembly, AssemblyError, assemble_until, open_state};
@@ -28,6 +29,7 @@ use crate::engine::runner::{RunOptions, Runner};
 use crate::metrics::PairFigures;
 use crate::schedule::{Bell, ScheduleError, Timetable};
 use crate::server::{Answers, Server, ServerError};
+use crate::state::backup::Backups;
 use crate::state::{PairId, ParkStatus, StateError, StateStore};
 use crate::tasks::Tasks;
 
@@ -152,7 +154,9 @@ impl Daemon {
             pairs = assembly.all_pairs().count(),
             "ready"
         );
+        let backups = start_backups(&assembly);
         let ended = at_work.run(&bell, &stop).await;
+        backups.stop().await;
         bell.stop().await;
         ended
     }
@@ -186,6 +190,22 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Backups go on beside the runs until their tasks are stopped.
+fn start_backups(assembly: &Assembly) -> Tasks {
+    let tasks = Tasks::new();
+    if let Some(backup) = &assembly.config.state.backup {
+        let round = BackupRound {
+            backups: Backups { directory: backup.path.clone(), keep: backup.keep },
+            every: backup.every,
+            store: Arc::clone(&assembly.store),
+            clock: assembly.clock.clone(),
+            metrics: Arc::clone(&assembly.metrics),
+        };
+        tasks.spawn("backups", round.go_on(tasks.stop_token()));
+    }
+    tasks
 }
 
 /// What is due, from the configuration and what is remembered of every pair.

@@ -9,13 +9,19 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{Finished, JournalledName, PairId, RunRecord, StateError};
 
-/// The format that this program writes. A higher one is refused; when there is a second one, the
-/// first is migrated in [`decode`].
-pub(super) const FORMAT: u8 = 1;
+/// The format that this program writes. A higher one is refused, a lower one is migrated when the
+/// state is opened (`migrate.rs`).
+///
+/// - 1: the first.
+/// - 2: resources that a run had finished (R12), which a reader of 1 takes for damage.
+pub(super) const FORMAT: u8 = 2;
+/// The lowest that can still be read.
+pub(super) const OLDEST: u8 = 1;
 
 /// Proves that a database is ours, and in which format.
 pub(super) const FORMAT_KEY: &[u8] = b"\x00format";
@@ -120,8 +126,9 @@ pub(super) fn parked_key(pair: &PairId, id: &str) -> Vec<u8> {
 pub(super) fn name_key(pair: &PairId, name: &JournalledName) -> Result<Vec<u8>, Trouble> {
     let mut hash = Sha256::new();
     hash.update(name.resource.as_str().as_bytes());
-    hash.update([0]);
-    hash.update(encode(&name.key)?);
+    // As it was in the first format, whatever the format is now: a name must not move with it.
+    hash.update([0, 1]);
+    hash.update(&encode(&name.key)?[1..]);
     Ok(extended(kind_prefix(pair, Kind::Name), &hash.finalize()[..16]))
 }
 
@@ -182,12 +189,19 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Trouble> {
         return Err(Trouble::Damaged("a record is empty".to_owned()));
     };
     match *format {
-        FORMAT => serde_json::from_slice(json).map_err(|error| {
+        OLDEST..=FORMAT => serde_json::from_slice(json).map_err(|error| {
             Trouble::Damaged(format!("a record is not what was written ({})", at(&error)))
         }),
         0 => Err(Trouble::Damaged("a record has no format".to_owned())),
         found => Err(Trouble::Newer { found }),
     }
+}
+
+/// The text of a stored record, unread.
+pub(super) fn json_of(bytes: &[u8]) -> Result<&RawValue, Trouble> {
+    let json = bytes.get(1..).unwrap_or_default();
+    serde_json::from_slice(json)
+        .map_err(|error| Trouble::Damaged(format!("a record is no JSON ({})", at(&error))))
 }
 
 /// Where a record is wrong. The message of the JSON library would quote the value.
@@ -271,9 +285,31 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_refused_and_not_guessed_at() {
-        let refused = decode::<NaturalKey>(b"\x02{}");
+        let refused = decode::<NaturalKey>(&[FORMAT + 1, b'{', b'}']);
 
-        assert_eq!(refused, Err(Trouble::Newer { found: 2 }));
+        assert_eq!(refused, Err(Trouble::Newer { found: FORMAT + 1 }));
+    }
+
+    #[test]
+    fn every_format_that_is_known_is_read() {
+        let key = NaturalKey::default();
+
+        for format in OLDEST..=FORMAT {
+            assert_eq!(decode::<NaturalKey>(&[format, b'{', b'}']), Ok(key.clone()), "{format}");
+        }
+    }
+
+    /// Names are found again by where they are: their place is part of every format.
+    #[test]
+    fn a_name_stays_where_the_first_format_put_it() {
+        let key: NaturalKey = serde_json::from_str(r#"{"studentUniqueId":"604821"}"#).unwrap();
+        let resource = crate::domain::ResourcePath::parse("/ed-fi/students").unwrap();
+        let name = JournalledName { resource, key, target_id: None };
+
+        let place = name_key(&pair("a", "b"), &name).unwrap();
+
+        let of_first = b"/ed-fi/students\0\x01{\"studentUniqueId\":\"604821\"}";
+        assert_eq!(place[place.len() - 16..], Sha256::digest(of_first)[..16]);
     }
 
     #[test]

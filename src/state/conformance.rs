@@ -80,6 +80,8 @@ every_store! {
     steps_of_many_pairs_at_once_all_arrive,
     a_store_that_is_opened_again_has_everything,
     numbers_of_natural_keys_keep_their_text,
+    the_whole_of_a_pair_replaces_another,
+    the_whole_of_a_pair_is_never_half_of_a_step,
 }
 
 pub(super) fn pair(name: &str) -> PairId {
@@ -218,7 +220,7 @@ fn finished() -> Finished {
     }
 }
 
-fn everything() -> Step {
+pub(super) fn everything() -> Step {
     Step {
         state: Some(state(9)),
         coverage: Some(coverage()),
@@ -231,7 +233,7 @@ fn everything() -> Step {
     }
 }
 
-async fn has_everything(store: &dyn StateStore, pair: &PairId) {
+pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(store.load(pair).await.unwrap(), Some(state(9)));
     assert_eq!(store.coverage(pair).await.unwrap(), coverage());
     let items = store.parked(pair, None, 10).await.unwrap();
@@ -485,6 +487,53 @@ async fn numbers_of_natural_keys_keep_their_text(stand: &mut Stand) {
     kept.sort_by_key(|name| spelt.iter().position(|text| name.key.get("amount") == Some(*text)));
     let kept: Vec<_> = kept.iter().map(|name| name.key.get("amount").unwrap()).collect();
     assert_eq!(kept, spelt);
+}
+
+async fn the_whole_of_a_pair_replaces_another(stand: &mut Stand) {
+    let store = stand.store();
+    store.commit(&pair("a"), everything()).await.unwrap();
+    let other =
+        Step { park: vec![parked("p9", ParkStatus::Dead)], run: Some(run(7)), ..everything() };
+    store.commit(&pair("b"), other).await.unwrap();
+
+    let whole = store.whole(&pair("a")).await.unwrap();
+    store.commit(&pair("b"), whole).await.unwrap();
+    let nothing = store.whole(&pair("never seen")).await.unwrap();
+    store.commit(&pair("a"), nothing).await.unwrap();
+
+    has_everything(&*store, &pair("b")).await;
+    has_nothing(&*store, &pair("a")).await;
+}
+
+async fn the_whole_of_a_pair_is_never_half_of_a_step(stand: &mut Stand) {
+    const STEPS: i64 = 60;
+    let store = stand.store();
+    let step = |number: i64| Step {
+        forget_all: true,
+        state: Some(state(number)),
+        park: (0..number % 7).map(|n| parked(&format!("p{n}"), ParkStatus::Parked)).collect(),
+        run: Some(run(number)),
+        ..Step::default()
+    };
+    store.commit(&pair("a"), step(0)).await.unwrap();
+
+    let committing = Arc::clone(&store);
+    let commits = tokio::spawn(async move {
+        for number in 1..=STEPS {
+            committing.commit(&pair("a"), step(number)).await.unwrap();
+        }
+    });
+    let mut seen = 0;
+    while seen < STEPS {
+        let whole = store.whole(&pair("a")).await.unwrap();
+        let watermark = whole.state.unwrap().watermark.unwrap();
+        let number = watermark.change_version().0;
+        assert_eq!(whole.history, [run(number)]);
+        assert_eq!(i64::try_from(whole.park.len()).unwrap(), number % 7);
+        seen = number;
+        tokio::task::yield_now().await;
+    }
+    commits.await.unwrap();
 }
 
 #[tokio::test]

@@ -32,11 +32,16 @@ impl Marker {
         directory.join("tidemark.format")
     }
 
-    /// Writes the marker of a database that is about to be made. Whole or not at all.
+    /// Writes the marker of a database that is about to be made.
     pub(super) fn create(directory: &Path) -> std::io::Result<()> {
+        Marker::write(directory, Marked { format: FORMAT, steps: 0 })
+    }
+
+    /// Takes the place of the one that is there. Whole or not at all, on disk when it returns `Ok`.
+    pub(super) fn write(directory: &Path, marked: Marked) -> std::io::Result<()> {
         let draft = directory.join("tidemark.format.new");
         let mut file = File::create(&draft)?;
-        file.write_all(spelt(Marked { format: FORMAT, steps: 0 }).as_bytes())?;
+        file.write_all(spelt(marked).as_bytes())?;
         file.sync_all()?;
         fs::rename(&draft, Marker::path(directory))?;
         File::open(directory)?.sync_all()

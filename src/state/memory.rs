@@ -153,6 +153,10 @@ impl StateView for MemoryStore {
         self.read("reading the history of runs", |table| records::runs(table, pair, limit))
     }
 
+    async fn whole(&self, pair: &PairId) -> Result<Step, StateError> {
+        self.read("reading everything of a pair", |table| records::whole(table, pair))
+    }
+
     async fn pairs(&self) -> Result<Vec<PairId>, StateError> {
         self.read("listing pairs", records::pairs)
     }

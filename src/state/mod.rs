@@ -1,8 +1,8 @@
 //! Remembering: the [`StateStore`] seam, the read-only [`StateView`], and what is kept per pair.
 //!
 //! What lives here: the records and the one way to write them. What does not: what a step comes to
-//! (`records.rs`), how records are encoded (`codec.rs`), the stores (`sled.rs`, `memory.rs`), and
-//! state as text that leaves the store (`text.rs`).
+//! (`records.rs`), how records are encoded (`codec.rs`), the stores (`sled.rs`, `memory.rs`), state
+//! as text that leaves the store (`text.rs`), and where that text is kept (`backup.rs`).
 //! The one thing to know: [`StateStore::commit`] is the only
 //! writer; one [`Step`] is one atomic batch, and it is on disk when `commit` returns `Ok` (I3, I4).
 //!
@@ -14,7 +14,10 @@ mod memory;
 mod records;
 mod codec;
 mod marker;
+mod migrate;
 mod lock;
+mod draft;
+pub mod backup;
 pub mod text;
 
 #[cfg(test)]
@@ -33,6 +36,7 @@ use crate::domain::{
     Stages, Tally, TargetId, Watermark, Window,
 };
 
+pub use self::draft::Draft;
 pub use self::memory::MemoryStore;
 pub use self::records::RUNS_KEPT;
 pub use self::sled::open;
@@ -327,6 +331,9 @@ pub trait StateView: Send + Sync {
     async fn parked_counts(&self, pair: &PairId) -> Result<ParkedCounts, StateError>;
     /// Newest first.
     async fn runs(&self, pair: &PairId, limit: usize) -> Result<Vec<RunRecord>, StateError>;
+    /// Everything of a pair as it is between two steps, as the step that replaces whatever a pair
+    /// has: for a backup while runs go on.
+    async fn whole(&self, pair: &PairId) -> Result<Step, StateError>;
     /// Every pair with any state, configured or not.
     async fn pairs(&self) -> Result<Vec<PairId>, StateError>;
 }

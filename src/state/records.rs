@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{self, Kind, Trouble};
+use super::migrate;
 use super::{
     Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts,
     RunJournal, RunRecord, Step,
@@ -215,6 +216,22 @@ pub(super) fn runs(
     entries.iter().rev().take(limit).map(|(_, bytes)| codec::decode(bytes)).collect()
 }
 
+/// Everything of a pair, as the step that replaces whatever a pair has. The caller sees to it that
+/// no step comes in between.
+pub(super) fn whole(table: &dyn Table, pair: &PairId) -> Result<Step, Trouble> {
+    Ok(Step {
+        state: load(table, pair)?,
+        coverage: single(table, pair, Kind::Coverage)?,
+        park: parked(table, pair, None, usize::MAX)?,
+        journal: journal(table, pair)?,
+        names: names(table, pair)?,
+        finished: finished(table, pair)?,
+        history: runs(table, pair, RUNS_KEPT)?,
+        forget_all: true,
+        ..Step::default()
+    })
+}
+
 /// Every pair that has a record, in order of name. One look-up a pair, whatever it holds.
 pub(super) fn pairs(table: &dyn Table) -> Result<Vec<PairId>, Trouble> {
     let until = codec::end_of(&[codec::PAIR_SPACE]);
@@ -232,18 +249,18 @@ pub(super) fn pairs(table: &dyn Table) -> Result<Vec<PairId>, Trouble> {
 
 /// Reads every record of every pair, so that what cannot be read is known before a run relies on it.
 pub(super) fn verify(table: &dyn Table) -> Result<(), Trouble> {
+    each(table, |_, kind, bytes| migrate::anew(kind, bytes).map(drop))
+}
+
+/// Every record of every pair, in order of key: its key, its kind and its bytes.
+pub(super) fn each(
+    table: &dyn Table,
+    mut work: impl FnMut(&[u8], Kind, &[u8]) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
     for entry in under(table, &[codec::PAIR_SPACE]) {
         let (key, bytes) = entry?;
         let (_, kind) = codec::read_key(&key).ok_or_else(foreign_key)?;
-        match kind {
-            Kind::Coverage => codec::decode::<Coverage>(&bytes).map(drop),
-            Kind::Journal => codec::decode::<RunJournal>(&bytes).map(drop),
-            Kind::Name => codec::decode::<JournalledName>(&bytes).map(drop),
-            Kind::Finished => codec::decode::<Finished>(&bytes).map(drop),
-            Kind::Parked => codec::decode::<Parked>(&bytes).map(drop),
-            Kind::Run => codec::decode::<RunRecord>(&bytes).map(drop),
-            Kind::State => codec::decode::<PairState>(&bytes).map(drop),
-        }?;
+        work(&key, kind, &bytes)?;
     }
     Ok(())
 }

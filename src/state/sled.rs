@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use ::sled::{Batch, Db, Tree};
 use async_trait::async_trait;
 
-use super::codec::{FORMAT, FORMAT_KEY, STEPS_KEY, Trouble};
+use super::codec::{FORMAT, FORMAT_KEY, OLDEST, STEPS_KEY, Trouble};
 use super::lock::{NotLocked, StateLock};
 use super::marker::{Marked, Marker};
+use super::migrate;
 use super::records::{self, Entries, Table, Writes};
 use super::{
     Coverage, Finished, JournalledName, PairId, PairState, Parked, ParkedCounts, RunJournal,
@@ -81,6 +82,9 @@ impl SledStore {
             return Err(place.unreadable("its database file is gone"));
         }
         let (db, steps) = place.open_database(marked)?;
+        if marked.format < FORMAT {
+            place.mark_migrated(steps)?;
+        }
         place.keep_private();
         let marker = Marker::open(path).map_err(|error| place.unusable(&error))?;
         Ok(SledStore {
@@ -204,7 +208,7 @@ impl Place {
             Ok(Some(marked)) if marked.format > FORMAT => {
                 Err(self.refused(&Trouble::Newer { found: marked.format }))
             }
-            Ok(Some(marked)) if marked.format == FORMAT => Ok(marked),
+            Ok(Some(marked)) if marked.format >= OLDEST => Ok(marked),
             Ok(Some(_)) => Err(self.unreadable("its file tidemark.format names no known format")),
             Ok(None) if self.has_database() => {
                 Err(self.unreadable("there are database files but no file tidemark.format"))
@@ -239,21 +243,27 @@ impl Place {
     }
 
     /// Opens a copy and reads all of it. Opening repairs what it takes for a torn end, so the
-    /// database itself is opened only when the copy proved to be whole.
+    /// database itself is opened only when the copy proved to be whole. If it has an older format,
+    /// it is exported here: before the database is touched.
     fn rehearse(&self, marked: Marked) -> Result<(), StateError> {
         let copy = self.path.join(REHEARSAL);
         remove_directory(&copy).map_err(|error| self.unusable(&error))?;
         self.copy_database(&copy).map_err(|error| self.unusable(&error))?;
         let whole = guarded(|| {
             let db = open_engine(&copy)?;
-            check(&db, marked)?;
-            records::verify(&*db)
+            let found = check(&db, marked)?;
+            records::verify(&*db)?;
+            if found.format == FORMAT {
+                return Ok(Ok(()));
+            }
+            migrate::export_before(&*db, found.format, &self.path, Clock::system().now())
         });
         if let Err(error) = remove_directory(&copy) {
             // The next opening removes it.
             tracing::warn!(%error, "could not remove the copy of the state that was checked");
         }
-        whole.map_err(|trouble| self.refused(&trouble))
+        let exported = whole.map_err(|trouble| self.refused(&trouble))?;
+        exported.map_err(|error| self.unusable(&error))
     }
 
     fn copy_database(&self, copy: &Path) -> io::Result<()> {
@@ -277,10 +287,22 @@ impl Place {
     fn open_database(&self, marked: Marked) -> Result<(Db, u64), StateError> {
         guarded(|| {
             let db = open_engine(&self.path)?;
-            let steps = check(&db, marked)?;
-            Ok((db, steps))
+            let found = check(&db, marked)?;
+            if found.format < FORMAT {
+                rewrite(&db)?;
+                let (from, to) = (found.format, FORMAT);
+                let before = migrate::export_path(&self.path);
+                tracing::info!(from, to, before = %before.display(), "state migrated");
+            }
+            Ok((db, found.steps))
         })
         .map_err(|trouble| self.refused(&trouble))
+    }
+
+    /// Last, so that a marker of this format always has a database of it.
+    fn mark_migrated(&self, steps: u64) -> Result<(), StateError> {
+        Marker::write(&self.path, Marked { format: FORMAT, steps })
+            .map_err(|error| self.unusable(&error))
     }
 
     /// Natural keys are in these files: nobody else's business. Best effort, the directory is ours;
@@ -386,16 +408,27 @@ fn is_still_locked(error: &::sled::Error) -> bool {
     error.to_string().contains("could not acquire lock")
 }
 
-/// Proves that the database is ours and has every step that was acknowledged; tells how many.
-fn check(db: &Db, marked: Marked) -> Result<u64, Trouble> {
-    match db.get(FORMAT_KEY).map_err(engine)?.as_deref() {
-        Some([FORMAT]) => {}
+/// Every record and the format of the database in one batch: all of it is there, or nothing.
+fn rewrite(db: &Db) -> Result<(), Trouble> {
+    let mut batch = batch_of(migrate::rewritten(&**db)?);
+    batch.insert(FORMAT_KEY, &[FORMAT]);
+    db.apply_batch(batch).map_err(engine)?;
+    db.flush().map_err(engine)?;
+    Ok(())
+}
+
+/// Proves that the database is ours and has every step that was acknowledged; tells what it has, in
+/// the form in which the marker tells what it must have.
+fn check(db: &Db, marked: Marked) -> Result<Marked, Trouble> {
+    let format = match db.get(FORMAT_KEY).map_err(engine)?.as_deref() {
         Some([found, ..]) if *found > FORMAT => return Err(Trouble::Newer { found: *found }),
+        // A migration was killed before its marker was written, or this is no migration.
+        Some([found]) if *found == marked.format || *found == FORMAT => *found,
         Some(_) => return Err(Trouble::Damaged("its format key is damaged".to_owned())),
         // Nothing was ever acknowledged: the first opening did not get to its end.
         None if marked.steps == 0 && db.is_empty() => return begin(db),
         None => return Err(Trouble::Damaged("the database has no format key".to_owned())),
-    }
+    };
     let steps = db.get(STEPS_KEY).map_err(engine)?.map(|bytes| <[u8; 8]>::try_from(&*bytes));
     let Some(Ok(steps)) = steps else {
         return Err(Trouble::Damaged("its count of steps is missing".to_owned()));
@@ -407,16 +440,16 @@ fn check(db: &Db, marked: Marked) -> Result<u64, Trouble> {
             "the last {lost} of {of} steps are missing from the database"
         )));
     }
-    Ok(steps)
+    Ok(Marked { format, steps })
 }
 
-fn begin(db: &Db) -> Result<u64, Trouble> {
+fn begin(db: &Db) -> Result<Marked, Trouble> {
     let mut batch = Batch::default();
     batch.insert(FORMAT_KEY, &[FORMAT]);
     batch.insert(STEPS_KEY, &0_u64.to_be_bytes());
     db.apply_batch(batch).map_err(engine)?;
     db.flush().map_err(engine)?;
-    Ok(0)
+    Ok(Marked { format: FORMAT, steps: 0 })
 }
 
 impl Table for Tree {
@@ -502,6 +535,16 @@ impl StateView for SledStore {
         .await
     }
 
+    async fn whole(&self, pair: &PairId) -> Result<Step, StateError> {
+        let pair = pair.clone();
+        self.on_disk("reading everything of a pair", move |shared| {
+            // Steps wait meanwhile, so that none of them is seen by halves.
+            let _no_step = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            records::whole(&*shared.db, &pair)
+        })
+        .await
+    }
+
     async fn pairs(&self) -> Result<Vec<PairId>, StateError> {
         self.on_disk("listing pairs", |shared| records::pairs(&*shared.db)).await
     }
@@ -510,3 +553,7 @@ impl StateView for SledStore {
 #[cfg(test)]
 #[path = "sled_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "migration_tests.rs"]
+mod migration_tests;

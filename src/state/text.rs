@@ -10,19 +10,19 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::codec::FORMAT;
+use super::codec::{self, FORMAT, Kind, OLDEST, Trouble};
+use super::records::{self, Table};
 use super::{
-    Coverage, JournalledName, PairId, PairState, Parked, RUNS_KEPT, RunJournal, RunRecord,
-    StateError, StateView, Step,
+    Coverage, JournalledName, PairId, PairState, Parked, RunJournal, RunRecord, StateError,
+    StateView, Step,
 };
 use crate::clock::Timestamp;
 use crate::domain::ChangeVersion;
-
-/// Parked records asked for at once.
-const PAGE: usize = 1000;
 
 /// Why an export could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub enum TextError {
     #[error("it was changed or damaged: it is not what its last line was written for")]
     Damaged,
     #[error("it has format {found}, this program reads up to {known}: run the newer program")]
-    Newer { found: u8, known: u8 },
+    Newer { found: u64, known: u8 },
     #[error("line {line} is none that an import knows")]
     Line { line: usize },
     #[error("line {line} names a pair that another line gave a watermark")]
@@ -73,7 +73,7 @@ struct Header {
 /// As much of a header as tells a newer one.
 #[derive(Deserialize)]
 struct FormatOnly {
-    format: u8,
+    format: u64,
 }
 
 /// One record of one pair: exactly one member beside the names is there. The members are spelt out
@@ -113,69 +113,135 @@ struct WatermarkLine {
     watermark: u64,
 }
 
-/// Writes everything of every pair. Nobody else may write to the store meanwhile.
+/// Writes everything of every pair, each as it is between two of its steps: pairs may run meanwhile.
 pub async fn export(
     store: &dyn StateView,
     now: Timestamp,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
 ) -> Result<(), ExportError> {
-    let mut writer = Writer { out, hash: Sha256::new(), records: 0 };
-    writer.line(&Header {
-        format: FORMAT,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        exported_at: now,
-    })?;
+    let mut writer = Writer::begin(FORMAT, now, out)?;
     for pair in store.pairs().await.map_err(ExportError::State)? {
-        export_pair(store, &pair, &mut writer).await?;
+        let whole = store.whole(&pair).await.map_err(ExportError::State)?;
+        writer.pair(&pair, whole)?;
     }
     writer.finish()
 }
 
-async fn export_pair(
-    store: &dyn StateView,
-    pair: &PairId,
-    writer: &mut Writer<'_>,
-) -> Result<(), ExportError> {
-    let line = || Line {
-        publication: pair.publication.clone(),
-        target: pair.target.clone(),
-        ..Line::default()
+/// Why the records of a table could not be written as text.
+pub(super) enum RecordsError {
+    Records(Trouble),
+    Write(io::Error),
+}
+
+/// Writes the records of a table as they lie there, in the format that they are in: for the program
+/// that wrote them.
+pub(super) fn export_records(
+    table: &dyn Table,
+    format: u8,
+    now: Timestamp,
+    out: &mut (dyn Write + Send),
+) -> Result<(), RecordsError> {
+    let unwritten = |error| match error {
+        ExportError::Write(error) => RecordsError::Write(error),
+        ExportError::State(error) => RecordsError::Records(Trouble::Engine(error.to_string())),
     };
-    if let Some(state) = store.load(pair).await.map_err(ExportError::State)? {
-        writer.record(&Line { state: Some(state), ..line() })?;
+    let mut writer = Writer::begin(format, now, out).map_err(unwritten)?;
+    let mut failed = None;
+    let read = records::each(table, |key, kind, bytes| {
+        let (Some(member), None) = (member_of(kind), &failed) else { return Ok(()) };
+        let (pair, _) = codec::read_key(key).expect("it was read before");
+        let record = codec::json_of(bytes)?;
+        failed = writer.record(&StoredLine { pair: &pair, member, record }).err();
+        Ok(())
+    });
+    read.map_err(RecordsError::Records)?;
+    match failed {
+        Some(error) => Err(unwritten(error)),
+        None => writer.finish().map_err(unwritten),
     }
-    let coverage = store.coverage(pair).await.map_err(ExportError::State)?;
-    if coverage != Coverage::default() {
-        writer.record(&Line { coverage: Some(coverage), ..line() })?;
+}
+
+/// What a line calls a record of this kind; `None` where a text leaves it out (see [`Writer::pair`]).
+fn member_of(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Coverage => Some("coverage"),
+        Kind::Journal => Some("journal"),
+        Kind::Name => Some("name"),
+        Kind::Parked => Some("parked"),
+        Kind::Run => Some("run"),
+        Kind::State => Some("state"),
+        Kind::Finished => None,
     }
-    if let Some(journal) = store.journal(pair).await.map_err(ExportError::State)? {
-        writer.record(&Line { journal: Some(journal), ..line() })?;
-    }
-    for name in store.names(pair).await.map_err(ExportError::State)? {
-        writer.record(&Line { name: Some(name), ..line() })?;
-    }
-    for run in store.runs(pair, RUNS_KEPT).await.map_err(ExportError::State)? {
-        writer.record(&Line { run: Some(run), ..line() })?;
-    }
-    let mut after: Option<String> = None;
-    loop {
-        let page = store.parked(pair, after.as_deref(), PAGE).await.map_err(ExportError::State)?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.id.clone());
-        for parked in page {
-            writer.record(&Line { parked: Some(parked), ..line() })?;
-        }
+}
+
+/// A [`Line`] whose record is not looked into.
+struct StoredLine<'a> {
+    pair: &'a PairId,
+    member: &'static str,
+    record: &'a RawValue,
+}
+
+impl Serialize for StoredLine<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_map(Some(3))?;
+        line.serialize_entry("publication", &self.pair.publication)?;
+        line.serialize_entry("target", &self.pair.target)?;
+        line.serialize_entry(self.member, self.record)?;
+        line.end()
     }
 }
 
 struct Writer<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut (dyn Write + Send),
     hash: Sha256,
     records: u64,
 }
 
-impl Writer<'_> {
-    fn record(&mut self, line: &Line) -> Result<(), ExportError> {
+impl<'a> Writer<'a> {
+    fn begin(
+        format: u8,
+        now: Timestamp,
+        out: &'a mut (dyn Write + Send),
+    ) -> Result<Writer<'a>, ExportError> {
+        let mut writer = Writer { out, hash: Sha256::new(), records: 0 };
+        writer.line(&Header {
+            format,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            exported_at: now,
+        })?;
+        Ok(writer)
+    }
+
+    /// What a run had finished is left out: whoever imports the text does not know what became of
+    /// the target since, and sending it again costs time alone.
+    fn pair(&mut self, pair: &PairId, whole: Step) -> Result<(), ExportError> {
+        let line = || Line {
+            publication: pair.publication.clone(),
+            target: pair.target.clone(),
+            ..Line::default()
+        };
+        if let Some(state) = whole.state {
+            self.record(&Line { state: Some(state), ..line() })?;
+        }
+        if let Some(coverage) = whole.coverage {
+            self.record(&Line { coverage: Some(coverage), ..line() })?;
+        }
+        if let Some(journal) = whole.journal {
+            self.record(&Line { journal: Some(journal), ..line() })?;
+        }
+        for name in whole.names {
+            self.record(&Line { name: Some(name), ..line() })?;
+        }
+        for run in whole.history {
+            self.record(&Line { run: Some(run), ..line() })?;
+        }
+        for parked in whole.park {
+            self.record(&Line { parked: Some(parked), ..line() })?;
+        }
+        Ok(())
+    }
+
+    fn record<T: Serialize>(&mut self, line: &T) -> Result<(), ExportError> {
         self.records += 1;
         self.line(line)
     }
@@ -204,9 +270,10 @@ pub fn read(text: &str) -> Result<Text, TextError> {
     let first = text.lines().next().filter(|line| !line.trim().is_empty());
     let Some(first) = first else { return Err(TextError::Empty) };
     match serde_json::from_str::<FormatOnly>(first) {
-        Ok(FormatOnly { format }) if format > FORMAT => {
+        Ok(FormatOnly { format }) if format > FORMAT.into() => {
             Err(TextError::Newer { found: format, known: FORMAT })
         }
+        Ok(FormatOnly { format }) if format < OLDEST.into() => Err(TextError::Line { line: 1 }),
         Ok(_) => read_export(text).map(Text::Export),
         Err(_) => read_watermarks(text).map(Text::Watermarks),
     }
@@ -344,8 +411,13 @@ mod tests {
             ("nothing", String::new(), TextError::Empty),
             (
                 "a newer format",
-                text.replacen("\"format\":1", "\"format\":9", 1),
-                TextError::Newer { found: 9, known: FORMAT },
+                text.replacen("\"format\":2", "\"format\":900", 1),
+                TextError::Newer { found: 900, known: FORMAT },
+            ),
+            (
+                "no format",
+                text.replacen("\"format\":2", "\"format\":0", 1),
+                TextError::Line { line: 1 },
             ),
         ] {
             assert_eq!(read(&changed).unwrap_err(), expected, "{case}");

@@ -565,3 +565,54 @@ async fn status_asks_the_daemon_that_holds_the_state_and_what_it_cannot_answer_e
     assert_eq!(parked.status.code(), Some(4));
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn backups_are_made_beside_a_run_and_one_that_fails_harms_no_run() {
+    let house = House::new();
+    let (_source, target, mut config) = one_pair(&house).await;
+    let backup = config.state.backup.as_mut().expect("backups are made unless told otherwise");
+    assert_eq!(backup.path, house.path("state-backups"));
+    backup.every = Duration::from_secs(1);
+    backup.keep = 2;
+    let gate = Gate::new();
+    target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
+    let directory = house.path("state-backups");
+    let text_of_newest = || {
+        let mut files: Vec<_> =
+            std::fs::read_dir(&directory).ok()?.map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
+        files.sort();
+        std::fs::read_to_string(files.pop()?).ok()
+    };
+
+    let daemon = Running::ready(config).await;
+    let address = daemon.address;
+    gate.reached_by(1).await;
+    eventually("a backup of the run", || async {
+        text_of_newest().is_some_and(|text| text.contains(r#""journal":{"#))
+    })
+    .await;
+    let last = metric(address, "tidemark_last_backup_timestamp_seconds", &[]).await;
+    let failed = metric(address, "tidemark_failed_backups_total", &[]).await;
+    std::fs::rename(&directory, house.path("elsewhere")).unwrap();
+    std::fs::write(&directory, b"a file is in the way").unwrap();
+    eventually("a failure", || async move {
+        metric(address, "tidemark_failed_backups_total", &[]).await >= 1.0
+    })
+    .await;
+    gate.open();
+    eventually("the end of the run", || async move {
+        pair(address, "district-to-state").await["watermark"].is_number()
+    })
+    .await;
+    std::fs::remove_file(&directory).unwrap();
+    eventually("a backup of what is done", || async {
+        text_of_newest().is_some_and(|text| !text.contains(r#""journal":{"#))
+    })
+    .await;
+
+    assert!(last > 0.0);
+    assert_eq!(failed, 0.0);
+    assert_eq!(get(address, "/readyz").await.0, 200);
+    daemon.stop().await;
+}

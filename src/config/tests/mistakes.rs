@@ -266,12 +266,19 @@ t.yaml:2:1: templates: not in this version: remove it
 t.yaml:3:1: limits2: unknown section; did you mean `limits`?",
     ),
     (
-        "state: {store: postgres, backup: {every: 24h}, audit_for: 400d, secrets_dir: /x}",
+        "state: {store: postgres, audit_for: 400d, secrets_dir: /x}",
         "\
 t.yaml:1:16: state.store: not in this version: `postgres`; write `sled`
-t.yaml:1:26: state.backup: not in this version: remove it
-t.yaml:1:48: state.audit_for: not in this version: remove it
-t.yaml:1:65: state.secrets_dir: not in this version: remove it",
+t.yaml:1:26: state.audit_for: not in this version: remove it
+t.yaml:1:43: state.secrets_dir: not in this version: remove it",
+    ),
+    (
+        "state: {backup: {every: 500ms, keep: 0, path: '', to: x}}",
+        "\
+t.yaml:1:25: state.backup.every: must be at least 1s, or 0s to switch it off
+t.yaml:1:38: state.backup.keep: must be at least 1
+t.yaml:1:47: state.backup.path: empty: write a path
+t.yaml:1:51: state.backup.to: unknown key; known here: every, keep, path",
     ),
     (
         "\

@@ -1,0 +1,73 @@
+//! From an older format to this one: an export of the state as it was, then every record anew.
+//!
+//! What lives here: what is written. What does not: when, and in which order it becomes durable
+//! (`sled.rs`). The one thing to know: the export is whole on disk before anything is changed, all
+//! records and the format of the database change in one batch, and the marker follows; whoever is
+//! killed in between leaves a state that the next opening migrates, or has only to mark.
+//!
+//! A new kind of record, or a member that an older reader would take for damage or lose, is a new
+//! format: raise [`FORMAT`](super::codec::FORMAT) and say why there. Older records are read by the
+//! same types, so what they lack needs a default (`#[serde(default)]`); where that is not enough,
+//! `rewritten` is the place to turn an old record into a new one.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::codec::{self, FORMAT, Trouble};
+use super::records::{self, Table, Writes};
+use super::text::{self, RecordsError};
+use super::{Coverage, Draft, Finished, JournalledName, PairState, Parked, RunJournal, RunRecord};
+use crate::clock::Timestamp;
+
+/// Where the state as it was is kept: in its own directory, for whoever has to go back.
+pub(super) fn export_path(directory: &Path) -> PathBuf {
+    directory.join(format!("before-format-{FORMAT}.jsonl"))
+}
+
+/// Writes the records as they lie there, for the program that wrote them to import. On disk when it
+/// returns `Ok`; an export of an earlier migration gives way.
+pub(super) fn export_before(
+    table: &dyn Table,
+    format: u8,
+    directory: &Path,
+    now: Timestamp,
+) -> Result<io::Result<()>, Trouble> {
+    let path = export_path(directory);
+    let draft = match Draft::beside(&path) {
+        Ok(draft) => draft,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut out = BufWriter::new(draft.file());
+    match text::export_records(table, format, now, &mut out) {
+        Ok(()) => {}
+        Err(RecordsError::Records(trouble)) => return Err(trouble),
+        Err(RecordsError::Write(error)) => return Ok(Err(error)),
+    }
+    let flushed = out.flush();
+    drop(out);
+    Ok(flushed.and_then(|()| draft.becomes(&path)))
+}
+
+/// Every record of every pair in the format of this program. Fails on the first that cannot be read.
+pub(super) fn rewritten(table: &dyn Table) -> Result<Writes, Trouble> {
+    let mut writes = Writes::new();
+    records::each(table, |key, kind, bytes| {
+        writes.insert(key.to_vec(), Some(anew(kind, bytes)?));
+        Ok(())
+    })?;
+    Ok(writes)
+}
+
+/// A record of any format that is known, in that of this program.
+pub(super) fn anew(kind: codec::Kind, bytes: &[u8]) -> Result<Vec<u8>, Trouble> {
+    use codec::{Kind, decode, encode};
+    match kind {
+        Kind::Coverage => encode(&decode::<Coverage>(bytes)?),
+        Kind::Finished => encode(&decode::<Finished>(bytes)?),
+        Kind::Journal => encode(&decode::<RunJournal>(bytes)?),
+        Kind::Name => encode(&decode::<JournalledName>(bytes)?),
+        Kind::Parked => encode(&decode::<Parked>(bytes)?),
+        Kind::Run => encode(&decode::<RunRecord>(bytes)?),
+        Kind::State => encode(&decode::<PairState>(bytes)?),
+    }
+}
