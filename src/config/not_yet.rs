@@ -59,6 +59,4 @@ pub(super) const KEYS: &[KeyNotYet] = &[
 pub(super) const VALUES: &[(&str, &[&str])] = &[
     ("store", &["postgres"]),
     ("kind", &["graph", "azure-sql-sync", "datasync", "rest", "file"]),
-    ("isolation", &["open", "combined"]),
-    ("on_missing_snapshot", &["open", "combined"]),
 ];

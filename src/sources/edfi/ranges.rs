@@ -9,7 +9,7 @@
 use async_trait::async_trait;
 
 use super::limit::PageLimit;
-use crate::domain::Item;
+use crate::domain::{ChangeVersion, Item};
 use crate::sources::{ItemPages, SourceError};
 
 /// Change versions from … to, both inclusive; no `to` is no upper edge (R8).
@@ -51,6 +51,9 @@ pub(super) trait RangeRequests: Send + Sync {
     fn limit(&self) -> &PageLimit;
 
     async fn ask(&self, range: Range, count: bool) -> Result<Answer<Self::Record>, SourceError>;
+
+    /// The newest change version of the view now.
+    async fn newest(&self) -> Result<ChangeVersion, SourceError>;
 
     /// What to say of an answer that makes no sense.
     fn nonsense(&self, what: &str) -> SourceError;
@@ -144,6 +147,43 @@ impl<R: RangeRequests> RangeFeed<R> {
 
 #[async_trait]
 impl<R: RangeRequests<Record = Item>> ItemPages for RangeFeed<R> {
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
+        self.next_records().await
+    }
+}
+
+/// Live items from the lower edge of a range on, without an upper one. What has no edge cannot be
+/// cut, so the range itself is read first, and then what lies above it, up to what is newest by
+/// then: an item that was rewritten meanwhile is met there, and one that is rewritten once more
+/// has a version that the next run asks for (R9).
+pub(super) struct OpenRangeFeed<R> {
+    ranges: RangeFeed<R>,
+    /// Where the last range begins; `None` once it is among the ranges.
+    above: Option<i64>,
+}
+
+impl<R: RangeRequests> OpenRangeFeed<R> {
+    pub(super) fn new(requests: R, range: Range) -> OpenRangeFeed<R> {
+        let above = range.to.map(|to| to + 1);
+        OpenRangeFeed { ranges: RangeFeed::new(requests, range), above }
+    }
+
+    async fn next_records(&mut self) -> Result<Option<Vec<R::Record>>, SourceError> {
+        if let Some(records) = self.ranges.next_records().await? {
+            return Ok(Some(records));
+        }
+        let Some(from) = self.above.take() else { return Ok(None) };
+        let newest = self.ranges.requests.newest().await?;
+        let last = Range::closed(from, newest.0);
+        if !last.is_empty() {
+            self.ranges.ahead.push(last);
+        }
+        self.ranges.next_records().await
+    }
+}
+
+#[async_trait]
+impl<R: RangeRequests<Record = Item>> ItemPages for OpenRangeFeed<R> {
     async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
         self.next_records().await
     }
@@ -260,6 +300,11 @@ mod tests {
             })
         }
 
+        async fn newest(&self) -> Result<ChangeVersion, SourceError> {
+            let items = self.items.lock().unwrap();
+            Ok(ChangeVersion(items.values().copied().max().unwrap_or(0)))
+        }
+
         fn nonsense(&self, what: &str) -> SourceError {
             unusable(what)
         }
@@ -277,6 +322,28 @@ mod tests {
             all.extend(records);
         }
         Ok(all)
+    }
+
+    /// What an open feed tells, and the newest version when its last range began.
+    async fn read_openly(
+        moving: &Moving,
+        from: i64,
+        to: i64,
+    ) -> Result<(Vec<u32>, i64), SourceError> {
+        let mut feed = OpenRangeFeed::new(moving, Range::closed(from, to));
+        let (mut all, mut edge) = (Vec::new(), to);
+        loop {
+            let before = moving.newest().await?.0;
+            let had_last_range = feed.above.is_none();
+            let records = feed.next_records().await?;
+            if !had_last_range && feed.above.is_none() {
+                edge = before.max(to);
+            }
+            match records {
+                Some(records) => all.extend(records),
+                None => return Ok((all, edge)),
+            }
+        }
     }
 
     fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -327,6 +394,28 @@ mod tests {
             prop_assert_eq!(unique.len(), told.len(), "no item twice");
             for id in 0..u32::try_from(versions.len()).unwrap() {
                 prop_assert!(unique.contains(&id) || touched.contains(&id), "{} was missed", id);
+            }
+        }
+
+        #[test]
+        fn r9_what_is_read_openly_is_as_it_is_at_the_end_but_for_what_moves_during_the_last_range(
+            versions in prop::collection::btree_set(1_i64..5_000, 1..200),
+            limit in 1_usize..30,
+            edits in prop::collection::vec((0_usize..100, 0_u32..250, prop::bool::ANY), 0..120),
+        ) {
+            let mut moving = Moving::with((0..).zip(versions.iter().copied()), limit);
+            let mut newest = 5_000;
+            for (at, id, deleted) in edits {
+                newest += 1;
+                moving.edits.entry(at).or_default().push((id, (!deleted).then_some(newest)));
+            }
+
+            let (told, edge) = block_on(read_openly(&moving, 0, 5_000)).unwrap();
+
+            let told: BTreeSet<u32> = told.into_iter().collect();
+            for (id, version) in moving.items.lock().unwrap().iter() {
+                let comes_next_time = *version > edge;
+                prop_assert!(told.contains(id) || comes_next_time, "{} was missed", id);
             }
         }
 
