@@ -133,9 +133,11 @@ impl<R: RangeRequests> RangeFeed<R> {
                 Told::Full { records, total } => {
                     let pieces = split(range, pieces(total, self.requests.limit().get()));
                     if pieces.is_empty() {
-                        return single_version(&self.requests, range, records, total)
-                            .await
-                            .map(Some);
+                        let whole = single_version(&self.requests, range, records, total).await?;
+                        // Its item may have been rewritten between the two questions.
+                        if !whole.is_empty() {
+                            return Ok(Some(whole));
+                        }
                     }
                     self.ahead.extend(pieces.into_iter().rev());
                 }
@@ -405,6 +407,8 @@ mod tests {
         ) {
             let mut moving = Moving::with((0..).zip(versions.iter().copied()), limit);
             let mut newest = 5_000;
+            let mut edits = edits;
+            edits.sort_by_key(|(at, _, _)| *at);
             for (at, id, deleted) in edits {
                 newest += 1;
                 moving.edits.entry(at).or_default().push((id, (!deleted).then_some(newest)));
@@ -441,6 +445,17 @@ mod tests {
         let error = read(&moving, 0, 100).await.unwrap_err();
 
         assert!(error.to_string().contains("too many at once"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_item_that_leaves_its_only_version_between_two_questions_makes_no_empty_page() {
+        let mut moving = Moving::with([(1, 7)], 1);
+        moving.limit.saw_full_answer();
+        moving.edits.insert(0, vec![(1, Some(9))]);
+
+        let told = read(&moving, 7, 7).await.unwrap();
+
+        assert!(told.is_empty());
     }
 
     #[tokio::test]

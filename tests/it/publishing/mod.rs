@@ -11,4 +11,5 @@ mod selection;
 mod doubt;
 mod many_targets;
 mod resume;
+mod snapshots;
 mod versions;
