@@ -240,7 +240,7 @@ fn policy(publication: &PublicationConfig, sole_writer: bool, ceiling: usize) ->
         isolation: isolation(publication.isolation),
         on_missing_snapshot: match publication.on_missing_snapshot {
             OnMissingSnapshot::Fail => None,
-            OnMissingSnapshot::Bounded => Some(Isolation::Bounded),
+            OnMissingSnapshot::ReadAs(other) => Some(isolation(other)),
         },
         key_changes: publish(publication.key_changes),
         deletes: publish(publication.deletes),
@@ -270,6 +270,8 @@ fn isolation(isolation: crate::config::Isolation) -> Isolation {
     match isolation {
         crate::config::Isolation::Snapshot => Isolation::Snapshot,
         crate::config::Isolation::Bounded => Isolation::Bounded,
+        crate::config::Isolation::Open => Isolation::Open,
+        crate::config::Isolation::Combined => Isolation::Combined,
     }
 }
 

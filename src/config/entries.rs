@@ -183,12 +183,22 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
     let isolation = fields.choice(
         "isolation",
         Isolation::Snapshot,
-        &[("snapshot", Isolation::Snapshot), ("bounded", Isolation::Bounded)],
+        &[
+            ("snapshot", Isolation::Snapshot),
+            ("bounded", Isolation::Bounded),
+            ("open", Isolation::Open),
+            ("combined", Isolation::Combined),
+        ],
     );
     let on_missing_snapshot = fields.choice(
         "on_missing_snapshot",
         OnMissingSnapshot::Fail,
-        &[("fail", OnMissingSnapshot::Fail), ("bounded", OnMissingSnapshot::Bounded)],
+        &[
+            ("fail", OnMissingSnapshot::Fail),
+            ("bounded", OnMissingSnapshot::ReadAs(Isolation::Bounded)),
+            ("open", OnMissingSnapshot::ReadAs(Isolation::Open)),
+            ("combined", OnMissingSnapshot::ReadAs(Isolation::Combined)),
+        ],
     );
     let key_changes = publish_or_skip(&mut fields, "key_changes");
     let deletes = publish_or_skip(&mut fields, "deletes");

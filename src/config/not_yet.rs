@@ -56,9 +56,5 @@ pub(super) const KEYS: &[KeyNotYet] = &[
 ];
 
 /// Values of keys that work, by the key's name.
-pub(super) const VALUES: &[(&str, &[&str])] = &[
-    ("store", &["postgres"]),
-    ("kind", &["graph", "azure-sql-sync", "datasync", "rest", "file"]),
-    ("isolation", &["open", "combined"]),
-    ("on_missing_snapshot", &["open", "combined"]),
-];
+pub(super) const VALUES: &[(&str, &[&str])] =
+    &[("store", &["postgres"]), ("kind", &["graph", "azure-sql-sync", "datasync", "rest", "file"])];

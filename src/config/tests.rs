@@ -263,7 +263,7 @@ fn every_key_of_an_entry_is_read() {
     assert_eq!(publication.trigger, Trigger::Every(Duration::from_secs(90)));
     assert_eq!(publication.time_zone, chrono_tz::America::Chicago);
     assert_eq!(publication.isolation, Isolation::Bounded);
-    assert_eq!(publication.on_missing_snapshot, OnMissingSnapshot::Bounded);
+    assert_eq!(publication.on_missing_snapshot, OnMissingSnapshot::ReadAs(Isolation::Bounded));
     assert_eq!((publication.key_changes, publication.deletes), (Publish::Skip, Publish::Skip));
     assert_eq!(publication.max_deletes.of(10_000), 25);
     assert_eq!((publication.max_deletes_above, publication.page_size), (7, 50));

@@ -119,12 +119,17 @@ pub enum Isolation {
     Snapshot,
     /// Both edges of the window are asked for.
     Bounded,
+    /// The lower edge alone.
+    Open,
+    /// Upserts as `Open`, deletes as `Bounded`.
+    Combined,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnMissingSnapshot {
     Fail,
-    Bounded,
+    /// Read with that isolation in its place, never [`Isolation::Snapshot`].
+    ReadAs(Isolation),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

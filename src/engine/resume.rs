@@ -3,14 +3,15 @@
 //! The unit is a resource: its upserts are settled, durably, and nothing of it waits for something
 //! later in the run. Key changes and deletes are agreed upon again, which costs look-ups and no
 //! writes. The one thing to know: what is finished stands even when the source's snapshot was
-//! replaced meanwhile, because the run keeps the upper edge of the one it goes on from (R11); it
-//! does not stand when either end, or the question, is not what it was.
+//! replaced meanwhile, between two runs or within one, because the upper edge stays the smallest
+//! newest version of the views that were read from (R11); it does not stand when either end, or
+//! the question, is not what it was.
 
 use std::collections::BTreeMap;
 
 use crate::domain::{ResourcePath, Tally, Window};
-use crate::sources::Reader;
-use crate::state::RunJournal;
+use crate::sources::Isolation;
+use crate::state::{Finished, RunJournal, Step};
 
 use super::run::{Surroundings, selection_fingerprint};
 use super::{Pair, RunError};
@@ -19,24 +20,40 @@ use super::{Pair, RunError};
 pub(super) struct Beginning {
     pub(super) window: Window,
     pub(super) finished: BTreeMap<ResourcePath, Tally>,
+    /// A newer view was read from before, and what it told is in the journal.
+    pub(super) is_older_than_begun: bool,
 }
 
-/// Goes on from the journalled run where that is possible, and begins anew where not.
+impl Beginning {
+    pub(super) fn anew(window: Window) -> Beginning {
+        Beginning { window, finished: BTreeMap::new(), is_older_than_begun: false }
+    }
+}
+
+/// Goes on from the journalled run where that is possible, and begins anew where not. `fresh`
+/// ends with the smallest newest version that this run has seen.
 pub(super) async fn beginning(
     around: &Surroundings,
     pair: &Pair,
-    reader: &dyn Reader,
+    isolation: Isolation,
     fresh: Window,
 ) -> Result<Beginning, RunError> {
-    let anew = Beginning { window: fresh, finished: BTreeMap::new() };
     let journal = around.store.journal(&pair.id).await.map_err(RunError::State)?;
-    let Some(journal) = journal else { return Ok(anew) };
-    if !can_be_read_again(&journal, reader, fresh) || !is_the_same(&journal, pair).await? {
+    let Some(journal) = journal else { return Ok(Beginning::anew(fresh)) };
+    let begun = journal.window;
+    // The lower edge is the watermark: what was begun above another says nothing here.
+    if begun.after != fresh.after {
+        return Ok(Beginning::anew(fresh));
+    }
+    let is_older_than_begun = fresh.through < begun.through;
+    let anew = Beginning { is_older_than_begun, ..Beginning::anew(fresh) };
+    if (is_older_than_begun && !is_merely_old(pair, isolation, begun).await?)
+        || !is_the_same(&journal, pair).await?
+    {
         return Ok(anew);
     }
-    let through = journal.window.through;
     let mut finished = around.store.finished(&pair.id).await.map_err(RunError::State)?;
-    finished.retain(|finished| finished.through == through);
+    finished.retain(|finished| finished.through == begun.through);
     let Some(newest_then) = finished.iter().map(|finished| finished.target_newest).max() else {
         return Ok(anew);
     };
@@ -45,14 +62,36 @@ pub(super) async fn beginning(
     if newest_now.is_none_or(|now| now < newest_then) {
         return Ok(anew);
     }
+    let window = Window { after: fresh.after, through: begun.through.min(fresh.through) };
+    if is_older_than_begun {
+        lower_edge(around, pair, &mut finished, window).await?;
+    }
     let finished = finished.into_iter().map(|finished| (finished.resource, finished.tally));
-    Ok(Beginning { window: journal.window, finished: finished.collect() })
+    Ok(Beginning { window, finished: finished.collect(), is_older_than_begun })
 }
 
-/// Both edges stand still: the lower one is the watermark, and the source is not older than the
-/// upper one.
-fn can_be_read_again(journal: &RunJournal, reader: &dyn Reader, fresh: Window) -> bool {
-    journal.window.after == fresh.after && journal.window.through <= reader.newest()
+/// Whether a source that shows less than was begun is a snapshot that is merely old: then its live
+/// database still has what was read. One that was restored has not (R18).
+async fn is_merely_old(pair: &Pair, isolation: Isolation, begun: Window) -> Result<bool, RunError> {
+    if isolation != Isolation::Snapshot {
+        return Ok(false);
+    }
+    let live = pair.source.live_newest().await.map_err(RunError::Source)?;
+    Ok(live >= begun.through)
+}
+
+/// What was finished through a newer version is finished through an older one.
+async fn lower_edge(
+    around: &Surroundings,
+    pair: &Pair,
+    finished: &mut [Finished],
+    window: Window,
+) -> Result<(), RunError> {
+    for finished in finished.iter_mut() {
+        finished.through = window.through;
+    }
+    let step = Step { finished: finished.to_vec(), ..Step::default() };
+    around.store.commit(&pair.id, step).await.map_err(RunError::State)
 }
 
 async fn is_the_same(journal: &RunJournal, pair: &Pair) -> Result<bool, RunError> {

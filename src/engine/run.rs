@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
-use crate::domain::{Outcome, Stages, Watermark, Window};
+use crate::domain::{ChangeVersion, Outcome, Stage, Stages, Tally, Watermark, Window};
 use crate::sources::Reader;
 use crate::state::{LastRun, LeftOut, PairId, PairState, RunRecord, StateStore, Step};
 
@@ -34,16 +34,16 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) window: Option<Window>,
     pub(super) stages: Stages,
-    /// It went on where another run had been.
-    pub(super) resumed: bool,
 }
 
 /// Publishes to `pair` everything that the source has gained since the pair's watermark, as
-/// `reader`'s view shows it.
+/// `reader`'s view shows it, through version `through`: what the view has newest, or the smallest
+/// newest of the views that this run has read from (R11).
 pub(super) async fn publish(
     around: &Surroundings,
     pair: &Pair,
     reader: Arc<dyn Reader>,
+    through: ChangeVersion,
     options: &RunOptions,
     run_id: &str,
     progress: &RunProgress,
@@ -51,26 +51,25 @@ pub(super) async fn publish(
     let state = load(around, pair).await?;
     identity::check_source(pair, &state, &*reader).await?;
     let mut book = load_parked(around, pair).await?;
-    let window = Window {
-        after: state.watermark.as_ref().map(|w| w.change_version()),
-        through: reader.newest(),
-    };
-    if nothing_to_do(around, pair, &state, &book, window, options) {
+    let window = Window { after: state.watermark.as_ref().map(|w| w.change_version()), through };
+    if !progress.has_begun() && nothing_to_do(around, pair, &state, &book, window, options) {
         let outcome = if book.len() > 0 { Outcome::Parked } else { Outcome::NothingToDo };
         progress.note_parked(&book);
         let stages = Stages::default();
-        return Ok(Ended { outcome, window: Some(window), stages, resumed: false });
+        return Ok(Ended { outcome, window: Some(window), stages });
     }
 
     identity::check_target(pair, &state).await?;
     if identity::is_new_host(pair, &state).await? {
         book.renew_dead(around.clock.now());
     }
-    let beginning = resume::beginning(around, pair, &*reader, window).await?;
+    let beginning = resume::beginning(around, pair, reader.isolation(), window).await?;
     let window = beginning.window;
     let run = Run::prepare(around, pair, reader, options, beginning, book, state.left_out).await?;
+    if !progress.has_begun() {
+        run.tell(&Event::RunStarted { pair: &pair.id, run: run_id, window });
+    }
     progress.began(&run);
-    run.tell(&Event::RunStarted { pair: &pair.id, run: run_id, window });
     run.journal(run_id, selection_fingerprint(pair)).await?;
 
     key_changes::publish(&run).await?;
@@ -174,10 +173,11 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
         state: Some(state),
         coverage: run.changed_coverage(),
         end_journal: true,
+        names: run.names_to_keep(),
         ..Step::default()
     };
     run.write(step).await?;
-    Ok(Ended { outcome, window: Some(run.window), stages, resumed: run.is_resumed() })
+    Ok(Ended { outcome, window: Some(run.window), stages })
 }
 
 /// What the runs of the pair were told to leave out, this one included (R17). A first run leaves
@@ -191,17 +191,55 @@ fn left_out(run: &Run, before: LeftOut) -> LeftOut {
     }
 }
 
-/// What outlives a run that failed, for its report.
+/// What outlives a run that failed, or a view that it lost, for its report.
 #[derive(Default)]
 pub(super) struct RunProgress {
     began: Mutex<Option<Arc<Run>>>,
+    lost: Mutex<LostView>,
     parked: AtomicU64,
     dead: AtomicU64,
+}
+
+/// What a run had done when it lost its view and went on with another.
+#[derive(Clone, Copy, Default)]
+struct LostView {
+    /// Whether the run had gone on from another run in the first place.
+    was_resumed: Option<bool>,
+    /// Renames and deletes that the target acknowledged. They are agreed upon again through the
+    /// next view, which finds them done. What was finished of the upserts is in the journal.
+    acknowledged: Stages,
 }
 
 impl RunProgress {
     fn began(&self, run: &Arc<Run>) {
         *lock(&self.began) = Some(Arc::clone(run));
+    }
+
+    /// Whether the run has touched the target, through this view or another.
+    pub(super) fn has_begun(&self) -> bool {
+        lock(&self.began).is_some()
+    }
+
+    /// The view is lost, and the run goes on with another (R11).
+    pub(super) fn lost_view(&self) {
+        let Some(run) = lock(&self.began).clone() else { return };
+        let mut lost = lock(&self.lost);
+        lost.was_resumed.get_or_insert(run.is_resumed());
+        for stage in [Stage::KeyChanges, Stage::Deletes] {
+            let applied = run.stages().of(stage).applied;
+            let acknowledged = Tally { read: applied, applied, ..Tally::default() };
+            lost.acknowledged.of_mut(stage).add(acknowledged);
+        }
+    }
+
+    /// What the whole run did, when its last view has seen `stages`.
+    pub(super) fn in_all(&self, stages: Stages) -> Stages {
+        let mut all = stages;
+        let acknowledged = lock(&self.lost).acknowledged;
+        for stage in [Stage::KeyChanges, Stage::Deletes] {
+            all.of_mut(stage).add(*acknowledged.of(stage));
+        }
+        all
     }
 
     fn note_parked(&self, book: &ParkedBook) {
@@ -222,11 +260,13 @@ impl RunProgress {
     }
 
     pub(super) fn is_resumed(&self) -> bool {
-        lock(&self.began).as_ref().is_some_and(|run| run.is_resumed())
+        let was_resumed = lock(&self.lost).was_resumed;
+        was_resumed
+            .unwrap_or_else(|| lock(&self.began).as_ref().is_some_and(|run| run.is_resumed()))
     }
 
     pub(super) fn stages(&self) -> Stages {
-        lock(&self.began).as_ref().map(|run| run.stages()).unwrap_or_default()
+        self.in_all(lock(&self.began).as_ref().map(|run| run.stages()).unwrap_or_default())
     }
 
     pub(super) fn not_visible(&self) -> u64 {

@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use crate::clock::Timestamp;
-use crate::domain::{Outcome, Stages};
-use crate::sources::{Reader, Source, SourceError};
+use crate::domain::{ChangeVersion, Outcome, Stages};
+use crate::sources::{Isolation, Reader, Source, SourceError};
 use crate::state::{Block, BlockCause, LastRun, PairId, Step};
 
 use super::observe::Event;
@@ -108,24 +108,24 @@ impl Drop for Claim {
 async fn run_claimed(
     around: &Surroundings,
     claim: &Claim,
-    view: View,
+    mut view: View,
     options: &RunOptions,
 ) -> Vec<RunReport> {
-    let report = run_caught(around, claim, view.clone(), options).await;
+    let report = run_caught(around, claim, &mut view, options).await;
     let ended = matches!(report.outcome, Outcome::Complete | Outcome::Parked);
     let through = report.window.map(|window| window.through);
     let newest = view.opened.as_ref().ok().map(|reader| reader.newest());
     if !(report.resumed && ended && through < newest) {
         return vec![report];
     }
-    vec![report, run_caught(around, claim, view, options).await]
+    vec![report, run_caught(around, claim, &mut view, options).await]
 }
 
 /// A panic is a defect of this program; it ends its run and nobody else's.
 async fn run_caught(
     around: &Surroundings,
     claim: &Claim,
-    view: View,
+    view: &mut View,
     options: &RunOptions,
 ) -> RunReport {
     let id = new_run_id();
@@ -181,7 +181,8 @@ pub(super) async fn open_view(
     }
 }
 
-/// The view that the pairs of a publication share, and what opening it cost.
+/// The view that the pairs of a publication share, and what opening it cost. A pair that lost it
+/// goes on with another of its own.
 #[derive(Clone)]
 struct View {
     opened: Result<Arc<dyn Reader>, Arc<SourceError>>,
@@ -191,18 +192,20 @@ struct View {
 async fn run_pair(
     around: &Surroundings,
     pair: &Pair,
-    view: View,
+    view: &mut View,
     options: &RunOptions,
     id: &str,
 ) -> RunReport {
     let pair = &pair.for_run(id, &around.stop);
-    let reader = view.opened.map(|reader| reader.for_run(id, around.stop.clone()));
+    let shared = view.opened.clone().map(|reader| reader.for_run(id, around.stop.clone()));
+    let mut reader = shared.clone();
     let started_at = around.clock.now();
     let started = tokio::time::Instant::now();
     let progress = RunProgress::default();
 
-    let ended = attempt(around, pair, &reader, options, id, &progress).await;
+    let ended = attempt(around, pair, &mut reader, options, id, &progress).await;
     let ended = ended.map_err(interruption);
+    view.opened = reader;
 
     let (parked, dead) = progress.parked();
     let mut report = RunReport {
@@ -218,7 +221,7 @@ async fn run_pair(
         requests: Requests {
             source: view.requests
                 + pair.source.requests()
-                + reader.as_ref().map_or(0, |reader| reader.requests()),
+                + shared.map_or(0, |reader| reader.requests()),
             target: pair.target.requests(),
         },
         error: None,
@@ -232,8 +235,7 @@ async fn run_pair(
         Ok(ended) => {
             report.outcome = ended.outcome;
             report.window = ended.window;
-            report.stages = ended.stages;
-            report.resumed = ended.resumed;
+            report.stages = progress.in_all(ended.stages);
             None
         }
         Err(error) => {
@@ -272,21 +274,90 @@ async fn may_run(around: &Surroundings, pair: &Pair, options: &RunOptions) -> Re
 async fn attempt(
     around: &Surroundings,
     pair: &Pair,
-    reader: &Result<Arc<dyn Reader>, Arc<SourceError>>,
+    reader: &mut Result<Arc<dyn Reader>, Arc<SourceError>>,
     options: &RunOptions,
     run_id: &str,
     progress: &RunProgress,
 ) -> Result<run::Ended, RunError> {
     may_run(around, pair, options).await?;
-    let reader = reader.clone().map_err(RunError::View)?;
+    let reader = reader.as_mut().map_err(|error| RunError::View(Arc::clone(error)))?;
     let ended = tokio::select! {
-        ended = run::publish(around, pair, reader, options, run_id, progress) => ended,
+        ended = publish(around, pair, reader, options, run_id, progress) => ended,
         () = stop_and_grace(around) => Err(RunError::Interrupted),
     };
     if ended.is_err() {
         progress.keep_parked().await?;
     }
     ended
+}
+
+/// A source that replaces its snapshot more often than this within one run replaces it too often
+/// for any run.
+const VIEWS_OF_A_RUN: u32 = 4;
+
+/// Publishes through `reader`, and goes on through a new view when the source has replaced its
+/// snapshot: what is not finished is read again, what is stands, and the run commits the smallest
+/// newest version that it has seen (R11).
+async fn publish(
+    around: &Surroundings,
+    pair: &Pair,
+    reader: &mut Arc<dyn Reader>,
+    options: &RunOptions,
+    run_id: &str,
+    progress: &RunProgress,
+) -> Result<run::Ended, RunError> {
+    let mut through = reader.newest();
+    let mut views = 1;
+    loop {
+        let view = Arc::clone(reader);
+        let ended = run::publish(around, pair, view, through, options, run_id, progress).await;
+        let Err(error) = ended else { return ended };
+        if views == VIEWS_OF_A_RUN || !lost_its_snapshot(&error, &**reader) {
+            return Err(error);
+        }
+        views += 1;
+        progress.keep_parked().await?;
+        progress.lost_view();
+        *reader = pair.source.open(Isolation::Snapshot).await.map_err(RunError::Source)?;
+        through = through.min(reader.newest());
+        if progress.has_begun() {
+            refuse_older_than_watermark(around, pair, through, error).await?;
+        }
+        tracing::warn!(
+            publication = pair.id.publication,
+            target = pair.id.target,
+            newest = reader.newest().0,
+            "the snapshot was replaced while it was read: going on through the new one"
+        );
+    }
+}
+
+fn lost_its_snapshot(error: &RunError, reader: &dyn Reader) -> bool {
+    let is_lost = matches!(
+        error,
+        RunError::Source(
+            SourceError::SnapshotReplaced { .. } | SourceError::SnapshotMissing { .. }
+        )
+    );
+    is_lost && reader.isolation() == Isolation::Snapshot
+}
+
+/// A run that has begun cannot end with nothing to do, and through a snapshot from before its
+/// watermark it cannot go on (R18); a later run can.
+async fn refuse_older_than_watermark(
+    around: &Surroundings,
+    pair: &Pair,
+    through: ChangeVersion,
+    lost: RunError,
+) -> Result<(), RunError> {
+    let state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
+    let watermark = state.watermark.as_ref().map(|watermark| watermark.change_version());
+    if watermark.is_none_or(|watermark| watermark <= through) {
+        return Ok(());
+    }
+    // A live source below the watermark blocks the pair; this one may do so as well.
+    let live = pair.source.live_newest().await.map_err(RunError::Source)?;
+    if watermark.is_some_and(|watermark| live < watermark) { Ok(()) } else { Err(lost) }
 }
 
 /// A request that was not sent because the run was to stop is no fault of an API.

@@ -47,6 +47,8 @@ pub(super) struct Run {
     coverage: Coverage,
     /// What another run of this window has finished, with what became of it (R12).
     finished_before: BTreeMap<ResourcePath, Tally>,
+    /// The journal speaks of versions that this window does not reach.
+    is_older_than_begun: bool,
     /// What became of the upserts of each resource in this run.
     upserts: Mutex<BTreeMap<ResourcePath, Tally>>,
     pub(super) options: RunOptions,
@@ -89,7 +91,7 @@ impl Run {
         book: ParkedBook,
         left_out_before: LeftOut,
     ) -> Result<Arc<Run>, RunError> {
-        let Beginning { window, finished: mut finished_before } = beginning;
+        let Beginning { window, finished: mut finished_before, is_older_than_begun } = beginning;
         let target_resources = pair.target.resources().await.map_err(RunError::Target)?;
         let source_resources = pair.source.resources().await.map_err(RunError::Source)?;
         let both = target_resources.joined_with(&source_resources);
@@ -122,6 +124,7 @@ impl Run {
 
         Ok(Arc::new(Run {
             finished_before,
+            is_older_than_begun,
             upserts: Mutex::default(),
             graph: target_resources.restricted_to(&selected),
             target_resources,
@@ -159,9 +162,8 @@ impl Run {
     ) -> Result<Arc<Run>, RunError> {
         let window = Window { after: None, through: reader.newest() };
         let book = load_parked(around, pair).await?;
-        let beginning = Beginning { window, finished: BTreeMap::new() };
         let left_out = LeftOut::default();
-        Run::prepare(around, pair, reader, options, beginning, book, left_out).await
+        Run::prepare(around, pair, reader, options, Beginning::anew(window), book, left_out).await
     }
 
     /// The run in the journal, before the target is touched.
@@ -485,6 +487,22 @@ impl Run {
         key: &NaturalKey,
     ) -> Option<Option<TargetId>> {
         lock(&self.names).get(&(resource.clone(), key.clone())).cloned()
+    }
+
+    /// The names that outlive the commit: a view that was lost was newer, and what was renamed
+    /// through it is what later tombstones name by its old key (R5).
+    pub(super) fn names_to_keep(&self) -> Vec<JournalledName> {
+        if !self.is_older_than_begun {
+            return Vec::new();
+        }
+        let names = lock(&self.names);
+        let journalled =
+            |((resource, key), target_id): (&(ResourcePath, NaturalKey), &_)| JournalledName {
+                resource: resource.clone(),
+                key: key.clone(),
+                target_id: Option::clone(target_id),
+            };
+        names.iter().map(journalled).collect()
     }
 
     /// Remembers names durably before the first PUT (R5).

@@ -236,6 +236,12 @@ impl Sandbox {
         self.shared.write().take_snapshot();
     }
 
+    /// Drops every snapshot but the oldest, and offers that one anew: what a host does that goes
+    /// back to an earlier image.
+    pub fn put_back_oldest_snapshot(&self) {
+        self.shared.write().put_back_oldest_snapshot();
+    }
+
     /// Drops every snapshot.
     pub fn drop_snapshot(&self) {
         self.shared.write().snapshots.drop_all();

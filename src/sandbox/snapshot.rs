@@ -44,6 +44,15 @@ impl Snapshots {
         self.taken.clear();
     }
 
+    /// Keeps the oldest image alone and offers it anew, as the newest.
+    pub(super) fn put_back_oldest(&mut self, moment: Timestamp) {
+        let Some(oldest) = self.taken.first().map(|snapshot| Image::clone(&snapshot.image)) else {
+            return;
+        };
+        self.drop_all();
+        self.take(oldest, moment);
+    }
+
     pub(super) fn all(&self) -> &[Snapshot] {
         &self.taken
     }

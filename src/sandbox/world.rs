@@ -363,6 +363,10 @@ impl World {
     pub(super) fn take_snapshot(&mut self) {
         self.snapshots.take(self.live.clone(), self.clock.now());
     }
+
+    pub(super) fn put_back_oldest_snapshot(&mut self) {
+        self.snapshots.put_back_oldest(self.clock.now());
+    }
 }
 
 /// The same members with the same values, in whatever order.

@@ -24,6 +24,29 @@ pub enum Isolation {
     Snapshot,
     /// Both edges are asked for; what changes meanwhile comes next time.
     Bounded,
+    /// The lower edge alone; what changes meanwhile comes now, and again next time.
+    Open,
+    /// Upserts as `Open`, deletes as `Bounded`.
+    Combined,
+}
+
+impl Isolation {
+    /// Whether live items are asked for up to the window's upper edge alone. Key changes never
+    /// have one (R8).
+    pub fn bounds_upserts(self) -> bool {
+        match self {
+            Isolation::Snapshot | Isolation::Bounded => true,
+            Isolation::Open | Isolation::Combined => false,
+        }
+    }
+
+    /// The same of tombstones. A snapshot is edge enough (R8).
+    pub fn bounds_deletes(self) -> bool {
+        match self {
+            Isolation::Bounded | Isolation::Combined => true,
+            Isolation::Snapshot | Isolation::Open => false,
+        }
+    }
 }
 
 /// What one source can tell, as `check` shows it and the engine relies on it.
@@ -76,7 +99,8 @@ pub trait Reader: Send + Sync {
     fn isolation(&self) -> Isolation;
 
     /// Live items whose change version lies in `window`, page by page, in a way in which a moving
-    /// collection cannot make an item fall between two pages (R9).
+    /// collection cannot make an item fall between two pages (R9). What changed after the window
+    /// is told too where the isolation does not bound upserts.
     fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages>;
 
     /// Key changes after `after`, never with an upper edge (R8), ascending by version; complete
@@ -87,7 +111,8 @@ pub trait Reader: Send + Sync {
         after: ChangeVersion,
     ) -> Result<Vec<KeyChange>, SourceError>;
 
-    /// Tombstones of `window`, ascending by version. Under a snapshot there is no upper edge (R8).
+    /// Tombstones of `window`, ascending by version; without its upper edge where the isolation
+    /// does not bound deletes (R8).
     fn tombstones(&self, resource: &ResourcePath, window: Window) -> Box<dyn TombstonePages>;
 
     /// The same without an upper edge, whatever the isolation: for resources whose keys a rename of
@@ -105,7 +130,8 @@ pub trait Reader: Send + Sync {
         window: Window,
     ) -> Result<u64, SourceError>;
 
-    /// How many live items have a version in `window`, in one request.
+    /// How many live items [`Reader::upserts`] would tell now, in one request; without a window,
+    /// how many there are.
     async fn count(
         &self,
         resource: &ResourcePath,
@@ -126,7 +152,8 @@ pub trait Reader: Send + Sync {
         resource: &ResourcePath,
     ) -> Result<Option<Arc<KeyShape>>, SourceError>;
 
-    /// Fails unless the view is still the one that was opened (R11). Bounded views always are.
+    /// Fails unless the view is still the one that was opened (R11). Without a snapshot it
+    /// always is.
     async fn confirm(&self) -> Result<(), SourceError>;
 
     /// The same view for one run; see [`Source::for_run`].

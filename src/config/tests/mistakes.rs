@@ -421,8 +421,8 @@ const ENTRIES: &[(&str, &str, &str)] = &[
     ),
     (
         "",
-        "isolation: open",
-        "t.yaml:12:16: publications.nightly.isolation: not in this version: `open`; write `snapshot` or `bounded`",
+        "isolation: opened",
+        "t.yaml:12:16: publications.nightly.isolation: unknown: `opened`; did you mean `open`?",
     ),
     (
         "",
@@ -431,8 +431,8 @@ const ENTRIES: &[(&str, &str, &str)] = &[
     ),
     (
         "",
-        "on_missing_snapshot: combined",
-        "t.yaml:12:26: publications.nightly.on_missing_snapshot: not in this version: `combined`; write `fail` or `bounded`",
+        "on_missing_snapshot: snapshot",
+        "t.yaml:12:26: publications.nightly.on_missing_snapshot: unknown: `snapshot`; write `fail`, `bounded`, `open` or `combined`",
     ),
     (
         "",

@@ -291,6 +291,10 @@ mod tests {
             Ok(Answer { records, limit, total })
         }
 
+        async fn newest(&self) -> Result<ChangeVersion, SourceError> {
+            Err(unusable("feeds of names have no need of it"))
+        }
+
         fn nonsense(&self, what: &str) -> SourceError {
             unusable(what)
         }
@@ -418,6 +422,10 @@ mod tests {
             })
         }
 
+        async fn newest(&self) -> Result<ChangeVersion, SourceError> {
+            Err(unusable("feeds of names have no need of it"))
+        }
+
         fn nonsense(&self, what: &str) -> SourceError {
             unusable(what)
         }
@@ -489,6 +497,9 @@ mod tests {
             }
             async fn ask(&self, _: Range, _: bool) -> Result<Answer<KeyChange>, SourceError> {
                 Ok(Answer { records: Table::of(&[(5, 1)], 1).hops, limit: 1, total: Some(1) })
+            }
+            async fn newest(&self) -> Result<ChangeVersion, SourceError> {
+                Err(unusable("feeds of names have no need of it"))
             }
             fn nonsense(&self, what: &str) -> SourceError {
                 unusable(what)

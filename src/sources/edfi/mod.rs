@@ -4,7 +4,8 @@
 //! what else both ends share (`crate::edfi`), tokens, retries and pacing (`crate::http`). The one
 //! thing to know: no offset is ever counted. What moves is read by cursor where the server has
 //! one and by closed ranges of change versions where not (`ranges.rs`), and the feeds go on from
-//! the version after the last one told (`feeds.rs`).
+//! the version after the last one told (`feeds.rs`). What the isolation leaves open above is read
+//! last.
 
 mod snapshot;
 mod reader;
@@ -112,7 +113,9 @@ impl Source for EdfiSource {
     async fn open(&self, isolation: Isolation) -> Result<Arc<dyn Reader>, SourceError> {
         let reader = match isolation {
             Isolation::Snapshot => self.open_snapshot().await?,
-            Isolation::Bounded => self.reader(self.live_view().await?, isolation).await?,
+            Isolation::Bounded | Isolation::Open | Isolation::Combined => {
+                self.reader(self.live_view().await?, isolation).await?
+            }
         };
         Ok(Arc::new(reader))
     }

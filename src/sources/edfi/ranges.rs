@@ -9,7 +9,7 @@
 use async_trait::async_trait;
 
 use super::limit::PageLimit;
-use crate::domain::Item;
+use crate::domain::{ChangeVersion, Item};
 use crate::sources::{ItemPages, SourceError};
 
 /// Change versions from … to, both inclusive; no `to` is no upper edge (R8).
@@ -51,6 +51,9 @@ pub(super) trait RangeRequests: Send + Sync {
     fn limit(&self) -> &PageLimit;
 
     async fn ask(&self, range: Range, count: bool) -> Result<Answer<Self::Record>, SourceError>;
+
+    /// The newest change version of the view now.
+    async fn newest(&self) -> Result<ChangeVersion, SourceError>;
 
     /// What to say of an answer that makes no sense.
     fn nonsense(&self, what: &str) -> SourceError;
@@ -130,9 +133,11 @@ impl<R: RangeRequests> RangeFeed<R> {
                 Told::Full { records, total } => {
                     let pieces = split(range, pieces(total, self.requests.limit().get()));
                     if pieces.is_empty() {
-                        return single_version(&self.requests, range, records, total)
-                            .await
-                            .map(Some);
+                        let whole = single_version(&self.requests, range, records, total).await?;
+                        // Its item may have been rewritten between the two questions.
+                        if !whole.is_empty() {
+                            return Ok(Some(whole));
+                        }
                     }
                     self.ahead.extend(pieces.into_iter().rev());
                 }
@@ -144,6 +149,43 @@ impl<R: RangeRequests> RangeFeed<R> {
 
 #[async_trait]
 impl<R: RangeRequests<Record = Item>> ItemPages for RangeFeed<R> {
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
+        self.next_records().await
+    }
+}
+
+/// Live items from the lower edge of a range on, without an upper one. What has no edge cannot be
+/// cut, so the range itself is read first, and then what lies above it, up to what is newest by
+/// then: an item that was rewritten meanwhile is met there, and one that is rewritten once more
+/// has a version that the next run asks for (R9).
+pub(super) struct OpenRangeFeed<R> {
+    ranges: RangeFeed<R>,
+    /// Where the last range begins; `None` once it is among the ranges.
+    above: Option<i64>,
+}
+
+impl<R: RangeRequests> OpenRangeFeed<R> {
+    pub(super) fn new(requests: R, range: Range) -> OpenRangeFeed<R> {
+        let above = range.to.map(|to| to + 1);
+        OpenRangeFeed { ranges: RangeFeed::new(requests, range), above }
+    }
+
+    async fn next_records(&mut self) -> Result<Option<Vec<R::Record>>, SourceError> {
+        if let Some(records) = self.ranges.next_records().await? {
+            return Ok(Some(records));
+        }
+        let Some(from) = self.above.take() else { return Ok(None) };
+        let newest = self.ranges.requests.newest().await?;
+        let last = Range::closed(from, newest.0);
+        if !last.is_empty() {
+            self.ranges.ahead.push(last);
+        }
+        self.ranges.next_records().await
+    }
+}
+
+#[async_trait]
+impl<R: RangeRequests<Record = Item>> ItemPages for OpenRangeFeed<R> {
     async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
         self.next_records().await
     }
@@ -260,6 +302,11 @@ mod tests {
             })
         }
 
+        async fn newest(&self) -> Result<ChangeVersion, SourceError> {
+            let items = self.items.lock().unwrap();
+            Ok(ChangeVersion(items.values().copied().max().unwrap_or(0)))
+        }
+
         fn nonsense(&self, what: &str) -> SourceError {
             unusable(what)
         }
@@ -277,6 +324,28 @@ mod tests {
             all.extend(records);
         }
         Ok(all)
+    }
+
+    /// What an open feed tells, and the newest version when its last range began.
+    async fn read_openly(
+        moving: &Moving,
+        from: i64,
+        to: i64,
+    ) -> Result<(Vec<u32>, i64), SourceError> {
+        let mut feed = OpenRangeFeed::new(moving, Range::closed(from, to));
+        let (mut all, mut edge) = (Vec::new(), to);
+        loop {
+            let before = moving.newest().await?.0;
+            let had_last_range = feed.above.is_none();
+            let records = feed.next_records().await?;
+            if !had_last_range && feed.above.is_none() {
+                edge = before.max(to);
+            }
+            match records {
+                Some(records) => all.extend(records),
+                None => return Ok((all, edge)),
+            }
+        }
     }
 
     fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -331,6 +400,30 @@ mod tests {
         }
 
         #[test]
+        fn r9_what_is_read_openly_is_as_it_is_at_the_end_but_for_what_moves_during_the_last_range(
+            versions in prop::collection::btree_set(1_i64..5_000, 1..200),
+            limit in 1_usize..30,
+            edits in prop::collection::vec((0_usize..100, 0_u32..250, prop::bool::ANY), 0..120),
+        ) {
+            let mut moving = Moving::with((0..).zip(versions.iter().copied()), limit);
+            let mut newest = 5_000;
+            let mut edits = edits;
+            edits.sort_by_key(|(at, _, _)| *at);
+            for (at, id, deleted) in edits {
+                newest += 1;
+                moving.edits.entry(at).or_default().push((id, (!deleted).then_some(newest)));
+            }
+
+            let (told, edge) = block_on(read_openly(&moving, 0, 5_000)).unwrap();
+
+            let told: BTreeSet<u32> = told.into_iter().collect();
+            for (id, version) in moving.items.lock().unwrap().iter() {
+                let comes_next_time = *version > edge;
+                prop_assert!(told.contains(id) || comes_next_time, "{} was missed", id);
+            }
+        }
+
+        #[test]
         fn a_silent_cap_is_learnt_and_nothing_is_taken_for_whole(
             versions in prop::collection::btree_set(1_i64..2_000, 0..150),
             cap in 1_usize..20,
@@ -352,6 +445,17 @@ mod tests {
         let error = read(&moving, 0, 100).await.unwrap_err();
 
         assert!(error.to_string().contains("too many at once"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_item_that_leaves_its_only_version_between_two_questions_makes_no_empty_page() {
+        let mut moving = Moving::with([(1, 7)], 1);
+        moving.limit.saw_full_answer();
+        moving.edits.insert(0, vec![(1, Some(9))]);
+
+        let told = read(&moving, 7, 7).await.unwrap();
+
+        assert!(told.is_empty());
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::limit::PageLimit;
 use super::paging::{CursorFeed, ReadAhead};
-use super::ranges::{Range, RangeFeed};
+use super::ranges::{OpenRangeFeed, Range, RangeFeed};
 use super::wire::{Reading, Requests, View, not_understood, with_range};
 use super::{feeds, leaves, snapshot};
 use crate::domain::{
@@ -64,13 +64,14 @@ impl EdfiReader {
         Box::new(feeds::TombstoneFeed::new(requests, range))
     }
 
-    /// Tombstones have no upper edge under a snapshot, which is edge enough (R8).
+    fn range_of_items(&self, window: Window) -> Range {
+        let edges = range_of(window);
+        if self.isolation.bounds_upserts() { edges } else { Range::open(edges.from) }
+    }
+
     fn range_of_tombstones(&self, window: Window) -> Range {
         let edges = range_of(window);
-        match self.isolation {
-            Isolation::Snapshot => Range::open(edges.from),
-            Isolation::Bounded => edges,
-        }
+        if self.isolation.bounds_deletes() { edges } else { Range::open(edges.from) }
     }
 
     /// The one of `candidates` that has this key, or the word that there is none. A page that is
@@ -136,13 +137,15 @@ impl Reader for EdfiReader {
     }
 
     fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages> {
-        let range = range_of(window);
+        let (whole, up_to_edge) = (self.range_of_items(window), range_of(window));
         let view = Arc::clone(&self.view);
-        let requests = Requests::items(view, resource, Arc::clone(&self.limits.items), range);
+        let requests = Requests::items(view, resource, Arc::clone(&self.limits.items), whole);
         let pages: Box<dyn ItemPages> = if self.view.discovery().dialect.cursor_paging {
             Box::new(CursorFeed::new(requests))
+        } else if self.isolation.bounds_upserts() {
+            Box::new(RangeFeed::new(requests, up_to_edge))
         } else {
-            Box::new(RangeFeed::new(requests, range))
+            Box::new(OpenRangeFeed::new(requests, up_to_edge))
         };
         Box::new(ReadAhead::new(pages, self.tasks.clone(), self.view.connection()))
     }
@@ -187,7 +190,7 @@ impl Reader for EdfiReader {
     ) -> Result<u64, SourceError> {
         let url = self.view.discovery().collection(resource);
         let url = match window {
-            Some(window) => with_range(url, range_of(window)),
+            Some(window) => with_range(url, self.range_of_items(window)),
             None => url,
         };
         self.view.count(&Reading::Items(resource.clone()), url).await
@@ -244,7 +247,7 @@ impl Reader for EdfiReader {
     }
 
     async fn confirm(&self) -> Result<(), SourceError> {
-        if self.isolation == Isolation::Bounded {
+        if self.isolation != Isolation::Snapshot {
             return Ok(());
         }
         if self.view.newest().await? != self.newest {

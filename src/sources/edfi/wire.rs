@@ -421,6 +421,10 @@ impl<T: Send> RangeRequests for Requests<T> {
         Ok(Answer { records: self.records(&response)?, limit, total })
     }
 
+    async fn newest(&self) -> Result<ChangeVersion, SourceError> {
+        self.view.newest().await
+    }
+
     fn nonsense(&self, what: &str) -> SourceError {
         Requests::nonsense(self, what)
     }

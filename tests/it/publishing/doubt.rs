@@ -41,29 +41,6 @@ async fn a_missing_snapshot_is_read_around_where_the_configuration_says_so() {
 }
 
 #[tokio::test]
-async fn r11_a_snapshot_that_is_replaced_in_the_middle_of_a_run_fails_it() {
-    let scene = Scene::start().await;
-    open_school(&scene.source);
-    scene.source.fault(Fault::on("/ed-fi/sections", Harm::MoveSnapshot).times(1));
-    scene.source.burn_versions(0);
-    put(&scene.source, "students", &student("700"));
-    let gate = tidemark::sandbox::Gate::new();
-    scene.source.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).times(1));
-
-    let (report, ()) = tokio::join!(scene.run(), async {
-        gate.reached_by(1).await;
-        put(&scene.source, "students", &student("701"));
-        gate.open();
-    });
-
-    assert_ended(&report, "failed");
-    assert_eq!(report.error.unwrap().kind, "snapshot-replaced");
-    assert_eq!(scene.watermark().await, None);
-    assert_ended(&scene.run().await, "complete");
-    scene.assert_agrees();
-}
-
-#[tokio::test]
 async fn a_snapshot_that_vanishes_in_the_middle_of_a_run_fails_it_and_the_next_one_mends_it() {
     let scene = Setting::new()
         .source(SandboxOptions { snapshots: SnapshotMode::Manual, ..bare() })

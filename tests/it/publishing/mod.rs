@@ -12,4 +12,5 @@ mod doubt;
 mod many_targets;
 mod resume;
 mod backups;
+mod snapshots;
 mod versions;

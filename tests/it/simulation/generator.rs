@@ -46,12 +46,19 @@ impl Draw {
         use ApiVersion::{V6_1, V7_1, V7_2, V7_3, V8_0};
         match isolation {
             Isolation::Snapshot => self.one_of(&[V6_1, V7_1, V7_2, V7_3, V7_3]),
-            Isolation::Bounded => self.one_of(&[V6_1, V7_1, V7_2, V7_3, V7_3, V8_0]),
+            Isolation::Bounded | Isolation::Open | Isolation::Combined => {
+                self.one_of(&[V6_1, V7_1, V7_2, V7_3, V7_3, V8_0])
+            }
         }
     }
 
     fn frame(&mut self) -> Frame {
-        let isolation = if self.one_in(3) { Isolation::Bounded } else { Isolation::Snapshot };
+        let isolation = match self.rng.random_range(0..6) {
+            0 => Isolation::Bounded,
+            1 => Isolation::Open,
+            2 => Isolation::Combined,
+            _ => Isolation::Snapshot,
+        };
         Frame {
             source: self.source_for(isolation),
             target: self.one_of(&ApiVersion::ALL),

@@ -263,7 +263,9 @@ impl Play {
             let key = (collection, key);
             let lives = match self.frame.isolation {
                 Isolation::Snapshot => holds(&self.view, &key),
-                Isolation::Bounded => holds(before, &key) && holds(&after, &key),
+                Isolation::Bounded | Isolation::Open | Isolation::Combined => {
+                    holds(before, &key) && holds(&after, &key)
+                }
             };
             if lives {
                 return Err(format!("DELETE of {} {}, which lives at the source", key.0, key.1));

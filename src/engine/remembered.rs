@@ -1,0 +1,264 @@
+//! What a run remembers for the windows that reach back over its own (R7, R16): how items were
+//! written, which tombstones are dealt with, which target ids were left behind.
+//!
+//! What lives here: what is kept until the next step is committed, and what is asked of the store.
+//! What does not: where an overlap begins ([`super::overlap`]), key changes
+//! ([`super::key_changes`]). The one thing to know: a hash is believed only if no run was broken off
+//! since it was kept, and no PUT has moved keys at the target; a target id is believed always,
+//! because what it shows is looked at before anything is done about it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sha2::{Digest, Sha256};
+
+use crate::clock::Timestamp;
+use crate::domain::scan::{Scanner, is_name};
+use crate::domain::{ChangeVersion, Item, ResourcePath, SourceId, TargetId, Tombstone};
+use crate::state::{Forgotten, LeftBehind, SettledTombstone, Step, Written};
+
+use super::RunError;
+use super::under_way::{Run, lock};
+
+/// What was learnt since the last step.
+#[derive(Default)]
+pub(super) struct Learnt {
+    written: BTreeMap<(ResourcePath, SourceId), Written>,
+    /// The items of `written` by the ids that the target gave them.
+    written_as: HashMap<(ResourcePath, TargetId), SourceId>,
+    forgotten: BTreeSet<(ResourcePath, SourceId)>,
+    left_behind: Vec<LeftBehind>,
+    tombstones: Vec<SettledTombstone>,
+}
+
+impl Learnt {
+    /// Adds it to a step, and begins anew.
+    pub(super) fn take_into(&mut self, step: &mut Step) -> bool {
+        let Learnt { written, written_as: _, forgotten, left_behind, tombstones } =
+            std::mem::take(self);
+        if written.is_empty()
+            && forgotten.is_empty()
+            && left_behind.is_empty()
+            && tombstones.is_empty()
+        {
+            return false;
+        }
+        step.written = written.into_values().collect();
+        step.forget = Forgotten { written: forgotten.into_iter().collect(), ..step.forget.clone() };
+        step.left_behind = left_behind;
+        step.tombstones = tombstones;
+        true
+    }
+
+    fn forget(&mut self, resource: &ResourcePath, id: &SourceId) {
+        let slot = (resource.clone(), id.clone());
+        if let Some(written) = self.written.remove(&slot) {
+            self.written_as.remove(&(resource.clone(), written.target_id));
+        }
+        self.forgotten.insert(slot);
+    }
+
+    fn keep(&mut self, written: Written) {
+        let slot = (written.resource.clone(), written.id.clone());
+        let target_slot = (written.resource.clone(), written.target_id.clone());
+        self.written_as.insert(target_slot, written.id.clone());
+        self.written.insert(slot, written);
+    }
+}
+
+/// Sixteen hexadecimal digits of the source's bytes as read, `id`, `_etag` and `_lastModifiedDate`
+/// included.
+pub(super) fn hash_of(item: &Item) -> String {
+    let digest = Sha256::digest(item.body.bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Which items of a page were written with these very bytes before (R16).
+pub(super) async fn unchanged(
+    run: &Run,
+    resource: &ResourcePath,
+    page: &[Item],
+) -> Result<BTreeSet<SourceId>, RunError> {
+    let mut unchanged = BTreeSet::new();
+    if !run.looks_back(resource) {
+        return Ok(unchanged);
+    }
+    let ids = page.iter().map(|item| item.id.clone()).collect();
+    let written = run.store().written(&run.pair.id, resource, ids).await;
+    let mut hashes: HashMap<SourceId, String> = HashMap::new();
+    for written in written.map_err(RunError::State)? {
+        if written.broken_off == run.broken_off() {
+            hashes.insert(written.id, written.hash);
+        }
+    }
+    for item in page {
+        if hashes.get(&item.id).is_some_and(|hash| *hash == hash_of(item)) {
+            unchanged.insert(item.id.clone());
+        }
+    }
+    Ok(unchanged)
+}
+
+/// The target took `item` and answered with `target_id`.
+pub(super) async fn wrote(
+    run: &Run,
+    resource: &ResourcePath,
+    item: &Item,
+    target_id: Option<TargetId>,
+) -> Result<(), RunError> {
+    if !run.looks_back(resource) {
+        return Ok(());
+    }
+    let before = last_written(run, resource, &item.id).await?;
+    let Some(target_id) = target_id else {
+        if before.is_some() {
+            lock(&run.learnt).forget(resource, &item.id);
+        }
+        return Ok(());
+    };
+    let other = item_behind(run, resource, &target_id).await?;
+    let keep = is_worth_remembering(run, resource, item);
+    let mut learnt = lock(&run.learnt);
+    if let Some(other) = other.filter(|other| *other != item.id) {
+        learnt.forget(resource, &other); // Its key is this item's by now.
+    }
+    if let Some(before) = &before
+        && before.target_id != target_id
+    {
+        // It was written under another key, which nothing else may tell (R7).
+        learnt.left_behind.push(LeftBehind {
+            resource: resource.clone(),
+            id: item.id.clone(),
+            target_id: before.target_id.clone(),
+        });
+    }
+    if keep {
+        learnt.keep(Written {
+            resource: resource.clone(),
+            id: item.id.clone(),
+            target_id,
+            hash: hash_of(item),
+            through: run.window.through,
+            broken_off: run.broken_off(),
+        });
+    } else if before.is_some() {
+        learnt.forget(resource, &item.id);
+    }
+    Ok(())
+}
+
+/// What this target id showed is gone, or about to be.
+pub(super) async fn deleted(
+    run: &Run,
+    resource: &ResourcePath,
+    target_id: &TargetId,
+) -> Result<(), RunError> {
+    if run.looks_back(resource)
+        && let Some(id) = item_behind(run, resource, target_id).await?
+    {
+        lock(&run.learnt).forget(resource, &id);
+    }
+    Ok(())
+}
+
+/// Leaves out the tombstones that a committed run has dealt with.
+pub(super) async fn unsettled(
+    run: &Run,
+    resource: &ResourcePath,
+    tombstones: Vec<Tombstone>,
+) -> Result<Vec<Tombstone>, RunError> {
+    if !run.looks_back(resource) || tombstones.is_empty() {
+        return Ok(tombstones);
+    }
+    let asked = tombstones.iter().map(|t| (t.id.clone(), t.version)).collect();
+    let settled = run.store().settled_tombstones(&run.pair.id, resource, asked).await;
+    let settled: BTreeSet<(SourceId, ChangeVersion)> = settled
+        .map_err(RunError::State)?
+        .into_iter()
+        .filter(|tombstone| tombstone.commits < run.commits())
+        .map(|tombstone| (tombstone.id, tombstone.version))
+        .collect();
+    let is_new = |tombstone: &Tombstone| {
+        !settled.contains(&(tombstone.id.clone(), tombstone.version))
+    };
+    Ok(tombstones.into_iter().filter(is_new).collect())
+}
+
+/// A tombstone of the window was dealt with. One beyond it comes again, and is looked at again.
+pub(super) fn settled_tombstone(
+    run: &Run,
+    resource: &ResourcePath,
+    id: &SourceId,
+    version: ChangeVersion,
+) {
+    if !run.looks_back(resource) || version > run.window.through {
+        return;
+    }
+    lock(&run.learnt).tombstones.push(SettledTombstone {
+        resource: resource.clone(),
+        id: id.clone(),
+        version,
+        commits: run.commits(),
+    });
+}
+
+async fn last_written(
+    run: &Run,
+    resource: &ResourcePath,
+    id: &SourceId,
+) -> Result<Option<Written>, RunError> {
+    let slot = (resource.clone(), id.clone());
+    {
+        let learnt = lock(&run.learnt);
+        if let Some(written) = learnt.written.get(&slot) {
+            return Ok(Some(written.clone()));
+        }
+        if learnt.forgotten.contains(&slot) {
+            return Ok(None);
+        }
+    }
+    let written = run.store().written(&run.pair.id, resource, vec![id.clone()]).await;
+    Ok(written.map_err(RunError::State)?.pop())
+}
+
+/// The item that was written last under this target id.
+async fn item_behind(
+    run: &Run,
+    resource: &ResourcePath,
+    target_id: &TargetId,
+) -> Result<Option<SourceId>, RunError> {
+    let slot = (resource.clone(), target_id.clone());
+    if let Some(id) = lock(&run.learnt).written_as.get(&slot) {
+        return Ok(Some(id.clone()));
+    }
+    run.store().written_as(&run.pair.id, resource, target_id).await.map_err(RunError::State)
+}
+
+/// Bounded space: only what the next window may bring again has a hash. That is what changed within
+/// the overlap, and what a rename moved, which leaves its date alone.
+fn is_worth_remembering(run: &Run, resource: &ResourcePath, item: &Item) -> bool {
+    let Some(since) = run.worth_remembering_since else { return false };
+    if lock(&run.moved_by_renames).contains(resource) {
+        return true;
+    }
+    last_modified(item).is_some_and(|modified| modified >= since)
+}
+
+fn last_modified(item: &Item) -> Option<Timestamp> {
+    let mut scanner = Scanner::new(item.body.bytes());
+    let mut more = scanner.enter_object().ok()?;
+    while more {
+        let name = scanner.name().ok()?;
+        let value = scanner.value().ok()?;
+        if is_name(name, "_lastModifiedDate") {
+            return moment(&serde_json::from_slice::<String>(value).ok()?);
+        }
+        more = scanner.next_member().ok()?;
+    }
+    None
+}
+
+/// Hosts write it with and without an offset; without one it is UTC.
+fn moment(text: &str) -> Option<Timestamp> {
+    let with_offset = chrono::DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+    with_offset.or_else(|_| text.parse::<chrono::NaiveDateTime>().map(|t| t.and_utc())).ok()
+}
