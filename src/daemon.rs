@@ -30,7 +30,7 @@ use crate::edfi::{Api, ConnectionSettings};
 use crate::engine::observe::{Observer, Observers};
 use crate::engine::run::Surroundings;
 use crate::engine::runner::Runner;
-use crate::engine::{DeleteBrake, Pair, Policy, Publish, RetryPolicy};
+use crate::engine::{DeleteBrake, FirstOverlap, Pair, Policy, Publish, RetryPolicy};
 use crate::http::{Cause, HttpError, HttpObserver, Origins, SecretSource};
 use crate::metrics::Metrics;
 use crate::sources::Isolation;
@@ -250,6 +250,11 @@ fn policy(publication: &PublicationConfig, sole_writer: bool, ceiling: usize) ->
             exclude: resources.exclude.clone(),
             exclude_only: resources.exclude_only.clone(),
             descriptors: resources.descriptors,
+        },
+        overlap: publication.overlap,
+        first_overlap: match publication.first_overlap_versions {
+            crate::config::FirstOverlap::Versions(versions) => FirstOverlap::Versions(versions),
+            crate::config::FirstOverlap::All => FirstOverlap::All,
         },
         brake: DeleteBrake {
             percent: percent(publication.max_deletes),

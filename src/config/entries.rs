@@ -12,7 +12,7 @@ use super::names::{ConnectionName, PublicationName};
 use super::not_yet::Section;
 use super::problem::shown;
 use super::tree::{
-    BackupConfig, Config, ConnectionConfig, Isolation, OnMissingSnapshot, Percent,
+    BackupConfig, Config, ConnectionConfig, FirstOverlap, Isolation, OnMissingSnapshot, Percent,
     PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
     StateConfig, Trigger,
 };
@@ -200,6 +200,9 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
             ("combined", OnMissingSnapshot::ReadAs(Isolation::Combined)),
         ],
     );
+    let overlap = fields.or("overlap", Duration::from_secs(15 * 60), values::duration);
+    let first_overlap_versions =
+        fields.or("first_overlap_versions", FirstOverlap::Versions(100_000), first_overlap);
     let key_changes = publish_or_skip(&mut fields, "key_changes");
     let deletes = publish_or_skip(&mut fields, "deletes");
     let ten_percent = Percent::parse("10%").expect("ten percent is a share");
@@ -225,6 +228,8 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
         time_zone,
         isolation,
         on_missing_snapshot,
+        overlap,
+        first_overlap_versions,
         key_changes,
         deletes,
         max_deletes,
@@ -235,6 +240,14 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
         retry,
     });
     (publication, source, targets)
+}
+
+fn first_overlap(text: &str) -> Result<FirstOverlap, String> {
+    if text == "all" {
+        return Ok(FirstOverlap::All);
+    }
+    let versions = values::whole(text).map_err(|error| format!("{error}, or `all`"))?;
+    Ok(FirstOverlap::Versions(versions))
 }
 
 fn targets(fields: &mut Fields<'_, '_>) -> Vec<Placed<ConnectionName>> {

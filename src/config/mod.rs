@@ -32,7 +32,7 @@ pub use names::{ConnectionName, PublicationName};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use secret::{Secret, SecretError};
 pub use tree::{
-    BackupConfig, Config, ConnectionConfig, Isolation, OnMissingSnapshot, Percent,
+    BackupConfig, Config, ConnectionConfig, FirstOverlap, Isolation, OnMissingSnapshot, Percent,
     PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
     StateConfig, Trigger,
 };

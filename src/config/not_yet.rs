@@ -46,8 +46,6 @@ pub(super) const KEYS: &[KeyNotYet] = &[
     key(Section::Publication, "spread", &["0s"]),
     key(Section::Publication, "deadline", &["0s"]),
     key(Section::Publication, "after", &[]),
-    key(Section::Publication, "overlap", &["0s"]),
-    key(Section::Publication, "first_overlap_versions", &["0"]),
     key(Section::Publication, "shared", &[]),
     key(Section::Publication, "create_only", &[]),
     key(Section::Publication, "first_run", &["full"]),

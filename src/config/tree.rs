@@ -88,6 +88,10 @@ pub struct PublicationConfig {
     pub isolation: Isolation,
     /// Default `fail`.
     pub on_missing_snapshot: OnMissingSnapshot,
+    /// How far back a window reaches over the one before; zero: not at all. Default 15 minutes.
+    pub overlap: Duration,
+    /// How far back the run after the first one reaches. Default 100,000 versions.
+    pub first_overlap_versions: FirstOverlap,
     /// Default `publish`.
     pub key_changes: Publish,
     /// Default `publish`.
@@ -102,6 +106,14 @@ pub struct PublicationConfig {
     pub page_size: u32,
     pub resources: ResourcesConfig,
     pub retry: RetryConfig,
+}
+
+/// How far back the run after the first one reaches, which has no history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstOverlap {
+    Versions(u64),
+    /// Everything is read twice, the second time at once.
+    All,
 }
 
 /// What starts the runs of a publication.

@@ -169,6 +169,7 @@ fn parked(id: &str) -> Parked {
         waits_for: None,
         named_for_deletion: false,
         target_id: None,
+        hash: Some("00ff".to_owned()),
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Item {
 
 /// One record of the key-change feed: within the range that was asked for, the first old key and
 /// the last new key of an item (`edfi-wire §5`). `old == new` is a record like any other (R7).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyChange {
     pub id: SourceId,
     pub version: ChangeVersion,

@@ -12,8 +12,8 @@ use crate::targets::{Disposition, Refusal, WriteError};
 
 use super::RunError;
 use super::parked::Parking;
-use super::references;
 use super::under_way::Run;
+use super::{references, remembered};
 
 /// What became of an item that was taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +76,13 @@ async fn write(
     let mut resolutions = 0;
     loop {
         run.check_stop()?;
-        let Err(error) = run.target(|target| target.upsert(resource, item)).await else {
-            run.agreed(resource, item).await?;
-            return Ok(Settled::Applied);
+        let error = match run.target(|target| target.upsert(resource, item)).await {
+            Ok(upserted) => {
+                run.agreed(resource, item).await?;
+                remembered::wrote(run, resource, item, upserted.id).await?;
+                return Ok(Settled::Applied);
+            }
+            Err(error) => error,
         };
         match error.disposition() {
             Disposition::ResolveReference if resolutions < RESOLUTIONS_PER_ITEM => {
@@ -146,6 +150,7 @@ async fn read_and_write(
                 waits_for: None,
                 named_for_deletion: false,
                 target_id: None,
+                hash: None,
                 news: false,
             })?;
             Ok(Settled::Parked)
@@ -219,6 +224,7 @@ async fn park(
         waits_for,
         named_for_deletion: false,
         target_id: None,
+        hash: Some(remembered::hash_of(item)),
         news: turn == Turn::Feed,
     })?;
     Ok(Settled::Parked)

@@ -11,7 +11,7 @@ use crate::state::{BlockCause, Deletes};
 use crate::targets::Match;
 
 use super::under_way::Run;
-use super::{Publish, RunError};
+use super::{Publish, RunError, remembered};
 
 /// Tombstones of a run held in memory; a resource that brings more is read again (R30).
 const HELD: usize = 50_000;
@@ -33,7 +33,10 @@ pub(super) async fn tombstones(run: &Arc<Run>) -> Result<BTreeMap<ResourcePath, 
     for resource in run.graph.resources() {
         if let Some(pages) = run.tombstones(resource) {
             let resource = resource.clone();
-            feeds.push(async move { (resource, read(pages).await) });
+            feeds.push(async move {
+                let told = read(run, &resource, pages).await;
+                (resource, told)
+            });
         }
     }
     let mut reading = futures_util::stream::iter(feeds).buffer_unordered(FEEDS_AT_ONCE);
@@ -51,10 +54,15 @@ pub(super) async fn tombstones(run: &Arc<Run>) -> Result<BTreeMap<ResourcePath, 
     Ok(all)
 }
 
-async fn read(mut pages: Box<dyn TombstonePages>) -> Result<(u64, Told), RunError> {
+async fn read(
+    run: &Run,
+    resource: &ResourcePath,
+    mut pages: Box<dyn TombstonePages>,
+) -> Result<(u64, Told), RunError> {
     let mut count: u64 = 0;
     let mut held = Vec::new();
     while let Some(page) = pages.next().await.map_err(RunError::Source)? {
+        let page = remembered::unsettled(run, resource, page).await?;
         count += u64::try_from(page.len()).unwrap_or(u64::MAX);
         if held.len() + page.len() <= HELD {
             held.extend(page);

@@ -13,7 +13,7 @@ use crate::domain::{
     ChangeVersion, NaturalKey, ParkReason, ResourcePath, SourceId, Stage, Tally, TargetId,
 };
 use crate::sources::{Isolation, Lookup};
-use crate::state::{Operation, Parked};
+use crate::state::{LeftBehind, Operation, Parked};
 use crate::targets::{Deleted, Disposition, Match, Refusal, WriteError};
 
 use super::apply::{self, Settled, Turn};
@@ -21,7 +21,7 @@ use super::brake::{self, Told};
 use super::observe::Event;
 use super::parked::Parking;
 use super::under_way::{Run, lock};
-use super::{RunError, names, order};
+use super::{Publish, RunError, history, names, order, remembered};
 
 /// Names looked at together.
 const AT_ONCE: usize = 500;
@@ -55,7 +55,12 @@ enum Gone {
 pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     let mut told = brake::tombstones(run).await?;
     let parked = run.book().named_for_deletion();
-    if told.is_empty() && parked.is_empty() && lock(&run.with_key_changes).is_empty() {
+    let left = run.store().left_behind(&run.pair.id).await.map_err(RunError::State)?;
+    if told.is_empty()
+        && parked.is_empty()
+        && left.is_empty()
+        && lock(&run.with_key_changes).is_empty()
+    {
         return Ok(());
     }
     run.tell(&Event::StageStarted { pair: &run.pair.id, stage: Stage::Deletes });
@@ -84,6 +89,7 @@ pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
                 park(run, &resource, &named, ParkReason::StillReferenced, Refusal::default(), None)?
             }
         };
+        note_settled(run, &resource, &named);
         run.count(Stage::Deletes, &resource, settled, Tally::default());
     }
     run.commit_parked().await
@@ -125,14 +131,15 @@ async fn delete_resource(
     if run.is_closed(resource) {
         return Ok(Vec::new());
     }
-    let mut waiting = Vec::new();
-    let mut named = old_keys(run, resource).await?;
-    named.extend(parked_names(run, resource));
+    let mut waiting = delete_old_keys(run, resource).await?;
+    delete_left_behind(run, resource).await?;
+    let mut named = parked_names(run, resource);
     match told {
         Some(Told::All(tombstones)) => named.extend(tombstones.into_iter().map(from_tombstone)),
         Some(Told::Many) => {
             let Some(mut pages) = run.tombstones(resource) else { return Ok(waiting) };
             while let Some(page) = pages.next().await.map_err(RunError::Source)? {
+                let page = remembered::unsettled(run, resource, page).await?;
                 let page = page.into_iter().map(from_tombstone).collect();
                 waiting.extend(delete_all(run, resource, page).await?);
             }
@@ -141,6 +148,62 @@ async fn delete_resource(
     }
     waiting.extend(delete_all(run, resource, named).await?);
     Ok(waiting)
+}
+
+/// Applied, skipped or parked: a window that reaches back over this one need not ask again (R16).
+fn note_settled(run: &Run, resource: &ResourcePath, named: &Named) {
+    if let (NamedBy::Tombstone, Some(id)) = (&named.by, &named.id) {
+        remembered::settled_tombstone(run, resource, id, named.version);
+    }
+}
+
+/// Target ids that items had before they were written under other keys, where no feed told of it
+/// (R7): what such an id shows now goes, unless it lives at the source.
+async fn delete_left_behind(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), RunError> {
+    if run.pair.policy.key_changes == Publish::Skip {
+        return Ok(());
+    }
+    let left = run.store().left_behind(&run.pair.id).await.map_err(RunError::State)?;
+    for left in left.into_iter().filter(|left| left.resource == *resource) {
+        run.check_stop()?;
+        run.take_up(Stage::Deletes, 1);
+        let settled = agree_that_left(run, resource, left).await?;
+        let seen = Tally { read: 1, ..Tally::default() };
+        run.count(Stage::Deletes, resource, settled, seen);
+    }
+    Ok(())
+}
+
+async fn agree_that_left(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    left: LeftBehind,
+) -> Result<Settled, RunError> {
+    let shown = match run.target(|target| target.get(resource, &left.target_id)).await {
+        Ok(found) => found.and_then(|found| found.key),
+        Err(error) if error.refusal().is_some() => None,
+        Err(error) => return Err(RunError::Target(error)),
+    };
+    let Some(shown) = shown else { return Ok(Settled::Skipped) };
+    match run.reader.find(resource, &shown).await.map_err(RunError::Source)? {
+        Lookup::Absent => {}
+        Lookup::Lives(_) | Lookup::Hidden => return Ok(Settled::Skipped),
+    }
+    let named = Named {
+        id: Some(left.id),
+        key: Some(shown),
+        version: run.window.through,
+        by: NamedBy::Tombstone,
+    };
+    remembered::deleted(run, resource, &left.target_id).await?;
+    match run.target(|target| target.delete(resource, &left.target_id)).await {
+        Ok(Deleted::Deleted) => Ok(Settled::Applied),
+        Ok(Deleted::AlreadyGone) => Ok(Settled::Skipped),
+        Err(error) => match refused(run, resource, &named, left.target_id, Look::Last, error)? {
+            Gone::Settled(settled) => Ok(settled),
+            Gone::StillReferenced => Ok(Settled::Parked),
+        },
+    }
 }
 
 fn from_tombstone(tombstone: crate::domain::Tombstone) -> Named {
@@ -152,22 +215,28 @@ fn from_tombstone(tombstone: crate::domain::Tombstone) -> Named {
     }
 }
 
-async fn old_keys(run: &Run, resource: &ResourcePath) -> Result<Vec<Named>, RunError> {
+/// Every old key of the items whose keys this run has to do with, a part at a time (R7, R30).
+async fn delete_old_keys(run: &Arc<Run>, resource: &ResourcePath) -> Result<Vec<Named>, RunError> {
+    let mut waiting = Vec::new();
     if !lock(&run.with_key_changes).contains(resource) {
-        return Ok(Vec::new());
+        return Ok(waiting);
     }
-    let Some(after) = run.feeds_after(resource) else { return Ok(Vec::new()) };
-    let changes = run.reader.key_changes(resource, after).await.map_err(RunError::Source)?;
-    let mut named = Vec::new();
-    for change in changes.into_iter().filter(|change| !change.old.is(&change.new)) {
-        named.push(Named {
-            id: Some(change.id),
-            key: Some(change.old),
-            version: change.version,
-            by: NamedBy::OldKey { new: change.new },
-        });
+    let mut touched = history::touched(run, resource);
+    while let Some(items) = touched.next().await? {
+        let mut named = Vec::new();
+        for item in items {
+            for old in item.olds {
+                named.push(Named {
+                    id: Some(item.id.clone()),
+                    key: Some(old),
+                    version: item.version,
+                    by: NamedBy::OldKey { new: item.new.clone() },
+                });
+            }
+        }
+        waiting.extend(delete_all(run, resource, named).await?);
     }
-    Ok(named)
+    Ok(waiting)
 }
 
 fn parked_names(run: &Run, resource: &ResourcePath) -> Vec<Named> {
@@ -215,7 +284,10 @@ async fn delete_all(
         }
         while let Some((named, gone)) = deletes.next().await {
             let (settled, seen) = match gone? {
-                Gone::Settled(settled) => (settled, Tally { read: 1, ..Tally::default() }),
+                Gone::Settled(settled) => {
+                    note_settled(run, resource, named);
+                    (settled, Tally { read: 1, ..Tally::default() })
+                }
                 Gone::StillReferenced => {
                     waiting.push(named.clone());
                     (Settled::Deferred, Tally { read: 1, ..Tally::default() })
@@ -275,6 +347,7 @@ async fn agree_that_gone(
     }
     let mut settled = Settled::Skipped;
     for id in ids {
+        remembered::deleted(run, resource, &id).await?;
         match run.target(|target| target.delete(resource, &id)).await {
             Ok(Deleted::Deleted) => settled = Settled::Applied,
             Ok(Deleted::AlreadyGone) => {}
@@ -351,7 +424,7 @@ async fn find_at_target(
     key: &NaturalKey,
 ) -> Result<AtTarget, RunError> {
     let mut ids = Vec::new();
-    if let Some(id) = remembered_id(run, resource, named, key)
+    if let Some(id) = remembered_id(run, resource, named, key).await?
         && may_go_by_id(run, resource, &id, key).await?
     {
         ids.push(id);
@@ -379,23 +452,23 @@ async fn find_at_target(
     Ok(AtTarget::Ids(ids))
 }
 
-fn remembered_id(
+async fn remembered_id(
     run: &Run,
     resource: &ResourcePath,
     named: &Named,
     key: &NaturalKey,
-) -> Option<TargetId> {
+) -> Result<Option<TargetId>, RunError> {
     if let (NamedBy::OldKey { .. }, Some(id)) = (&named.by, &named.id)
-        && lock(&run.renamed).contains(&(resource.clone(), id.clone()))
+        && run.was_renamed(resource, id)
     {
-        return None; // That id carries the new key now.
+        return Ok(None); // That id carries the new key now.
     }
     if let NamedBy::Parked(record) = &named.by
         && record.target_id.is_some()
     {
-        return record.target_id.clone();
+        return Ok(record.target_id.clone());
     }
-    run.journalled(resource, key).flatten()
+    Ok(run.journalled(resource, key).await?.flatten())
 }
 
 /// What that id shows now goes, unless it lives at the source (R5).
@@ -488,6 +561,7 @@ fn park(
         waits_for: None,
         named_for_deletion: true,
         target_id,
+        hash: None,
         news: false,
     })?;
     Ok(Settled::Parked)

@@ -3,24 +3,22 @@
 //!
 //! The one thing to know: before the first PUT the target id of *every name* is looked up and
 //! journalled (R5), because a parent's rename moves its dependents' keys at the target, not their
-//! ids. Key changes of one resource at a time are held in memory (R30); they are read again where
-//! they are needed.
+//! ids.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use crate::domain::{
-    ChangeVersion, KeyChange, NaturalKey, ResourcePath, SourceId, Stage, Tally, TargetId,
-};
+use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, Stage, Tally, TargetId};
 use crate::sources::Lookup;
 use crate::targets::{Disposition, Match};
 
 use super::apply::Settled;
+use super::history::{self, Renamed};
 use super::observe::Event;
 use super::under_way::{Run, lock};
-use super::{Publish, RunError, names, references};
+use super::{Publish, RunError, names, references, remembered};
 
 /// Items looked at together.
 const AT_ONCE: usize = 100;
@@ -94,7 +92,7 @@ impl Renameable {
     }
 }
 
-/// Reads every key-change feed once and looks up the old keys. Returns who had any.
+/// Reads every key-change feed, once, and looks up the old keys. Returns who had any.
 async fn journal_old_keys(
     run: &Arc<Run>,
     order: &[ResourcePath],
@@ -104,27 +102,40 @@ async fn journal_old_keys(
     let mut asking = Vec::new();
     for resource in order.iter().filter(|resource| renameable.contains(resource)) {
         if let Some(after) = run.feeds_after(resource) {
-            let (run, resource) = (Arc::clone(run), resource.clone());
             asking.push(async move {
-                let changes = run.reader.key_changes(&resource, after).await;
-                (resource, changes)
+                let told = journal_old_keys_of(run, resource, after).await;
+                told.map(|told| told.then(|| resource.clone()))
             });
         }
     }
     let mut asked = futures_util::stream::iter(asking).buffer_unordered(FEEDS_AT_ONCE);
 
     let mut changed = BTreeSet::new();
-    while let Some((resource, changes)) = asked.next().await {
+    while let Some(told) = asked.next().await {
         run.check_stop()?;
-        let changes = changes.map_err(RunError::Source)?;
-        if changes.is_empty() {
-            continue;
-        }
-        names::look_up(run, &resource, changes.into_iter().map(|change| change.old)).await?;
-        changed.insert(resource);
+        changed.extend(told?);
     }
     lock(&run.with_key_changes).extend(changed.iter().cloned());
     Ok(changed)
+}
+
+/// Whether the feed of the resource told anything new.
+async fn journal_old_keys_of(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    after: ChangeVersion,
+) -> Result<bool, RunError> {
+    let mut told = false;
+    let mut feed = history::feed(run, resource, after);
+    while let Some(items) = feed.next().await? {
+        told = true;
+        for id in &items {
+            let item = history::of_item(run, resource, id).await?;
+            let olds = item.map(|item| item.olds).unwrap_or_default();
+            names::look_up(run, resource, olds).await?;
+        }
+    }
+    Ok(told)
 }
 
 /// Tombstones of resources whose key contains a renamed one: once the parent is renamed at the
@@ -169,72 +180,47 @@ async fn journal_parked(
     Ok(())
 }
 
-/// All that the feed told of one item.
-struct Renamed {
-    olds: Vec<NaturalKey>,
-    new: NaturalKey,
-    records: u64,
-}
-
 async fn rename_resource(
     run: &Arc<Run>,
     resource: &ResourcePath,
     renameable: &Renameable,
 ) -> Result<(), RunError> {
-    let Some(after) = run.feeds_after(resource) else { return Ok(()) };
     run.tell(&Event::ResourceStarted {
         pair: &run.pair.id,
         stage: Stage::KeyChanges,
         resource,
         expected: None,
     });
-    let changes = run.reader.key_changes(resource, after).await.map_err(RunError::Source)?;
     let by_put = may_rename_by_put(run, resource, renameable).await?;
-    let items = by_item(changes);
-    run.take_up(Stage::KeyChanges, items.iter().map(|(_, renamed)| renamed.records).sum());
-    for items in items.chunks(AT_ONCE) {
-        run.check_stop()?;
-        // Looking is done at once, renaming one by one: a PUT may free the key of the next.
-        let mut looks = Vec::new();
-        for (_, renamed) in items {
-            looks.push(what_old_names_show(run, resource, renamed));
-        }
-        let shown = futures_util::future::try_join_all(looks).await?;
-        for ((id, renamed), shown) in items.iter().zip(shown) {
-            let settled = rename(run, resource, id, renamed, shown, by_put).await?;
-            // Records that one rename settled together: all but one needed nothing of their own.
-            let more = renamed.records - 1;
-            let seen = Tally { read: renamed.records, skipped: more, ..Tally::default() };
-            run.count(Stage::KeyChanges, resource, settled, seen);
+    let mut touched = history::touched(run, resource);
+    while let Some(items) = touched.next().await? {
+        run.take_up(Stage::KeyChanges, items.iter().map(|item| item.records).sum());
+        for items in items.chunks(AT_ONCE) {
+            run.check_stop()?;
+            rename_all(run, resource, items, by_put).await?;
         }
     }
     run.tell(&Event::ResourceFinished { pair: &run.pair.id, stage: Stage::KeyChanges, resource });
     Ok(())
 }
 
-/// The records of each item together, items in the order of their last record.
-fn by_item(changes: Vec<KeyChange>) -> Vec<(SourceId, Renamed)> {
-    let mut last: BTreeMap<ChangeVersion, SourceId> = BTreeMap::new();
-    let mut items: HashMap<SourceId, Renamed> = HashMap::new();
-    for change in changes {
-        last.insert(change.version, change.id.clone());
-        let renamed = items.entry(change.id).or_insert_with(|| Renamed {
-            olds: Vec::new(),
-            new: change.new.clone(),
-            records: 0,
-        });
-        renamed.olds.push(change.old);
-        renamed.new = change.new;
-        renamed.records += 1;
+/// Looking is done at once, renaming one by one: a PUT may free the key of the next.
+async fn rename_all(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    items: &[Renamed],
+    by_put: bool,
+) -> Result<(), RunError> {
+    let looks = items.iter().map(|item| what_old_names_show(run, resource, item));
+    let shown = futures_util::future::try_join_all(looks).await?;
+    for (renamed, shown) in items.iter().zip(shown) {
+        let settled = rename(run, resource, renamed, shown, by_put).await?;
+        // Records that one rename settled together: all but one needed nothing of their own.
+        let more = renamed.records - 1;
+        let seen = Tally { read: renamed.records, skipped: more, ..Tally::default() };
+        run.count(Stage::KeyChanges, resource, settled, seen);
     }
-    let mut newest_first: Vec<(SourceId, Renamed)> = Vec::new();
-    for id in last.into_values().rev() {
-        if let Some(renamed) = items.remove(&id) {
-            newest_first.push((id, renamed));
-        }
-    }
-    newest_first.reverse();
-    newest_first
+    Ok(())
 }
 
 /// The guards of R6 that hold for a whole resource: the server changes such keys, and every
@@ -259,7 +245,6 @@ async fn may_rename_by_put(
 async fn rename(
     run: &Arc<Run>,
     resource: &ResourcePath,
-    id: &SourceId,
     renamed: &Renamed,
     shown: Option<(TargetId, NaturalKey)>,
     by_put: bool,
@@ -267,13 +252,13 @@ async fn rename(
     let Some((target_id, shown)) = shown else { return Ok(Settled::Skipped) };
     if shown.is(&renamed.new) {
         // The rename of what it refers to has moved it, or an earlier attempt has.
-        lock(&run.renamed).insert((resource.clone(), id.clone()));
+        run.note_renamed(resource, &renamed.id);
         return Ok(Settled::Skipped);
     }
     if !by_put || !guards_allow(run, resource, renamed, &target_id, &shown).await? {
         return Ok(Settled::Skipped);
     }
-    let item = match run.reader.get(resource, id).await.map_err(RunError::Source)? {
+    let item = match run.reader.get(resource, &renamed.id).await.map_err(RunError::Source)? {
         Lookup::Lives(item) => item,
         Lookup::Absent | Lookup::Hidden => return Ok(Settled::Skipped),
     };
@@ -286,9 +271,11 @@ async fn rename(
         // to plain agreement, is not there, and the PUT would be refused.
         return Ok(Settled::Skipped);
     }
+    run.keys_are_about_to_move().await?;
     match run.target(|target| target.rename(resource, &target_id, &item)).await {
         Ok(()) => {
-            lock(&run.renamed).insert((resource.clone(), id.clone()));
+            run.note_renamed(resource, &renamed.id);
+            remembered::wrote(run, resource, &item, Some(target_id)).await?;
             run.agreed(resource, &item).await?;
             Ok(Settled::Applied)
         }
@@ -315,7 +302,7 @@ async fn what_old_names_show(
 ) -> Result<Option<(TargetId, NaturalKey)>, RunError> {
     let mut ids = BTreeSet::new();
     for old in &renamed.olds {
-        ids.extend(run.journalled(resource, old).flatten());
+        ids.extend(run.journalled(resource, old).await?.flatten());
     }
     let (Some(id), None) = (ids.pop_first(), ids.pop_first()) else { return Ok(None) };
     let found = run.target(|target| target.get(resource, &id)).await;
@@ -334,6 +321,10 @@ async fn guards_allow(
     target_id: &TargetId,
     shown: &NaturalKey,
 ) -> Result<bool, RunError> {
+    let owner = remembered::item_behind(run, resource, target_id).await?;
+    if owner.is_some_and(|owner| owner != renamed.id) {
+        return Ok(false); // It was written since for another item.
+    }
     let new = run.target(|target| target.find(resource, &renamed.new)).await;
     let new_is_free = match new {
         Ok(Match::None) => true,

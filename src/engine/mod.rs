@@ -11,7 +11,8 @@
 //!
 //! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
 //! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`].
-//! Before them stand [`identity`] and [`resume`]; [`order`] starts a resource when what it needs has finished;
+//! Before them stand [`identity`], [`overlap`] and [`resume`]; [`history`] and [`remembered`] are what an overlap
+//! needs to know of what it brings again; [`order`] starts a resource when what it needs has finished;
 //! [`apply`] is one change at one target, [`references`] what it needs there first; [`names`] are
 //! target ids looked up before anything moves, [`brake`] stops what would delete too much;
 //! [`parked`] is what waits. [`plan`] and [`verify`] look without publishing.
@@ -39,8 +40,11 @@ pub mod runner;
 pub mod run;
 mod under_way;
 mod identity;
+mod overlap;
+mod remembered;
 mod resume;
 mod order;
+mod history;
 mod key_changes;
 mod upserts;
 mod deletes;
@@ -94,6 +98,9 @@ pub struct Policy {
     pub key_changes: Publish,
     pub deletes: Publish,
     pub selection: Selection,
+    /// How far back a window reaches over the one before; zero for not at all (R14).
+    pub overlap: Duration,
+    pub first_overlap: FirstOverlap,
     pub brake: DeleteBrake,
     pub retry: RetryPolicy,
     /// Nobody else writes to the same data: `verify` may look for extras (R3).
@@ -106,6 +113,14 @@ pub struct Policy {
 pub enum Publish {
     Publish,
     Skip,
+}
+
+/// How far back the run after the first one reaches: the first has no history (R14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstOverlap {
+    Versions(u64),
+    /// Everything is read twice, the second time at once.
+    All,
 }
 
 /// R27: more than `above` items of a resource *and* more than `share` of what the source shows.

@@ -23,7 +23,7 @@ pub(super) async fn look_up(
 ) -> Result<(), RunError> {
     let mut asked = FuturesUnordered::new();
     for key in keys.into_iter().collect::<BTreeSet<_>>() {
-        if run.journalled(resource, &key).is_some() {
+        if run.journalled(resource, &key).await?.is_some() {
             continue;
         }
         asked.push(async move {

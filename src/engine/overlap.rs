@@ -26,20 +26,29 @@ const SNAPSHOT_PASS: TimeDelta = TimeDelta::days(1);
 const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(5);
 
 /// Notes that `newest` was the live source's newest version at `at`.
-pub(super) fn saw(overlap: &mut Overlap, newest: ChangeVersion, at: Timestamp) {
+pub(super) fn saw(
+    overlap: &mut Overlap,
+    watermark: Option<ChangeVersion>,
+    newest: ChangeVersion,
+    at: Timestamp,
+) {
     match overlap.seen.last_mut() {
         // A source that went back is another matter (R18).
         Some(last) if newest <= last.newest => last.last_at = last.last_at.max(at),
         Some(_) | None => overlap.seen.push(Seen { newest, first_at: at, last_at: at }),
     }
-    if overlap.seen.len() > SEEN_KEPT {
-        let old = overlap.seen.len() / 2;
-        let mut index = 0;
-        overlap.seen.retain(|_| {
-            index += 1;
-            index > old || index % 2 == 1
-        });
+    if overlap.seen.len() <= SEEN_KEPT {
+        return;
     }
+    // The moment that the overlap of the watermark reaches back from stays; without another one, a
+    // window reaches farther back than it must.
+    let anchor = overlap.seen.iter().position(|seen| Some(seen.newest) >= watermark);
+    let old = overlap.seen.len() / 2;
+    let mut index = 0;
+    overlap.seen.retain(|_| {
+        index += 1;
+        index > old || index % 2 == 1 || anchor == Some(index - 1)
+    });
 }
 
 /// The pair has a watermark and no history below it: its next run reaches back to the floor.
@@ -94,6 +103,10 @@ pub(super) fn pass_is_due(
     policy: &Policy,
     now: Timestamp,
 ) -> bool {
+    let is_to_be_read_twice = policy.first_overlap == FirstOverlap::All;
+    if is_to_be_read_twice && overlap.first.is_some_and(|first| !first.succeeded) {
+        return true;
+    }
     if length(policy).is_zero() {
         return false;
     }
@@ -171,13 +184,165 @@ fn newest_at(overlap: &Overlap, at: Timestamp) -> Option<ChangeVersion> {
     overlap.seen.iter().rev().find(|seen| seen.first_at <= at).map(|seen| seen.newest)
 }
 
-fn forget_what_no_window_reaches(
-    overlap: &mut Overlap,
-    watermark: ChangeVersion,
-    policy: &Policy,
-) {
+fn forget_what_no_window_reaches(overlap: &mut Overlap, watermark: ChangeVersion, policy: &Policy) {
     let Some(anchor) = anchor(overlap, watermark, policy.isolation) else { return };
     let reached = anchor - length(policy);
     let older = overlap.seen.iter().filter(|seen| seen.first_at <= reached).count();
     overlap.seen.drain(..older.saturating_sub(1));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::Selection;
+    use crate::engine::{DeleteBrake, Publish, RetryPolicy};
+
+    fn at(minutes: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp(minutes * 60, 0).unwrap()
+    }
+
+    fn version(number: i64) -> ChangeVersion {
+        ChangeVersion(number)
+    }
+
+    fn policy(isolation: Isolation, overlap_minutes: u64) -> Policy {
+        Policy {
+            isolation,
+            on_missing_snapshot: None,
+            key_changes: Publish::Publish,
+            deletes: Publish::Publish,
+            selection: Selection::default(),
+            overlap: Duration::from_secs(overlap_minutes * 60),
+            first_overlap: FirstOverlap::Versions(100),
+            brake: DeleteBrake { percent: 10.0, above: 100 },
+            retry: RetryPolicy {
+                max_attempts: 40,
+                first_delay: Duration::from_secs(60),
+                max_delay: Duration::from_secs(3600),
+                max_parked: 10,
+            },
+            sole_writer: true,
+            max_in_flight: 1,
+        }
+    }
+
+    /// Runs at these minutes that found these newest versions and committed them.
+    fn after_runs(policy: &Policy, runs: &[(i64, i64)]) -> Overlap {
+        let mut overlap = Overlap::default();
+        let mut before = None;
+        for (minute, newest) in runs {
+            saw(&mut overlap, before, version(*newest), at(*minute));
+            let through = version(*newest);
+            overlap = after_commit(overlap, before, through, policy, at(*minute));
+            before = Some(through);
+        }
+        overlap
+    }
+
+    #[test]
+    fn r14_the_overlap_reaches_back_from_when_the_watermark_was_first_seen_and_not_from_now() {
+        let policy = policy(Isolation::Bounded, 15);
+        let overlap = after_runs(&policy, &[(0, 1000), (20, 2000), (40, 3000), (60, 4000)]);
+
+        for now in [61, 80, 10_000] {
+            // 4000 was first seen at 60; the newest that had been seen by 45 was 3000.
+            assert_eq!(reach(&overlap, version(4000), &policy, at(now)), version(3000), "{now}");
+        }
+    }
+
+    #[test]
+    fn r14_under_a_snapshot_it_reaches_back_from_the_last_look_at_which_the_snapshot_was_not_there()
+    {
+        let policy = policy(Isolation::Snapshot, 15);
+        let mut overlap = after_runs(&policy, &[(0, 1000)]);
+        for (minute, live) in [(600, 2000), (610, 2500), (1200, 3000), (1210, 3500)] {
+            saw(&mut overlap, Some(version(1000)), version(live), at(minute));
+        }
+        let overlap = after_commit(overlap, Some(version(1000)), version(2800), &policy, at(1210));
+
+        // The snapshot of 2800 was taken after 610; by 595 the live source had shown 1000.
+        assert_eq!(reach(&overlap, version(2800), &policy, at(1211)), version(1000));
+    }
+
+    #[test]
+    fn r14_the_successor_of_the_first_run_reaches_back_so_many_versions() {
+        for (first_overlap, floor) in [
+            (FirstOverlap::Versions(100), 900),
+            (FirstOverlap::All, 0),
+            (FirstOverlap::Versions(0), 1000),
+        ] {
+            for isolation in [Isolation::Snapshot, Isolation::Bounded] {
+                let policy = Policy { first_overlap, ..policy(isolation, 15) };
+                let overlap = after_runs(&policy, &[(0, 1000)]);
+
+                assert_eq!(reach(&overlap, version(1000), &policy, at(1)), version(floor));
+            }
+        }
+    }
+
+    #[test]
+    fn runs_that_follow_closely_on_the_first_two_do_not_go_to_the_floor_again_until_it_has_settled()
+    {
+        let policy = policy(Isolation::Bounded, 15);
+        let overlap = after_runs(&policy, &[(0, 1000), (1, 1010)]);
+
+        assert_eq!(reach(&overlap, version(1010), &policy, at(2)), version(1000));
+        assert_eq!(reach(&overlap, version(1010), &policy, at(16)), version(900));
+    }
+
+    #[test]
+    fn without_an_overlap_a_window_begins_at_the_watermark() {
+        let policy = policy(Isolation::Bounded, 0);
+        let overlap = after_runs(&policy, &[(0, 1000), (20, 2000)]);
+
+        assert_eq!(reach(&overlap, version(2000), &policy, at(21)), version(2000));
+        assert!(!pass_is_due(&overlap, version(2000), &policy, at(10_000)));
+    }
+
+    #[test]
+    fn r15_the_overlap_is_read_once_more_when_it_has_passed_and_then_not_again() {
+        let policy = policy(Isolation::Bounded, 15);
+        let overlap = after_runs(&policy, &[(0, 1000), (20, 2000)]);
+
+        assert!(!pass_is_due(&overlap, version(2000), &policy, at(34)));
+        assert!(pass_is_due(&overlap, version(2000), &policy, at(35)));
+        let settled =
+            after_commit(overlap.clone(), Some(version(2000)), version(2000), &policy, at(35));
+        assert!(!pass_is_due(&settled, version(2000), &policy, at(10_000)));
+        let mut moved = overlap;
+        saw(&mut moved, Some(version(2000)), version(3000), at(35));
+        let moved = after_commit(moved, Some(version(2000)), version(3000), &policy, at(35));
+        assert!(pass_is_due(&moved, version(3000), &policy, at(50)), "it settled the old one");
+    }
+
+    #[test]
+    fn r15_under_snapshots_the_overlap_is_read_once_more_a_day() {
+        let policy = policy(Isolation::Snapshot, 15);
+        let overlap = after_runs(&policy, &[(0, 1000)]);
+
+        assert!(!pass_is_due(&overlap, version(1000), &policy, at(23 * 60)));
+        assert!(pass_is_due(&overlap, version(1000), &policy, at(24 * 60)));
+    }
+
+    #[test]
+    fn what_is_forgotten_of_the_past_never_shortens_an_overlap() {
+        let policy = policy(Isolation::Bounded, 15);
+        let many: Vec<(i64, i64)> = (0..5_000).map(|n| (n, n * 10)).collect();
+        let overlap = after_runs(&policy, &many);
+
+        let reached = reach(&overlap, version(49_990), &policy, at(5_000));
+
+        assert!(reached <= version(49_840), "{reached:?}");
+        assert!(reached >= version(49_000), "{reached:?}");
+        assert!(overlap.seen.len() <= 40);
+        let mut idle = overlap;
+        for minute in 0..5_000 {
+            let watermark = Some(version(49_990));
+            saw(&mut idle, watermark, version(49_990 + minute), at(5_000 + minute));
+            assert!(idle.seen.len() <= SEEN_KEPT);
+            assert!(reach(&idle, version(49_990), &policy, at(9_999)) <= version(49_840));
+        }
+    }
 }

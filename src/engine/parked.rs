@@ -10,10 +10,11 @@ use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
-use crate::domain::{NaturalKey, ParkReason, ResourcePath, SourceId, TargetId};
+use crate::domain::{Item, NaturalKey, ParkReason, ResourcePath, SourceId, TargetId};
 use crate::state::{Operation, PairId, ParkStatus, Parked, RefusalRecord, Step, WaitsFor};
 use crate::targets::Refusal;
 
+use super::remembered::hash_of;
 use super::{INVALID_ATTEMPTS, RetryPolicy};
 
 /// What is to be parked; the book adds attempts and times.
@@ -28,6 +29,8 @@ pub(super) struct Parking {
     pub waits_for: Option<WaitsFor>,
     pub named_for_deletion: bool,
     pub target_id: Option<TargetId>,
+    /// Of the bytes that were refused.
+    pub hash: Option<String>,
     /// A feed brought a change of it: a dead item gets fresh attempts (R22).
     pub news: bool,
 }
@@ -139,6 +142,22 @@ impl ParkedBook {
         self.by_source_id.contains_key(&(resource.clone(), id.clone()))
     }
 
+    /// Whether the target has refused these very bytes of the item, and another attempt is not due.
+    pub(super) fn still_refuses(
+        &self,
+        resource: &ResourcePath,
+        item: &Item,
+        now: Timestamp,
+        all: bool,
+    ) -> bool {
+        let slot = (resource.clone(), item.id.clone());
+        let id = self.by_source_id.get(&slot);
+        let Some(record) = id.and_then(|id| self.records.get(id)) else { return false };
+        let is_due = record.status == ParkStatus::Parked
+            && (all || record.next_attempt_at <= now || self.called.contains(&record.id));
+        !is_due && record.hash.as_ref().is_some_and(|hash| *hash == hash_of(item))
+    }
+
     /// Whether anything is parked under this key.
     pub(super) fn holds_key(&self, resource: &ResourcePath, key: &NaturalKey) -> bool {
         self.by_key.get(&(resource.clone(), key.clone())).is_some_and(|ids| !ids.is_empty())
@@ -194,6 +213,7 @@ impl ParkedBook {
             waits_for: parking.waits_for,
             named_for_deletion: parking.named_for_deletion,
             target_id: parking.target_id,
+            hash: parking.hash,
         };
         self.remove(&id);
         self.called.remove(&id);
@@ -426,6 +446,7 @@ mod tests {
             waits_for: None,
             named_for_deletion: false,
             target_id: None,
+            hash: None,
             news: false,
         }
     }

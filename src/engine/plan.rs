@@ -109,8 +109,10 @@ async fn count(
     planned.upserts = reader.count(resource, Some(window)).await.map_err(RunError::Source)?;
     let Some(after) = window.after else { return Ok(planned) };
     if pair.policy.key_changes == Publish::Publish && !resource.is_descriptor() {
-        let changes = reader.key_changes(resource, after).await.map_err(RunError::Source)?;
-        planned.key_changes = changes.len().try_into().unwrap_or(u64::MAX);
+        let mut changes = reader.key_changes(resource, after);
+        while let Some(page) = changes.next().await.map_err(RunError::Source)? {
+            planned.key_changes += u64::try_from(page.len()).unwrap_or(u64::MAX);
+        }
     }
     if pair.policy.deletes == Publish::Publish {
         planned.deletes =

@@ -177,9 +177,8 @@ pub(super) async fn unsettled(
         .filter(|tombstone| tombstone.commits < run.commits())
         .map(|tombstone| (tombstone.id, tombstone.version))
         .collect();
-    let is_new = |tombstone: &Tombstone| {
-        !settled.contains(&(tombstone.id.clone(), tombstone.version))
-    };
+    let is_new =
+        |tombstone: &Tombstone| !settled.contains(&(tombstone.id.clone(), tombstone.version));
     Ok(tombstones.into_iter().filter(is_new).collect())
 }
 
@@ -221,12 +220,15 @@ async fn last_written(
 }
 
 /// The item that was written last under this target id.
-async fn item_behind(
+pub(super) async fn item_behind(
     run: &Run,
     resource: &ResourcePath,
     target_id: &TargetId,
 ) -> Result<Option<SourceId>, RunError> {
     let slot = (resource.clone(), target_id.clone());
+    if !run.looks_back(resource) {
+        return Ok(None);
+    }
     if let Some(id) = lock(&run.learnt).written_as.get(&slot) {
         return Ok(Some(id.clone()));
     }

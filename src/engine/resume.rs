@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{ResourcePath, Tally, Window};
+use crate::domain::{ChangeVersion, ResourcePath, Tally, Window};
 use crate::sources::Isolation;
 use crate::state::{Finished, RunJournal, Step};
 
@@ -19,14 +19,16 @@ use super::{Pair, RunError};
 /// The window of a run and what another run of it has finished already.
 pub(super) struct Beginning {
     pub(super) window: Window,
+    /// The version after which it reads, overlap included (R14).
+    pub(super) reach: Option<ChangeVersion>,
     pub(super) finished: BTreeMap<ResourcePath, Tally>,
     /// A newer view was read from before, and what it told is in the journal.
     pub(super) is_older_than_begun: bool,
 }
 
 impl Beginning {
-    pub(super) fn anew(window: Window) -> Beginning {
-        Beginning { window, finished: BTreeMap::new(), is_older_than_begun: false }
+    pub(super) fn anew(window: Window, reach: Option<ChangeVersion>) -> Beginning {
+        Beginning { window, reach, finished: BTreeMap::new(), is_older_than_begun: false }
     }
 }
 
@@ -37,16 +39,17 @@ pub(super) async fn beginning(
     pair: &Pair,
     isolation: Isolation,
     fresh: Window,
+    reach: Option<ChangeVersion>,
 ) -> Result<Beginning, RunError> {
     let journal = around.store.journal(&pair.id).await.map_err(RunError::State)?;
-    let Some(journal) = journal else { return Ok(Beginning::anew(fresh)) };
+    let Some(journal) = journal else { return Ok(Beginning::anew(fresh, reach)) };
     let begun = journal.window;
     // The lower edge is the watermark: what was begun above another says nothing here.
     if begun.after != fresh.after {
-        return Ok(Beginning::anew(fresh));
+        return Ok(Beginning::anew(fresh, reach));
     }
     let is_older_than_begun = fresh.through < begun.through;
-    let anew = Beginning { is_older_than_begun, ..Beginning::anew(fresh) };
+    let anew = Beginning { is_older_than_begun, ..Beginning::anew(fresh, reach) };
     if (is_older_than_begun && !is_merely_old(pair, isolation, begun).await?)
         || !is_the_same(&journal, pair).await?
     {
@@ -67,7 +70,12 @@ pub(super) async fn beginning(
         lower_edge(around, pair, &mut finished, window).await?;
     }
     let finished = finished.into_iter().map(|finished| (finished.resource, finished.tally));
-    Ok(Beginning { window, finished: finished.collect(), is_older_than_begun })
+    Ok(Beginning {
+        window,
+        reach: journal.reach,
+        finished: finished.collect(),
+        is_older_than_begun,
+    })
 }
 
 /// Whether a source that shows less than was begun is a snapshot that is merely old: then its live

@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{ChangeVersion, Outcome, Stage, Stages, Tally, Watermark, Window};
 use crate::sources::Reader;
-use crate::state::{LastRun, LeftOut, PairId, PairState, RunRecord, StateStore, Step};
+use crate::state::{LastRun, LeftOut, Overlap, PairId, PairState, RunRecord, StateStore, Step};
 
 use super::observe::{Event, Observers};
 use super::parked::ParkedBook;
 use super::runner::RunOptions;
 use super::under_way::{Run, lock};
-use super::{Pair, Publish, RunError, deletes, identity, key_changes, resume, upserts};
+use super::{Pair, Publish, RunError, deletes, identity, key_changes, overlap, resume, upserts};
 
 /// What a run of a pair needs beside the pair.
 #[derive(Clone)]
@@ -29,6 +29,16 @@ pub struct Surroundings {
     pub configured: Option<Arc<BTreeSet<PairId>>>,
 }
 
+/// What a run reads through.
+pub(super) struct ReadThrough {
+    pub(super) reader: Arc<dyn Reader>,
+    /// What the view has newest, or the smallest newest of the views that this run has read from
+    /// (R11).
+    pub(super) through: ChangeVersion,
+    /// The live source's newest version, and when it told it (R14).
+    pub(super) seen: (ChangeVersion, Timestamp),
+}
+
 /// How a run that did not fail ended.
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
@@ -37,18 +47,20 @@ pub(super) struct Ended {
 }
 
 /// Publishes to `pair` everything that the source has gained since the pair's watermark, as
-/// `reader`'s view shows it, through version `through`: what the view has newest, or the smallest
-/// newest of the views that this run has read from (R11).
+/// the view shows it.
 pub(super) async fn publish(
     around: &Surroundings,
     pair: &Pair,
-    reader: Arc<dyn Reader>,
-    through: ChangeVersion,
+    view: ReadThrough,
     options: &RunOptions,
     run_id: &str,
     progress: &RunProgress,
 ) -> Result<Ended, RunError> {
-    let state = load(around, pair).await?;
+    let ReadThrough { reader, through, seen } = view;
+    let mut state = load(around, pair).await?;
+    let began = around.clock.now();
+    look_at_versions(&mut state, pair, seen, began);
+    progress.saw(&state);
     identity::check_source(pair, &state, &*reader).await?;
     let mut book = load_parked(around, pair).await?;
     let window = Window { after: state.watermark.as_ref().map(|w| w.change_version()), through };
@@ -63,14 +75,19 @@ pub(super) async fn publish(
     if identity::is_new_host(pair, &state).await? {
         book.renew_dead(around.clock.now());
     }
-    let beginning = resume::beginning(around, pair, reader.isolation(), window).await?;
+    let reach =
+        window.after.map(|after| overlap::reach(&state.overlap, after, &pair.policy, began));
+    let beginning = resume::beginning(around, pair, reader.isolation(), window, reach).await?;
+    if around.store.journal(&pair.id).await.map_err(RunError::State)?.is_some() {
+        state.overlap.broken_off += 1;
+    }
     let window = beginning.window;
-    let run = Run::prepare(around, pair, reader, options, beginning, book, state.left_out).await?;
+    let run = Run::prepare(around, pair, reader, options, beginning, book, &state).await?;
     if !progress.has_begun() {
         run.tell(&Event::RunStarted { pair: &pair.id, run: run_id, window });
     }
     progress.began(&run);
-    run.journal(run_id, selection_fingerprint(pair)).await?;
+    run.journal(run_id, selection_fingerprint(pair), &state).await?;
 
     key_changes::publish(&run).await?;
     upserts::publish(&run).await?;
@@ -78,7 +95,22 @@ pub(super) async fn publish(
     upserts::publish_what_waited(&run).await?;
 
     run.reader.confirm().await.map_err(RunError::Source)?;
-    commit(&run, run_id, state).await
+    commit(&run, run_id, state, began).await
+}
+
+/// Notes the source's newest version, by which the overlap is measured (R14).
+fn look_at_versions(
+    state: &mut PairState,
+    pair: &Pair,
+    (newest, at): (ChangeVersion, Timestamp),
+    now: Timestamp,
+) {
+    let watermark = state.watermark.as_ref().map(Watermark::change_version);
+    overlap::saw(&mut state.overlap, watermark, newest, at);
+    if let (Some(watermark), None) = (watermark, state.overlap.first) {
+        // Set by a person, or by a program that kept no history.
+        overlap::begin_at(&mut state.overlap, watermark, &pair.policy, now);
+    }
 }
 
 async fn load(around: &Surroundings, pair: &Pair) -> Result<PairState, RunError> {
@@ -119,9 +151,11 @@ fn nothing_to_do(
     if window.after.is_some_and(|after| window.through < after) {
         return true;
     }
+    let now = around.clock.now();
     window.after == Some(window.through)
+        && !overlap::pass_is_due(&state.overlap, window.through, &pair.policy, now)
         && state.selection.as_deref() == Some(selection_fingerprint(pair).as_str())
-        && book.resources_with_due(around.clock.now(), options.all_parked).is_empty()
+        && book.resources_with_due(now, options.all_parked).is_empty()
 }
 
 /// What the watermark was reached with, as a short text: when it changes, resources may join.
@@ -142,7 +176,12 @@ pub(super) fn selection_fingerprint(pair: &Pair) -> String {
 
 /// The one commit that moves the watermark: everything of the window is applied, unneeded or
 /// durably parked (I1).
-async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, RunError> {
+async fn commit(
+    run: &Run,
+    run_id: &str,
+    before: PairState,
+    began: Timestamp,
+) -> Result<Ended, RunError> {
     let stages = run.stages();
     if !stages.is_conserved() {
         return Err(RunError::NotConserved);
@@ -153,7 +192,11 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
     let target = run.pair.target.capabilities().await.map_err(RunError::Target)?;
     let outcome = if run.book().len() > 0 { Outcome::Parked } else { Outcome::Complete };
     let now = run.now();
+    let (window, policy) = (run.window, &run.pair.policy);
+    let overlap = overlap::after_commit(run.overlap(), window.after, window.through, policy, began);
+    let next_reach = overlap::reach(&overlap, window.through, policy, now);
     let state = PairState {
+        overlap,
         watermark: Some(Watermark::ChangeVersion(run.window.through)),
         blocked: None,
         source: Some(source.fingerprint.clone()),
@@ -172,8 +215,9 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
     let step = Step {
         state: Some(state),
         coverage: run.changed_coverage(),
+        forget: run.passed_by(next_reach),
         end_journal: true,
-        names: run.names_to_keep(),
+        names: run.names_to_keep().await?,
         ..Step::default()
     };
     run.write(step).await?;
@@ -196,6 +240,7 @@ fn left_out(run: &Run, before: LeftOut) -> LeftOut {
 pub(super) struct RunProgress {
     began: Mutex<Option<Arc<Run>>>,
     lost: Mutex<LostView>,
+    seen: Mutex<Option<Overlap>>,
     parked: AtomicU64,
     dead: AtomicU64,
 }
@@ -267,6 +312,15 @@ impl RunProgress {
 
     pub(super) fn stages(&self) -> Stages {
         self.in_all(lock(&self.began).as_ref().map(|run| run.stages()).unwrap_or_default())
+    }
+
+    fn saw(&self, state: &PairState) {
+        *lock(&self.seen) = Some(state.overlap.clone());
+    }
+
+    /// What the source told of its versions, for the state of a run that was not committed.
+    pub(super) fn seen(&self) -> Option<Overlap> {
+        lock(&self.seen).clone()
     }
 
     pub(super) fn not_visible(&self) -> u64 {

@@ -11,13 +11,13 @@ use tokio::task::JoinSet;
 use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, Outcome, Stages};
 use crate::sources::{Isolation, Reader, Source, SourceError};
-use crate::state::{Block, BlockCause, LastRun, PairId, Step};
+use crate::state::{Block, BlockCause, LastRun, Overlap, PairId, Step};
 
 use super::observe::Event;
 use super::report::{ReportedError, Requests, RunReport};
-use super::run::{self, RunProgress, Surroundings};
+use super::run::{self, ReadThrough, RunProgress, Surroundings};
 use super::under_way::lock;
-use super::{Pair, Policy, RunError, identity};
+use super::{FirstOverlap, Pair, Policy, RunError, identity};
 
 /// What a person or a schedule wants of a run beyond the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,8 +67,7 @@ impl Runner {
         let Some(first) = claims.first() else { return };
         // One view for all of them; opening it is part of every run that reads through it.
         let opening = first.pair.source.for_run(&new_run_id(), self.around.stop.clone());
-        let opened = open_view(&*opening, &first.pair.policy).await;
-        let view = View { opened: opened.map_err(Arc::new), requests: opening.requests() };
+        let view = View::open(&*opening, &first.pair.policy, &self.around).await;
 
         let mut runs = JoinSet::new();
         for claim in claims {
@@ -104,7 +103,8 @@ impl Drop for Claim {
 }
 
 /// One run; and one more through the same view if the first went on from a run with an older upper
-/// edge, so that who waited for a night does not wait for another.
+/// edge, so that who waited for a night does not wait for another. A pair that is to be read twice
+/// at first (`first_overlap_versions: all`) has its second run at once.
 async fn run_claimed(
     around: &Surroundings,
     claim: &Claim,
@@ -114,8 +114,12 @@ async fn run_claimed(
     let report = run_caught(around, claim, &mut view, options).await;
     let ended = matches!(report.outcome, Outcome::Complete | Outcome::Parked);
     let through = report.window.map(|window| window.through);
-    let newest = view.opened.as_ref().ok().map(|reader| reader.newest());
-    if !(report.resumed && ended && through < newest) {
+    let newest = view.opened.as_ref().ok().map(|opened| opened.reader.newest());
+    let is_first = report.window.is_some_and(|window| window.after.is_none());
+    if ended && is_first && claim.pair.policy.first_overlap == FirstOverlap::All {
+        let opening = claim.pair.source.for_run(&report.id, around.stop.clone());
+        view = View::open(&*opening, &claim.pair.policy, around).await;
+    } else if !(report.resumed && ended && through < newest) {
         return vec![report];
     }
     vec![report, run_caught(around, claim, &mut view, options).await]
@@ -153,7 +157,7 @@ async fn run_caught(
         notes: Vec::new(),
         may_pass: error.may_pass(),
     };
-    if let Err(unwritten) = remember(around, &claim.pair, &report, Some(&error)).await {
+    if let Err(unwritten) = remember(around, &claim.pair, &report, Some(&error), None).await {
         tracing::error!(error = unwritten.message(), "a failed run could not be written down");
     }
     around.observers.tell(&Event::RunEnded { pair: &claim.pair.id, report: &report });
@@ -185,8 +189,37 @@ pub(super) async fn open_view(
 /// goes on with another of its own.
 #[derive(Clone)]
 struct View {
-    opened: Result<Arc<dyn Reader>, Arc<SourceError>>,
+    opened: Result<Opened, Arc<SourceError>>,
     requests: u64,
+}
+
+#[derive(Clone)]
+struct Opened {
+    reader: Arc<dyn Reader>,
+    /// The live source's newest version, and when it told it (R14).
+    seen: (ChangeVersion, Timestamp),
+}
+
+impl View {
+    async fn open(source: &dyn Source, policy: &Policy, around: &Surroundings) -> View {
+        let opened = open_and_look(source, policy, around).await.map_err(Arc::new);
+        View { opened, requests: source.requests() }
+    }
+}
+
+/// Under a snapshot the live newest is read as well: a snapshot tells nothing of its own age (R14).
+async fn open_and_look(
+    source: &dyn Source,
+    policy: &Policy,
+    around: &Surroundings,
+) -> Result<Opened, SourceError> {
+    let reader = open_view(source, policy).await?;
+    let is_still = reader.isolation() == Isolation::Snapshot;
+    let newest = match is_still && !policy.overlap.is_zero() {
+        true => source.live_newest().await?,
+        false => reader.newest(),
+    };
+    Ok(Opened { reader, seen: (newest, around.clock.now()) })
 }
 
 async fn run_pair(
@@ -197,15 +230,18 @@ async fn run_pair(
     id: &str,
 ) -> RunReport {
     let pair = &pair.for_run(id, &around.stop);
-    let shared = view.opened.clone().map(|reader| reader.for_run(id, around.stop.clone()));
-    let mut reader = shared.clone();
+    let shared = view
+        .opened
+        .clone()
+        .map(|opened| Opened { reader: opened.reader.for_run(id, around.stop.clone()), ..opened });
+    let mut opened = shared.clone();
     let started_at = around.clock.now();
     let started = tokio::time::Instant::now();
     let progress = RunProgress::default();
 
-    let ended = attempt(around, pair, &mut reader, options, id, &progress).await;
+    let ended = attempt(around, pair, &mut opened, options, id, &progress).await;
     let ended = ended.map_err(interruption);
-    view.opened = reader;
+    view.opened = opened;
 
     let (parked, dead) = progress.parked();
     let mut report = RunReport {
@@ -221,7 +257,7 @@ async fn run_pair(
         requests: Requests {
             source: view.requests
                 + pair.source.requests()
-                + shared.map_or(0, |reader| reader.requests()),
+                + shared.map_or(0, |opened| opened.reader.requests()),
             target: pair.target.requests(),
         },
         error: None,
@@ -245,7 +281,8 @@ async fn run_pair(
             Some(error)
         }
     };
-    if let Err(error) = remember(around, pair, &report, failure.as_ref()).await {
+    let seen = progress.seen();
+    if let Err(error) = remember(around, pair, &report, failure.as_ref(), seen).await {
         // What was published is published; that it cannot be written down must not pass silently.
         report.outcome = Outcome::Failed;
         report.error =
@@ -274,15 +311,15 @@ async fn may_run(around: &Surroundings, pair: &Pair, options: &RunOptions) -> Re
 async fn attempt(
     around: &Surroundings,
     pair: &Pair,
-    reader: &mut Result<Arc<dyn Reader>, Arc<SourceError>>,
+    opened: &mut Result<Opened, Arc<SourceError>>,
     options: &RunOptions,
     run_id: &str,
     progress: &RunProgress,
 ) -> Result<run::Ended, RunError> {
     may_run(around, pair, options).await?;
-    let reader = reader.as_mut().map_err(|error| RunError::View(Arc::clone(error)))?;
+    let opened = opened.as_mut().map_err(|error| RunError::View(Arc::clone(error)))?;
     let ended = tokio::select! {
-        ended = publish(around, pair, reader, options, run_id, progress) => ended,
+        ended = publish(around, pair, opened, options, run_id, progress) => ended,
         () = stop_and_grace(around) => Err(RunError::Interrupted),
     };
     if ended.is_err() {
@@ -301,16 +338,17 @@ const VIEWS_OF_A_RUN: u32 = 4;
 async fn publish(
     around: &Surroundings,
     pair: &Pair,
-    reader: &mut Arc<dyn Reader>,
+    opened: &mut Opened,
     options: &RunOptions,
     run_id: &str,
     progress: &RunProgress,
 ) -> Result<run::Ended, RunError> {
+    let Opened { reader, seen } = opened;
     let mut through = reader.newest();
     let mut views = 1;
     loop {
-        let view = Arc::clone(reader);
-        let ended = run::publish(around, pair, view, through, options, run_id, progress).await;
+        let view = ReadThrough { reader: Arc::clone(reader), through, seen: *seen };
+        let ended = run::publish(around, pair, view, options, run_id, progress).await;
         let Err(error) = ended else { return ended };
         if views == VIEWS_OF_A_RUN || !lost_its_snapshot(&error, &**reader) {
             return Err(error);
@@ -379,6 +417,7 @@ async fn remember(
     pair: &Pair,
     report: &RunReport,
     failure: Option<&RunError>,
+    overlap: Option<Overlap>,
 ) -> Result<(), RunError> {
     if matches!(failure, Some(RunError::State(_))) {
         return Ok(()); // The store has said that it cannot be written.
@@ -387,8 +426,12 @@ async fn remember(
     let mut state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
     state.last_run =
         Some(LastRun { id: report.id.clone(), outcome: report.outcome, ended_at: now });
-    let seen = report.window.map(|window| window.through);
-    state.newest_seen = state.newest_seen.max(seen);
+    let through = report.window.map(|window| window.through);
+    state.newest_seen = state.newest_seen.max(through);
+    if let Some(overlap) = overlap.filter(|overlap| overlap.commits == state.overlap.commits) {
+        state.overlap.seen = overlap.seen;
+        state.overlap.first = overlap.first;
+    }
     match failure {
         None => {
             state.failed_runs = 0;

@@ -3,8 +3,8 @@
 //! What lives here: the run's counters, its parked book, its journalled names, what it has closed
 //! and what it has deferred. What does not: the order of things, which is `run.rs`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Semaphore;
@@ -15,12 +15,17 @@ use crate::domain::{
     Stages, Tally, TargetId, Window,
 };
 use crate::sources::{Reader, TombstonePages};
-use crate::state::{Coverage, Finished, JournalledName, LeftOut, Operation, RunJournal, Step};
+use crate::state::{
+    Coverage, Finished, Forgotten, JournalledName, LeftOut, Operation, Overlap, PairState,
+    RunJournal, StateStore, Step,
+};
 use crate::targets::{Refusal, Target, WriteError};
 
 use super::apply::Settled;
 use super::observe::Event;
+use super::overlap;
 use super::parked::{ParkedBook, Parking};
+use super::remembered::Learnt;
 use super::resume::Beginning;
 use super::run::{Surroundings, load_parked};
 use super::runner::RunOptions;
@@ -29,11 +34,16 @@ use super::{Pair, RunError};
 /// Writes that must have been answered before a share of refusals says anything (R23).
 const BREAKER_FLOOR: u64 = 100;
 
+/// Renames of a run that are held in memory (R30).
+const RENAMED_KEPT: usize = 50_000;
+
 /// A run under way: what its stages share.
 pub(super) struct Run {
     pub(super) pair: Pair,
     pub(super) reader: Arc<dyn Reader>,
     pub(super) window: Window,
+    /// The version after which this window reads: below the watermark by the overlap (R14).
+    reach: Option<ChangeVersion>,
     /// The selected resources, in the target's order.
     pub(super) graph: ResourceGraph,
     /// Every resource that the target has.
@@ -55,13 +65,19 @@ pub(super) struct Run {
     around: Surroundings,
     stages: Mutex<Stages>,
     book: Mutex<ParkedBook>,
-    /// Target ids of names, looked up and journalled before anything moved (R5).
-    names: Mutex<HashMap<(ResourcePath, NaturalKey), Option<TargetId>>>,
+    /// What the overlap remembers of the pair.
+    overlap: Mutex<Overlap>,
+    pub(super) learnt: Mutex<Learnt>,
+    /// See [`overlap::worth_remembering_since`].
+    pub(super) worth_remembering_since: Option<Timestamp>,
     closed: Mutex<BTreeSet<ResourcePath>>,
     people: Mutex<People>,
     after_deletes: Mutex<Vec<(ResourcePath, SourceId)>>,
-    /// Items whose key change is settled: renamed by PUT, or found under the new key.
-    pub(super) renamed: Mutex<BTreeSet<(ResourcePath, SourceId)>>,
+    /// Items whose key change is settled: renamed by PUT, or found under the new key. At most
+    /// [`RENAMED_KEPT`]; one that is not in it costs an upsert more.
+    renamed: Mutex<BTreeSet<(ResourcePath, SourceId)>>,
+    /// A PUT of this run has moved keys at the target.
+    moved_keys: AtomicBool,
     pub(super) with_key_changes: Mutex<BTreeSet<ResourcePath>>,
     /// Resources whose key contains that of one with key changes: a rename at the target moves
     /// their keys there.
@@ -89,9 +105,10 @@ impl Run {
         options: &RunOptions,
         beginning: Beginning,
         book: ParkedBook,
-        left_out_before: LeftOut,
+        state: &PairState,
     ) -> Result<Arc<Run>, RunError> {
-        let Beginning { window, finished: mut finished_before, is_older_than_begun } = beginning;
+        let Beginning { window, reach, finished: mut finished_before, is_older_than_begun } =
+            beginning;
         let target_resources = pair.target.resources().await.map_err(RunError::Target)?;
         let source_resources = pair.source.resources().await.map_err(RunError::Source)?;
         let both = target_resources.joined_with(&source_resources);
@@ -113,9 +130,6 @@ impl Run {
             .map(|resource| (resource.clone(), coverage.left.get(resource).copied()))
             .collect();
         let begun_before = coverage.begun.clone();
-        let names = around.store.names(&pair.id).await.map_err(RunError::State)?;
-        let names = names.into_iter().map(|n| ((n.resource, n.key), n.target_id)).collect();
-
         finished_before.retain(|resource, _| selected.contains(resource));
         let mut stages = Stages::default();
         for tally in finished_before.values() {
@@ -134,18 +148,26 @@ impl Run {
             pair: pair.clone(),
             reader,
             window,
+            reach,
             options: options.clone(),
             around: around.clone(),
             stages: Mutex::new(stages),
             book: Mutex::new(book),
-            names: Mutex::new(names),
+            worth_remembering_since: overlap::worth_remembering_since(
+                &state.overlap,
+                window.through,
+                &pair.policy,
+            ),
+            overlap: Mutex::new(state.overlap.clone()),
+            learnt: Mutex::default(),
             closed: Mutex::new(closed),
             people: Mutex::default(),
             after_deletes: Mutex::default(),
             renamed: Mutex::default(),
+            moved_keys: AtomicBool::new(false),
             with_key_changes: Mutex::default(),
             moved_by_renames: Mutex::default(),
-            left_out_before,
+            left_out_before: state.left_out,
             not_visible: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -162,17 +184,23 @@ impl Run {
     ) -> Result<Arc<Run>, RunError> {
         let window = Window { after: None, through: reader.newest() };
         let book = load_parked(around, pair).await?;
-        let left_out = LeftOut::default();
-        Run::prepare(around, pair, reader, options, Beginning::anew(window), book, left_out).await
+        let beginning = Beginning::anew(window, None);
+        Run::prepare(around, pair, reader, options, beginning, book, &PairState::default()).await
     }
 
     /// The run in the journal, before the target is touched.
-    pub(super) async fn journal(&self, run_id: &str, selection: String) -> Result<(), RunError> {
+    pub(super) async fn journal(
+        &self,
+        run_id: &str,
+        selection: String,
+        state: &PairState,
+    ) -> Result<(), RunError> {
         let source = self.pair.source.capabilities().await.map_err(RunError::Source)?;
         let target = self.pair.target.capabilities().await.map_err(RunError::Target)?;
         let journal = RunJournal {
             run_id: run_id.to_owned(),
             window: self.window,
+            reach: self.reach,
             began_at: self.now(),
             source: Some(source.fingerprint.clone()),
             target: Some(target.fingerprint.clone()),
@@ -180,7 +208,8 @@ impl Run {
         };
         let begun = self.coverage_with_begun();
         let coverage = (begun != self.coverage).then_some(begun);
-        self.write(Step { journal: Some(journal), coverage, ..Step::default() }).await
+        let state = Some(state.clone());
+        self.write(Step { state, journal: Some(journal), coverage, ..Step::default() }).await
     }
 
     pub(super) fn is_resumed(&self) -> bool {
@@ -248,11 +277,20 @@ impl Run {
             .collect();
         for resource in left {
             after.spoken_for.remove(&resource);
-            if let Some(version) = self.window.after {
+            if let Some(version) = self.reach {
                 after.left.insert(resource, version);
             }
         }
         after
+    }
+
+    /// What of the run's resources no later window will need (R7, R16).
+    pub(super) fn passed_by(&self, next_reach: ChangeVersion) -> Forgotten {
+        let resources = self.graph.resources().cloned().collect();
+        Forgotten {
+            below: Some((ChangeVersion(next_reach.0 + 1), resources)),
+            ..Forgotten::default()
+        }
     }
 
     /// How many deletes of a resource a person has allowed to this run (R27). Asked for only where
@@ -267,7 +305,7 @@ impl Run {
     pub(super) fn window_of(&self, resource: &ResourcePath) -> Option<Window> {
         let after = match self.joiners.get(resource) {
             Some(edge) => *edge,
-            None => self.window.after,
+            None => self.reach,
         };
         let window = Window { after, through: self.window.through };
         (after.is_none_or(|after| after < window.through)).then_some(window)
@@ -378,14 +416,16 @@ impl Run {
         Ok(())
     }
 
-    /// Puts on disk what was parked and settled since the last call: before the watermark passes
-    /// it (I4).
+    /// Puts on disk what was parked, settled and learnt since the last call: before the watermark
+    /// passes it (I4).
     pub(super) async fn commit_parked(&self) -> Result<(), RunError> {
-        let step = self.book().take_step();
-        match step {
-            Some(step) => self.write(step).await,
-            None => Ok(()),
+        let parked = self.book().take_step();
+        let is_empty = parked.is_none();
+        let mut step = parked.unwrap_or_default();
+        if !lock(&self.learnt).take_into(&mut step) && is_empty {
+            return Ok(());
         }
+        self.write(step).await
     }
 
     /// Closes a resource that the target refuses as a whole: one dead record, no further write.
@@ -403,6 +443,7 @@ impl Run {
             waits_for: None,
             named_for_deletion: false,
             target_id: None,
+            hash: None,
             news: false,
         })
     }
@@ -481,28 +522,23 @@ impl Run {
     }
 
     /// The target id that a name had before anything of the run moved; `None`: never looked up.
-    pub(super) fn journalled(
+    /// Names are on disk alone (R30).
+    pub(super) async fn journalled(
         &self,
         resource: &ResourcePath,
         key: &NaturalKey,
-    ) -> Option<Option<TargetId>> {
-        lock(&self.names).get(&(resource.clone(), key.clone())).cloned()
+    ) -> Result<Option<Option<TargetId>>, RunError> {
+        let name = self.store().name(&self.pair.id, resource, key).await;
+        Ok(name.map_err(RunError::State)?.map(|name| name.target_id))
     }
 
     /// The names that outlive the commit: a view that was lost was newer, and what was renamed
     /// through it is what later tombstones name by its old key (R5).
-    pub(super) fn names_to_keep(&self) -> Vec<JournalledName> {
+    pub(super) async fn names_to_keep(&self) -> Result<Vec<JournalledName>, RunError> {
         if !self.is_older_than_begun {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let names = lock(&self.names);
-        let journalled =
-            |((resource, key), target_id): (&(ResourcePath, NaturalKey), &_)| JournalledName {
-                resource: resource.clone(),
-                key: key.clone(),
-                target_id: Option::clone(target_id),
-            };
-        names.iter().map(journalled).collect()
+        self.store().names(&self.pair.id).await.map_err(RunError::State)
     }
 
     /// Remembers names durably before the first PUT (R5).
@@ -510,13 +546,53 @@ impl Run {
         if names.is_empty() {
             return Ok(());
         }
-        {
-            let mut known = lock(&self.names);
-            for name in &names {
-                known.insert((name.resource.clone(), name.key.clone()), name.target_id.clone());
-            }
-        }
         self.write(Step { names, ..Step::default() }).await
+    }
+
+    pub(super) fn store(&self) -> &dyn StateStore {
+        &*self.around.store
+    }
+
+    /// Whether windows reach back over this one for the resource, so that it is worth remembering
+    /// what became of its changes. A first run has no history (R14).
+    pub(super) fn looks_back(&self, resource: &ResourcePath) -> bool {
+        !self.pair.policy.overlap.is_zero() && self.feeds_after(resource).is_some()
+    }
+
+    /// Commits of the pair before this run.
+    pub(super) fn commits(&self) -> u64 {
+        lock(&self.overlap).commits
+    }
+
+    pub(super) fn broken_off(&self) -> u64 {
+        lock(&self.overlap).broken_off
+    }
+
+    pub(super) fn overlap(&self) -> Overlap {
+        lock(&self.overlap).clone()
+    }
+
+    /// Before the first PUT: it moves keys of dependents at the target, so that nothing that was
+    /// written before is surely where it was (R16).
+    pub(super) async fn keys_are_about_to_move(&self) -> Result<(), RunError> {
+        if self.pair.policy.overlap.is_zero() || self.moved_keys.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        lock(&self.overlap).broken_off += 1;
+        let state = self.store().load(&self.pair.id).await.map_err(RunError::State)?;
+        let state = PairState { overlap: self.overlap(), ..state.unwrap_or_default() };
+        self.write(Step { state: Some(state), ..Step::default() }).await
+    }
+
+    pub(super) fn note_renamed(&self, resource: &ResourcePath, id: &SourceId) {
+        let mut renamed = lock(&self.renamed);
+        if renamed.len() < RENAMED_KEPT {
+            renamed.insert((resource.clone(), id.clone()));
+        }
+    }
+
+    pub(super) fn was_renamed(&self, resource: &ResourcePath, id: &SourceId) -> bool {
+        lock(&self.renamed).contains(&(resource.clone(), id.clone()))
     }
 
     pub(super) fn check_stop(&self) -> Result<(), RunError> {

@@ -19,6 +19,7 @@ use super::apply::{self, Settled, Turn};
 use super::observe::Event;
 use super::order;
 use super::under_way::{Run, lock};
+use super::{history, remembered};
 
 /// Items that are read one by one and tried together.
 const AT_ONCE: usize = 100;
@@ -90,6 +91,7 @@ async fn publish_page(
     page: Vec<Item>,
 ) -> Result<(), RunError> {
     run.take_up(Stage::Upserts, page.len().try_into().unwrap_or(u64::MAX));
+    let page = leave_out_what_needs_nothing(run, resource, page).await?;
     let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
     let generations = match &shape {
         Some(shape) if shape.refers_to(resource) => parents_first(shape, resource, page),
@@ -105,6 +107,29 @@ async fn publish_page(
         }
     }
     Ok(())
+}
+
+/// What the target took with these very bytes (R16), and what it refused with these very bytes and
+/// is not due (R22).
+async fn leave_out_what_needs_nothing(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    page: Vec<Item>,
+) -> Result<Vec<Item>, RunError> {
+    let unchanged = remembered::unchanged(run, resource, &page).await?;
+    let (now, all) = (run.now(), run.options.all_parked);
+    let seen = Tally { read: 1, ..Tally::default() };
+    let mut left = Vec::with_capacity(page.len());
+    for item in page {
+        if unchanged.contains(&item.id) {
+            run.count(Stage::Upserts, resource, Settled::Skipped, seen);
+        } else if run.book().still_refuses(resource, &item, now, all) {
+            run.count(Stage::Upserts, resource, Settled::Parked, seen);
+        } else {
+            left.push(item);
+        }
+    }
+    Ok(left)
 }
 
 /// Splits a page into generations: items whose parent is not in the page, then their children,
@@ -140,21 +165,30 @@ async fn publish_renamed(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), 
     if !lock(&run.with_key_changes).contains(resource) {
         return Ok(());
     }
-    let Some(after) = run.feeds_after(resource) else { return Ok(()) };
-    let changes = run.reader.key_changes(resource, after).await.map_err(RunError::Source)?;
-    let mut ids: BTreeSet<SourceId> = changes.into_iter().map(|change| change.id).collect();
-    ids.retain(|id| !lock(&run.renamed).contains(&(resource.clone(), id.clone())));
-    let ids: Vec<SourceId> = ids.into_iter().collect();
-    for ids in ids.chunks(AT_ONCE) {
-        run.check_stop()?;
-        let mut writes = FuturesUnordered::new();
-        for id in ids {
-            run.take_up(Stage::Upserts, 1);
-            writes.push(apply::upsert_by_id(run, resource, id, Turn::Feed));
+    let mut touched = history::touched(run, resource);
+    while let Some(items) = touched.next().await? {
+        let mut ids: Vec<SourceId> = items.into_iter().map(|item| item.id).collect();
+        ids.retain(|id| !run.was_renamed(resource, id));
+        for ids in ids.chunks(AT_ONCE) {
+            run.check_stop()?;
+            publish_by_id(run, resource, ids).await?;
         }
-        while let Some(settled) = writes.next().await {
-            run.count(Stage::Upserts, resource, settled?, Tally { read: 1, ..Tally::default() });
-        }
+    }
+    Ok(())
+}
+
+async fn publish_by_id(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    ids: &[SourceId],
+) -> Result<(), RunError> {
+    let mut writes = FuturesUnordered::new();
+    for id in ids {
+        run.take_up(Stage::Upserts, 1);
+        writes.push(apply::upsert_by_id(run, resource, id, Turn::Feed));
+    }
+    while let Some(settled) = writes.next().await {
+        run.count(Stage::Upserts, resource, settled?, Tally { read: 1, ..Tally::default() });
     }
     Ok(())
 }

@@ -105,11 +105,8 @@ pub trait Reader: Send + Sync {
 
     /// Key changes after `after`, never with an upper edge (R8), ascending by version; complete
     /// though the feed collapses what lies inside one answer.
-    async fn key_changes(
-        &self,
-        resource: &ResourcePath,
-        after: ChangeVersion,
-    ) -> Result<Vec<KeyChange>, SourceError>;
+    fn key_changes(&self, resource: &ResourcePath, after: ChangeVersion)
+    -> Box<dyn KeyChangePages>;
 
     /// Tombstones of `window`, ascending by version; without its upper edge where the isolation
     /// does not bound deletes (R8).
@@ -177,6 +174,12 @@ pub enum Lookup {
 pub trait ItemPages: Send {
     /// The next page, never empty; `None` at the true end of the feed (R10).
     async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError>;
+}
+
+/// Key changes, so many at once as may be held in memory (R30).
+#[async_trait]
+pub trait KeyChangePages: Send {
+    async fn next(&mut self) -> Result<Option<Vec<KeyChange>>, SourceError>;
 }
 
 /// Pages of tombstones.

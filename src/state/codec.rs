@@ -12,13 +12,15 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::{Finished, JournalledName, PairId, RunRecord, StateError};
+use super::{Finished, PairId, RunRecord, StateError};
+use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId};
 
 /// The format that this program writes. A higher one is refused, a lower one is migrated when the
 /// state is opened (`migrate.rs`).
 ///
 /// - 1: the first.
-/// - 2: resources that a run had finished (R12), which a reader of 1 takes for damage.
+/// - 2: resources that a run had finished (R12) and what the overlap needs (R7, R16), which a reader
+///   of 1 takes for damage.
 pub(super) const FORMAT: u8 = 2;
 /// The lowest that can still be read.
 pub(super) const OLDEST: u8 = 1;
@@ -36,21 +38,32 @@ pub(super) enum Kind {
     Coverage,
     Finished,
     Journal,
+    KeyChange,
+    LeftBehind,
     Name,
     Parked,
     Run,
     State,
+    Tombstone,
+    Written,
+    /// Which item of the source was written under a target id.
+    WrittenAs,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 7] = [
+    pub(super) const ALL: [Kind; 12] = [
         Kind::Coverage,
         Kind::Finished,
         Kind::Journal,
+        Kind::KeyChange,
+        Kind::LeftBehind,
         Kind::Name,
         Kind::Parked,
         Kind::Run,
         Kind::State,
+        Kind::Tombstone,
+        Kind::Written,
+        Kind::WrittenAs,
     ];
 
     fn letter(self) -> u8 {
@@ -58,10 +71,15 @@ impl Kind {
             Kind::Coverage => b'c',
             Kind::Finished => b'f',
             Kind::Journal => b'j',
+            Kind::KeyChange => b'k',
+            Kind::LeftBehind => b'l',
             Kind::Name => b'n',
             Kind::Parked => b'p',
             Kind::Run => b'r',
             Kind::State => b's',
+            Kind::Tombstone => b't',
+            Kind::Written => b'w',
+            Kind::WrittenAs => b'x',
         }
     }
 }
@@ -118,17 +136,41 @@ pub(super) fn finished_key(pair: &PairId, finished: &Finished) -> Vec<u8> {
     extended(kind_prefix(pair, Kind::Finished), finished.resource.as_str().as_bytes())
 }
 
+/// Everything of one resource among the records of one kind that the overlap needs.
+pub(super) fn resource_prefix(pair: &PairId, kind: Kind, resource: &ResourcePath) -> Vec<u8> {
+    extended(extended(kind_prefix(pair, kind), resource.as_str().as_bytes()), &[0])
+}
+
+/// In order of resource, then of id; what several records of one id differ in comes last.
+pub(super) fn id_prefix(pair: &PairId, kind: Kind, resource: &ResourcePath, id: &str) -> Vec<u8> {
+    extended(extended(resource_prefix(pair, kind, resource), id.as_bytes()), &[0])
+}
+
+pub(super) fn version_key(
+    pair: &PairId,
+    kind: Kind,
+    resource: &ResourcePath,
+    id: &SourceId,
+    version: ChangeVersion,
+) -> Vec<u8> {
+    extended(id_prefix(pair, kind, resource, &id.0), &sortable(version.0).to_be_bytes())
+}
+
 pub(super) fn parked_key(pair: &PairId, id: &str) -> Vec<u8> {
     extended(kind_prefix(pair, Kind::Parked), id.as_bytes())
 }
 
 /// A natural key has no bound on its length and no place in an index: its hash stands for it.
-pub(super) fn name_key(pair: &PairId, name: &JournalledName) -> Result<Vec<u8>, Trouble> {
+pub(super) fn name_key(
+    pair: &PairId,
+    resource: &ResourcePath,
+    key: &NaturalKey,
+) -> Result<Vec<u8>, Trouble> {
     let mut hash = Sha256::new();
-    hash.update(name.resource.as_str().as_bytes());
+    hash.update(resource.as_str().as_bytes());
     // As it was in the first format, whatever the format is now: a name must not move with it.
     hash.update([0, 1]);
-    hash.update(&encode(&name.key)?[1..]);
+    hash.update(&encode(key)?[1..]);
     Ok(extended(kind_prefix(pair, Kind::Name), &hash.finalize()[..16]))
 }
 
@@ -304,9 +346,8 @@ mod tests {
     fn a_name_stays_where_the_first_format_put_it() {
         let key: NaturalKey = serde_json::from_str(r#"{"studentUniqueId":"604821"}"#).unwrap();
         let resource = crate::domain::ResourcePath::parse("/ed-fi/students").unwrap();
-        let name = JournalledName { resource, key, target_id: None };
 
-        let place = name_key(&pair("a", "b"), &name).unwrap();
+        let place = name_key(&pair("a", "b"), &resource, &key).unwrap();
 
         let of_first = b"/ed-fi/students\0\x01{\"studentUniqueId\":\"604821\"}";
         assert_eq!(place[place.len() - 16..], Sha256::digest(of_first)[..16]);

@@ -111,6 +111,14 @@ pub(super) fn state(watermark: i64) -> PairState {
         target: None,
         target_newest: Some(ChangeVersion(7)),
         left_out: crate::state::LeftOut { key_changes: false, deletes: true },
+        overlap: Overlap {
+            seen: vec![Seen { newest: ChangeVersion(7), first_at: moment(1), last_at: moment(4) }],
+            first: None,
+            commits: 3,
+            broken_off: 1,
+            read_at: Some(moment(2)),
+            settled: true,
+        },
         selection: Some("hash".to_owned()),
         newest_seen: Some(ChangeVersion(231)),
         caught_up_at: Some(moment(2)),
@@ -159,6 +167,7 @@ pub(super) fn parked(id: &str, status: ParkStatus) -> Parked {
         waits_for: None,
         named_for_deletion: true,
         target_id: Some(TargetId("b2".to_owned())),
+        hash: Some("00ff".to_owned()),
     }
 }
 
@@ -170,6 +179,7 @@ fn journal(run_id: &str) -> RunJournal {
     RunJournal {
         run_id: run_id.to_owned(),
         window: window(9),
+        reach: Some(ChangeVersion(1)),
         began_at: moment(6),
         source: None,
         target: None,

@@ -11,10 +11,13 @@ use async_trait::async_trait;
 
 use super::codec::Trouble;
 use super::records::{self, Entries, Table};
+use super::remembered;
 use super::{
-    Coverage, Finished, JournalledName, PairId, PairState, Parked, ParkedCounts, RunJournal,
-    RunRecord, StateError, StateStore, StateView, Step,
+    Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
+    RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
+    StateView, Step, Written,
 };
+use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
 
 /// State in memory. The same promises as on disk, durability apart.
 #[derive(Default)]
@@ -130,6 +133,75 @@ impl StateView for MemoryStore {
 
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError> {
         self.read("reading journalled names", |table| records::names(table, pair))
+    }
+
+    async fn name(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        key: &NaturalKey,
+    ) -> Result<Option<JournalledName>, StateError> {
+        self.read("reading a journalled name", |table| records::name(table, pair, resource, key))
+    }
+
+    async fn key_changes(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        after: Option<&SourceId>,
+        limit: usize,
+    ) -> Result<Vec<RememberedKeyChange>, StateError> {
+        self.read("reading key changes", |table| {
+            remembered::key_changes(table, pair, resource, after, limit)
+        })
+    }
+
+    async fn key_changes_of(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        id: &SourceId,
+    ) -> Result<Vec<RememberedKeyChange>, StateError> {
+        self.read("reading key changes", |table| {
+            remembered::key_changes_of(table, pair, resource, id)
+        })
+    }
+
+    async fn settled_tombstones(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        tombstones: Vec<(SourceId, ChangeVersion)>,
+    ) -> Result<Vec<SettledTombstone>, StateError> {
+        self.read("reading settled tombstones", |table| {
+            remembered::settled_tombstones(table, pair, resource, &tombstones)
+        })
+    }
+
+    async fn written(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        ids: Vec<SourceId>,
+    ) -> Result<Vec<Written>, StateError> {
+        self.read("reading what was written", |table| {
+            remembered::written(table, pair, resource, &ids)
+        })
+    }
+
+    async fn written_as(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        id: &TargetId,
+    ) -> Result<Option<SourceId>, StateError> {
+        self.read("reading what was written", |table| {
+            remembered::written_as(table, pair, resource, id)
+        })
+    }
+
+    async fn left_behind(&self, pair: &PairId) -> Result<Vec<LeftBehind>, StateError> {
+        self.read("reading what was left behind", |table| remembered::left_behind(table, pair))
     }
 
     async fn finished(&self, pair: &PairId) -> Result<Vec<Finished>, StateError> {

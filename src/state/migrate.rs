@@ -16,8 +16,12 @@ use std::path::{Path, PathBuf};
 use super::codec::{self, FORMAT, Trouble};
 use super::records::{self, Table, Writes};
 use super::text::{self, RecordsError};
-use super::{Coverage, Draft, Finished, JournalledName, PairState, Parked, RunJournal, RunRecord};
+use super::{
+    Coverage, Draft, Finished, JournalledName, LeftBehind, PairState, Parked, RememberedKeyChange,
+    RunJournal, RunRecord, SettledTombstone, Written,
+};
 use crate::clock::Timestamp;
+use crate::domain::SourceId;
 
 /// Where the state as it was is kept: in its own directory, for whoever has to go back.
 pub(super) fn export_path(directory: &Path) -> PathBuf {
@@ -64,6 +68,11 @@ pub(super) fn anew(kind: codec::Kind, bytes: &[u8]) -> Result<Vec<u8>, Trouble> 
     match kind {
         Kind::Coverage => encode(&decode::<Coverage>(bytes)?),
         Kind::Finished => encode(&decode::<Finished>(bytes)?),
+        Kind::KeyChange => encode(&decode::<RememberedKeyChange>(bytes)?),
+        Kind::LeftBehind => encode(&decode::<LeftBehind>(bytes)?),
+        Kind::Tombstone => encode(&decode::<SettledTombstone>(bytes)?),
+        Kind::Written => encode(&decode::<Written>(bytes)?),
+        Kind::WrittenAs => encode(&decode::<SourceId>(bytes)?),
         Kind::Journal => encode(&decode::<RunJournal>(bytes)?),
         Kind::Name => encode(&decode::<JournalledName>(bytes)?),
         Kind::Parked => encode(&decode::<Parked>(bytes)?),

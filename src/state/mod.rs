@@ -12,6 +12,8 @@
 mod sled;
 mod memory;
 mod records;
+mod remembered;
+mod overlap;
 mod codec;
 mod marker;
 mod migrate;
@@ -38,6 +40,10 @@ use crate::domain::{
 
 pub use self::draft::Draft;
 pub use self::memory::MemoryStore;
+pub use self::overlap::{
+    FirstWatermark, Forgotten, LeftBehind, Overlap, RememberedKeyChange, Seen, SettledTombstone,
+    Written,
+};
 pub use self::records::RUNS_KEPT;
 pub use self::sled::open;
 
@@ -80,6 +86,7 @@ pub struct PairState {
     pub allowed_deletes: BTreeMap<ResourcePath, u64>,
     /// What runs were told to leave out and nothing has made up for since (R17).
     pub left_out: LeftOut,
+    pub overlap: Overlap,
     /// A person said that having no watermark is meant, until a run has given it one.
     pub started_over: bool,
 }
@@ -174,6 +181,10 @@ pub struct Parked {
     pub named_for_deletion: bool,
     /// The id that the target had for it when it was looked up, before its name could move (R5, R26).
     pub target_id: Option<TargetId>,
+    /// Of the source's bytes that the target refused: while they are the same and no attempt is
+    /// due, a feed that brings them again changes nothing (R22).
+    #[serde(default)]
+    pub hash: Option<String>,
 }
 
 /// What a parked item refers to and the target does not have: it is tried as soon as that was
@@ -234,6 +245,9 @@ pub struct RefusalRecord {
 pub struct RunJournal {
     pub run_id: String,
     pub window: Window,
+    /// The version after which the window reads, overlap included.
+    #[serde(default)]
+    pub reach: Option<ChangeVersion>,
     pub began_at: Timestamp,
     /// Who both ends were and what was asked for: a run goes on from another only between the
     /// same two, with the same question (R12).
@@ -292,7 +306,14 @@ pub struct Step {
     pub journal: Option<RunJournal>,
     pub names: Vec<JournalledName>,
     pub finished: Vec<Finished>,
-    /// Removes the run journal, every journalled name and every finished resource.
+    pub key_changes: Vec<RememberedKeyChange>,
+    pub tombstones: Vec<SettledTombstone>,
+    pub written: Vec<Written>,
+    pub left_behind: Vec<LeftBehind>,
+    /// What of the overlap goes.
+    pub forget: Forgotten,
+    /// Removes the run journal, every journalled name, every finished resource and what was left
+    /// behind.
     pub end_journal: bool,
     pub run: Option<RunRecord>,
     /// Runs that ended long ago, from an export; the oldest go beyond [`RUNS_KEPT`].
@@ -320,6 +341,50 @@ pub trait StateView: Send + Sync {
     async fn coverage(&self, pair: &PairId) -> Result<Coverage, StateError>;
     async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError>;
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError>;
+    /// The name with this key, if it is journalled.
+    async fn name(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        key: &NaturalKey,
+    ) -> Result<Option<JournalledName>, StateError>;
+    /// Key changes of a resource in order of item and version, beginning after the item `after`: at
+    /// most `limit` and those that complete the last item.
+    async fn key_changes(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        after: Option<&SourceId>,
+        limit: usize,
+    ) -> Result<Vec<RememberedKeyChange>, StateError>;
+    async fn key_changes_of(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        id: &SourceId,
+    ) -> Result<Vec<RememberedKeyChange>, StateError>;
+    /// Those of these tombstones that were dealt with.
+    async fn settled_tombstones(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        tombstones: Vec<(SourceId, ChangeVersion)>,
+    ) -> Result<Vec<SettledTombstone>, StateError>;
+    /// How these items were written last, where that is known.
+    async fn written(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        ids: Vec<SourceId>,
+    ) -> Result<Vec<Written>, StateError>;
+    /// The item that was written last under this id of the target.
+    async fn written_as(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        id: &TargetId,
+    ) -> Result<Option<SourceId>, StateError>;
+    async fn left_behind(&self, pair: &PairId) -> Result<Vec<LeftBehind>, StateError>;
     async fn finished(&self, pair: &PairId) -> Result<Vec<Finished>, StateError>;
     /// Parked and dead items of a pair in order of id, at most `limit` after `after`.
     async fn parked(

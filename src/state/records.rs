@@ -12,10 +12,12 @@ use serde::de::DeserializeOwned;
 
 use super::codec::{self, Kind, Trouble};
 use super::migrate;
+use super::remembered;
 use super::{
     Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts,
     RunJournal, RunRecord, Step,
 };
+use crate::domain::{NaturalKey, ResourcePath};
 
 /// Runs kept for each pair; older ones go in the step that adds one.
 pub const RUNS_KEPT: usize = 100;
@@ -49,11 +51,13 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
         writes.insert(codec::parked_key(pair, &parked.id), Some(codec::encode(parked)?));
     }
     for name in &step.names {
-        writes.insert(codec::name_key(pair, name)?, Some(codec::encode(name)?));
+        writes
+            .insert(codec::name_key(pair, &name.resource, &name.key)?, Some(codec::encode(name)?));
     }
     for finished in &step.finished {
         writes.insert(codec::finished_key(pair, finished), Some(codec::encode(finished)?));
     }
+    remembered::write(pair, step, &mut writes)?;
     add_runs(table, pair, step.history.iter().chain(&step.run), &mut writes)?;
     Ok(writes)
 }
@@ -67,7 +71,9 @@ fn removals(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Writes, Tro
         writes.insert(codec::kind_prefix(pair, Kind::Journal), None);
         remove_all(table, &codec::kind_prefix(pair, Kind::Name), &mut writes)?;
         remove_all(table, &codec::kind_prefix(pair, Kind::Finished), &mut writes)?;
+        remove_all(table, &codec::kind_prefix(pair, Kind::LeftBehind), &mut writes)?;
     }
+    remembered::forget(table, pair, &step.forget, &mut writes)?;
     for id in &step.settle {
         writes.insert(codec::parked_key(pair, id), None);
     }
@@ -96,7 +102,11 @@ fn take_over(
     Ok(())
 }
 
-fn remove_all(table: &dyn Table, prefix: &[u8], writes: &mut Writes) -> Result<(), Trouble> {
+pub(super) fn remove_all(
+    table: &dyn Table,
+    prefix: &[u8],
+    writes: &mut Writes,
+) -> Result<(), Trouble> {
     for entry in under(table, prefix) {
         writes.insert(entry?.0, None);
     }
@@ -131,7 +141,7 @@ fn add_runs<'a>(
     Ok(())
 }
 
-fn under<'a>(table: &'a dyn Table, prefix: &[u8]) -> Entries<'a> {
+pub(super) fn under<'a>(table: &'a dyn Table, prefix: &[u8]) -> Entries<'a> {
     table.range(prefix.to_vec(), codec::end_of(prefix))
 }
 
@@ -162,6 +172,18 @@ pub(super) fn names(table: &dyn Table, pair: &PairId) -> Result<Vec<JournalledNa
     under(table, &codec::kind_prefix(pair, Kind::Name))
         .map(|entry| codec::decode(&entry?.1))
         .collect()
+}
+
+pub(super) fn name(
+    table: &dyn Table,
+    pair: &PairId,
+    resource: &ResourcePath,
+    key: &NaturalKey,
+) -> Result<Option<JournalledName>, Trouble> {
+    match table.get(&codec::name_key(pair, resource, key)?)? {
+        Some(bytes) => codec::decode(&bytes).map(Some),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn finished(table: &dyn Table, pair: &PairId) -> Result<Vec<Finished>, Trouble> {

@@ -21,11 +21,14 @@ use super::lock::{NotLocked, StateLock};
 use super::marker::{Marked, Marker};
 use super::migrate;
 use super::records::{self, Entries, Table, Writes};
+use super::remembered;
 use super::{
-    Coverage, Finished, JournalledName, PairId, PairState, Parked, ParkedCounts, RunJournal,
-    RunRecord, StateError, StateStore, StateView, Step,
+    Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
+    RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
+    StateView, Step, Written,
 };
 use crate::clock::Clock;
+use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
 
 /// The state of a fleet is small; sled's own default would be a gigabyte.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -497,6 +500,103 @@ impl StateView for SledStore {
         let pair = pair.clone();
         self.on_disk("reading journalled names", move |shared| records::names(&*shared.db, &pair))
             .await
+    }
+
+    async fn name(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        key: &NaturalKey,
+    ) -> Result<Option<JournalledName>, StateError> {
+        let pair = pair.clone();
+        let resource = resource.clone();
+        let key = key.clone();
+        self.on_disk("reading a journalled name", move |shared| {
+            records::name(&*shared.db, &pair, &resource, &key)
+        })
+        .await
+    }
+
+    async fn key_changes(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        after: Option<&SourceId>,
+        limit: usize,
+    ) -> Result<Vec<RememberedKeyChange>, StateError> {
+        let pair = pair.clone();
+        let resource = resource.clone();
+        let after = after.cloned();
+        self.on_disk("reading key changes", move |shared| {
+            remembered::key_changes(&*shared.db, &pair, &resource, after.as_ref(), limit)
+        })
+        .await
+    }
+
+    async fn key_changes_of(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        id: &SourceId,
+    ) -> Result<Vec<RememberedKeyChange>, StateError> {
+        let pair = pair.clone();
+        let resource = resource.clone();
+        let id = id.clone();
+        self.on_disk("reading key changes", move |shared| {
+            remembered::key_changes_of(&*shared.db, &pair, &resource, &id)
+        })
+        .await
+    }
+
+    async fn settled_tombstones(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        tombstones: Vec<(SourceId, ChangeVersion)>,
+    ) -> Result<Vec<SettledTombstone>, StateError> {
+        let pair = pair.clone();
+        let resource = resource.clone();
+        self.on_disk("reading settled tombstones", move |shared| {
+            remembered::settled_tombstones(&*shared.db, &pair, &resource, &tombstones)
+        })
+        .await
+    }
+
+    async fn written(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        ids: Vec<SourceId>,
+    ) -> Result<Vec<Written>, StateError> {
+        let pair = pair.clone();
+        let resource = resource.clone();
+        self.on_disk("reading what was written", move |shared| {
+            remembered::written(&*shared.db, &pair, &resource, &ids)
+        })
+        .await
+    }
+
+    async fn written_as(
+        &self,
+        pair: &PairId,
+        resource: &ResourcePath,
+        id: &TargetId,
+    ) -> Result<Option<SourceId>, StateError> {
+        let pair = pair.clone();
+        let resource = resource.clone();
+        let id = id.clone();
+        self.on_disk("reading what was written", move |shared| {
+            remembered::written_as(&*shared.db, &pair, &resource, &id)
+        })
+        .await
+    }
+
+    async fn left_behind(&self, pair: &PairId) -> Result<Vec<LeftBehind>, StateError> {
+        let pair = pair.clone();
+        self.on_disk("reading what was left behind", move |shared| {
+            remembered::left_behind(&*shared.db, &pair)
+        })
+        .await
     }
 
     async fn finished(&self, pair: &PairId) -> Result<Vec<Finished>, StateError> {

@@ -170,7 +170,12 @@ fn member_of(kind: Kind) -> Option<&'static str> {
         Kind::Parked => Some("parked"),
         Kind::Run => Some("run"),
         Kind::State => Some("state"),
-        Kind::Finished => None,
+        Kind::Finished
+        | Kind::KeyChange
+        | Kind::LeftBehind
+        | Kind::Tombstone
+        | Kind::Written
+        | Kind::WrittenAs => None,
     }
 }
 

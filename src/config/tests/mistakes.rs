@@ -22,7 +22,7 @@ publications:
     source: distrct
     targets: [district, district]
     schedule: 0 0 0 31 2 *
-    overlap: 15m
+    spread: 4h
     time_zone: America/New York
 ";
 
@@ -41,7 +41,7 @@ t.yaml:12:3: connections.State: a name is lower-case letters, digits and `-`: re
 t.yaml:15:13: publications.nightly.source: no connection is called `distrct`; did you mean `district`?
 t.yaml:16:25: publications.nightly.targets[1]: `district` is named twice: remove one
 t.yaml:17:15: publications.nightly.schedule: this schedule never fires: there is no such date
-t.yaml:18:5: publications.nightly.overlap: not in this version: remove it
+t.yaml:18:5: publications.nightly.spread: not in this version: remove it
 t.yaml:19:16: publications.nightly.time_zone: unknown time zone `America/New York`; did you mean `America/New_York`?"
     );
 }
@@ -68,8 +68,8 @@ fn every_mistake_in_an_entry_has_its_report() {
 fn what_asks_for_nothing_is_not_refused() {
     let text = pair(
         "limit: null\n    closed: []",
-        "overlap: 0s, spread: 0s, deadline: 0s, after: [], shared: [], create_only: [],
-     first_overlap_versions: 0, first_run: full, verify: {schedule: null, content: false}",
+        "spread: 0s, deadline: 0s, after: [], shared: [], create_only: [],
+     first_run: full, verify: {schedule: null, content: false}",
     );
 
     assert_eq!(one_file(&text).mistakes(&[]), "no mistake");
@@ -436,8 +436,8 @@ const ENTRIES: &[(&str, &str, &str)] = &[
     ),
     (
         "",
-        "overlap: 15m",
-        "t.yaml:12:5: publications.nightly.overlap: not in this version: remove it",
+        "first_overlap_versions: some",
+        "t.yaml:12:29: publications.nightly.first_overlap_versions: `some` is not a whole number: write it in digits, such as 500, or `all`",
     ),
     (
         "",
@@ -539,6 +539,6 @@ t.yaml:12:51: publications.nightly.resources.include[2]: a single value is due h
     (
         "",
         "interval: 30s",
-        "t.yaml:12:5: publications.nightly.interval: unknown key; known here: deletes, every, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, page_size, resources, retry, schedule, sole_writer, source, targets, time_zone, verify",
+        "t.yaml:12:5: publications.nightly.interval: unknown key; known here: deletes, every, first_overlap_versions, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, overlap, page_size, resources, retry, schedule, sole_writer, source, targets, time_zone, verify",
     ),
 ];

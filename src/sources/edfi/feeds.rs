@@ -11,42 +11,61 @@ use async_trait::async_trait;
 
 use super::ranges::{Range, RangeRequests, Told, single_version, tell};
 use crate::domain::{ChangeVersion, KeyChange, SourceId, Tombstone};
-use crate::sources::{SourceError, TombstonePages};
+use crate::sources::{KeyChangePages, SourceError, TombstonePages};
 
 /// Questions asked of one resource for the history only. Each change costs about two, so fifty
 /// changes of a window are told hop by hop; where thousands changed, which is a cascade, the
 /// questions are spread evenly over them (R7).
 const LOOKS_BEHIND: usize = 100;
 
-/// Every key change above `after`, ascending by version. An item that was renamed several times
-/// is told several times, hop by hop.
-pub(super) async fn read_key_changes<R>(
-    requests: &R,
-    after: ChangeVersion,
-) -> Result<Vec<KeyChange>, SourceError>
-where
-    R: RangeRequests<Record = KeyChange>,
-{
-    let mut history = History::default();
-    let mut ahead = vec![Range::open(after.0 + 1)];
-    while let Some(range) = ahead.pop() {
-        let records = match tell(requests, range).await? {
-            Told::Whole(records) => in_order(requests, range, records)?,
-            Told::Full { records, total } => {
-                let records = in_order(requests, range, records)?;
-                match split_at_middle(range, &records) {
-                    Some((low, high)) => {
-                        ahead.extend([high, low]);
-                        continue;
-                    }
-                    None => single_version(requests, range, records, total).await?,
-                }
-            }
-        };
-        history.told(range, records);
+/// Key changes held at once. A resource with more of them is told in several parts, and what a
+/// collapse hides is then asked for within each part (R30).
+const TOLD_AT_ONCE: usize = 50_000;
+
+/// Every key change above a version, part by part, each ascending by version. An item that was
+/// renamed several times is told several times, hop by hop.
+pub(super) struct KeyChangeFeed<R> {
+    requests: R,
+    /// What is still to be read, the lowest last.
+    ahead: Vec<Range>,
+    /// Questions that may still be asked for the history only.
+    looks: usize,
+}
+
+impl<R> KeyChangeFeed<R> {
+    pub(super) fn new(requests: R, after: ChangeVersion) -> KeyChangeFeed<R> {
+        KeyChangeFeed { requests, ahead: vec![Range::open(after.0 + 1)], looks: LOOKS_BEHIND }
     }
-    history.look_behind(requests).await?;
-    Ok(history.into_ascending())
+}
+
+#[async_trait]
+impl<R: RangeRequests<Record = KeyChange>> KeyChangePages for KeyChangeFeed<R> {
+    async fn next(&mut self) -> Result<Option<Vec<KeyChange>>, SourceError> {
+        let requests = &self.requests;
+        let mut history = History::default();
+        while let Some(range) = self.ahead.pop() {
+            let records = match tell(requests, range).await? {
+                Told::Whole(records) => in_order(requests, range, records)?,
+                Told::Full { records, total } => {
+                    let records = in_order(requests, range, records)?;
+                    match split_at_middle(range, &records) {
+                        Some((low, high)) => {
+                            self.ahead.extend([high, low]);
+                            continue;
+                        }
+                        None => single_version(requests, range, records, total).await?,
+                    }
+                }
+            };
+            history.told(range, records);
+            if history.hops.len() >= TOLD_AT_ONCE {
+                break;
+            }
+        }
+        history.look_behind(requests, &mut self.looks).await?;
+        let told = history.into_ascending();
+        Ok((!told.is_empty()).then_some(told))
+    }
 }
 
 /// Sorts what a range told, and refuses what it cannot have told: a server that ignores the edges
@@ -109,12 +128,13 @@ impl History {
     }
 
     /// Breadth first, so that questions that run out have been spread over everything.
-    async fn look_behind<R>(&mut self, requests: &R) -> Result<(), SourceError>
+    async fn look_behind<R>(&mut self, requests: &R, looks: &mut usize) -> Result<(), SourceError>
     where
         R: RangeRequests<Record = KeyChange>,
     {
-        for _ in 0..LOOKS_BEHIND {
+        while *looks > 0 {
             let Some((range, records)) = self.collapsed.pop_front() else { return Ok(()) };
+            *looks -= 1;
             let (below, rest) = below_and_rest(range, records);
             if below.is_empty() {
                 self.told(Range { from: below.from, to: range.to }, rest);
@@ -264,7 +284,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl RangeRequests for Table {
+    impl RangeRequests for &Table {
         type Record = KeyChange;
 
         fn limit(&self) -> &PageLimit {
@@ -302,6 +322,19 @@ mod tests {
         fn too_many_at_once(&self) -> SourceError {
             unusable("too many at once")
         }
+    }
+
+    async fn read_key_changes<R: RangeRequests<Record = KeyChange>>(
+        requests: R,
+        after: ChangeVersion,
+    ) -> Result<Vec<KeyChange>, SourceError> {
+        let mut feed = KeyChangeFeed::new(requests, after);
+        let mut all = Vec::new();
+        while let Some(part) = feed.next().await? {
+            assert!(!part.is_empty(), "a part is never empty");
+            all.extend(part);
+        }
+        Ok(all)
     }
 
     fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -509,7 +542,7 @@ mod tests {
             }
         }
 
-        let error = read_key_changes(&Deaf(PageLimit::new(1)), ChangeVersion(0)).await.unwrap_err();
+        let error = read_key_changes(Deaf(PageLimit::new(1)), ChangeVersion(0)).await.unwrap_err();
 
         assert!(error.to_string().contains("outside the change versions"), "{error}");
     }

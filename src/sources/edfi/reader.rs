@@ -7,12 +7,12 @@ use super::paging::{CursorFeed, ReadAhead};
 use super::ranges::{OpenRangeFeed, Range, RangeFeed};
 use super::wire::{Reading, Requests, View, not_understood, with_range};
 use super::{feeds, leaves, snapshot};
-use crate::domain::{
-    ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, ResourcePath, SourceId, Window,
-};
+use crate::domain::{ChangeVersion, Item, KeyShape, NaturalKey, ResourcePath, SourceId, Window};
 use crate::edfi::json::{is_markup, single_item};
 use crate::edfi::{SnapshotStyle, lookup, split_page};
-use crate::sources::{Isolation, ItemPages, Lookup, Reader, SourceError, TombstonePages};
+use crate::sources::{
+    Isolation, ItemPages, KeyChangePages, Lookup, Reader, SourceError, TombstonePages,
+};
 use crate::tasks::Tasks;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -150,14 +150,14 @@ impl Reader for EdfiReader {
         Box::new(ReadAhead::new(pages, self.tasks.clone(), self.view.connection()))
     }
 
-    async fn key_changes(
+    fn key_changes(
         &self,
         resource: &ResourcePath,
         after: ChangeVersion,
-    ) -> Result<Vec<KeyChange>, SourceError> {
+    ) -> Box<dyn KeyChangePages> {
         let view = Arc::clone(&self.view);
         let requests = Requests::key_changes(view, resource, Arc::clone(&self.limits.feeds));
-        feeds::read_key_changes(&requests, after).await
+        Box::new(feeds::KeyChangeFeed::new(requests, after))
     }
 
     fn tombstones(&self, resource: &ResourcePath, window: Window) -> Box<dyn TombstonePages> {

@@ -97,6 +97,7 @@ fn parked(number: usize) -> Parked {
         waits_for: None,
         named_for_deletion: false,
         target_id: None,
+        hash: Some("00ff".to_owned()),
     }
 }
 

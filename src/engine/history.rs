@@ -1,0 +1,141 @@
+//! Which keys an item had: what the key-change feeds told, on disk before the target is touched
+//! (R7).
+//!
+//! What lives here: remembering a feed and reading it back item by item. What does not: what is
+//! done about it ([`super::key_changes`], [`super::upserts`], [`super::deletes`]). The one thing to
+//! know: a feed is read once a run. Every later question is answered from the disk, so that all
+//! stages act on the same names, and a resource whose every key changed needs no more memory than
+//! another (R30).
+
+use std::collections::BTreeSet;
+
+use crate::domain::{ChangeVersion, KeyChange, NaturalKey, ResourcePath, SourceId};
+use crate::sources::KeyChangePages;
+use crate::state::{RememberedKeyChange, Step};
+
+use super::RunError;
+use super::under_way::Run;
+
+/// Key changes of one resource held in memory (R30).
+const HELD: usize = 50_000;
+
+/// Everything that was told of the keys of one item, as far back as the overlap reaches.
+pub(super) struct Renamed {
+    pub(super) id: SourceId,
+    /// Every key it had and has no more.
+    pub(super) olds: Vec<NaturalKey>,
+    pub(super) new: NaturalKey,
+    /// Records that no committed run has dealt with.
+    pub(super) records: u64,
+    pub(super) version: ChangeVersion,
+}
+
+/// The key-change feed of a resource, being read and remembered before the target is touched.
+pub(super) struct Feed<'a> {
+    run: &'a Run,
+    resource: &'a ResourcePath,
+    pages: Box<dyn KeyChangePages>,
+}
+
+pub(super) fn feed<'a>(run: &'a Run, resource: &'a ResourcePath, after: ChangeVersion) -> Feed<'a> {
+    Feed { run, resource, pages: run.reader.key_changes(resource, after) }
+}
+
+impl Feed<'_> {
+    /// The items of the next part about which it told anything new; they are on disk by then.
+    pub(super) async fn next(&mut self) -> Result<Option<BTreeSet<SourceId>>, RunError> {
+        while let Some(page) = self.pages.next().await.map_err(RunError::Source)? {
+            self.run.check_stop()?;
+            let mut items = BTreeSet::new();
+            let mut key_changes = Vec::new();
+            for change in page {
+                if !was_dealt_with(self.run, self.resource, &change).await? {
+                    items.insert(change.id.clone());
+                    let (resource, commits) = (self.resource.clone(), self.run.commits());
+                    key_changes.push(RememberedKeyChange { resource, change, commits });
+                }
+            }
+            if !items.is_empty() {
+                self.run.write(Step { key_changes, ..Step::default() }).await?;
+                return Ok(Some(items));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// By a run that was committed: it is not acted on twice, unless a newer record of the item brings
+/// its keys again (R16).
+async fn was_dealt_with(
+    run: &Run,
+    resource: &ResourcePath,
+    change: &KeyChange,
+) -> Result<bool, RunError> {
+    let known = run.store().key_changes_of(&run.pair.id, resource, &change.id).await;
+    Ok(known
+        .map_err(RunError::State)?
+        .into_iter()
+        .any(|known| known.change.version == change.version && known.commits < run.commits()))
+}
+
+/// What is remembered of one item.
+pub(super) async fn of_item(
+    run: &Run,
+    resource: &ResourcePath,
+    id: &SourceId,
+) -> Result<Option<Renamed>, RunError> {
+    let known = run.store().key_changes_of(&run.pair.id, resource, id).await;
+    Ok(renamed(run, &known.map_err(RunError::State)?))
+}
+
+/// The items of a resource whose keys this run has to do with, so many at once as may be held in
+/// memory, in the order of their last records.
+pub(super) struct Touched<'a> {
+    run: &'a Run,
+    resource: &'a ResourcePath,
+    after: Option<SourceId>,
+    ended: bool,
+}
+
+pub(super) fn touched<'a>(run: &'a Run, resource: &'a ResourcePath) -> Touched<'a> {
+    Touched { run, resource, after: None, ended: false }
+}
+
+impl Touched<'_> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Renamed>>, RunError> {
+        while !self.ended {
+            let (pair, after) = (&self.run.pair.id, self.after.as_ref());
+            let page = self.run.store().key_changes(pair, self.resource, after, HELD).await;
+            let page = page.map_err(RunError::State)?;
+            self.ended = page.len() < HELD;
+            self.after = page.last().map(|last| last.change.id.clone());
+            let mut items: Vec<Renamed> = page
+                .chunk_by(|one, next| one.change.id == next.change.id)
+                .filter_map(|records| renamed(self.run, records))
+                .collect();
+            items.sort_by_key(|item| item.version);
+            if !items.is_empty() {
+                return Ok(Some(items));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The records of one item, ascending by version; `None` when all of them were dealt with.
+fn renamed(run: &Run, records: &[RememberedKeyChange]) -> Option<Renamed> {
+    let last = &records.last()?.change;
+    let open = records.iter().filter(|record| record.commits >= run.commits()).count();
+    if open == 0 {
+        return None;
+    }
+    let all = records.iter().flat_map(|record| [&record.change.old, &record.change.new]);
+    let olds: BTreeSet<NaturalKey> = all.filter(|key| !key.is(&last.new)).cloned().collect();
+    Some(Renamed {
+        id: last.id.clone(),
+        olds: olds.into_iter().collect(),
+        new: last.new.clone(),
+        records: u64::try_from(open).unwrap_or(u64::MAX),
+        version: last.version,
+    })
+}
