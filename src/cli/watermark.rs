@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::daemon::Assembly;
 use crate::domain::{ChangeVersion, Watermark};
 use crate::engine::{Pair, RunError};
-use crate::state::{Coverage, PairState, Step};
+use crate::state::{Coverage, Forgotten, Overlap, PairState, Step};
 
 use super::arguments::{Output, Selector, WatermarkCommand, WatermarkMove};
 use super::choose;
@@ -98,9 +98,12 @@ pub(super) async fn moved(
         selection: None,
         allowed_deletes: BTreeMap::new(),
         started_over: to.is_none(),
+        // What was remembered was remembered of another watermark (R16).
+        overlap: Overlap::default(),
         ..state
     };
-    Ok(Step { state: Some(state), coverage, end_journal: true, ..Step::default() })
+    let forget = Forgotten { all: true, ..Forgotten::default() };
+    Ok(Step { state: Some(state), coverage, end_journal: true, forget, ..Step::default() })
 }
 
 /// A pair that never ran is told that its target has everything through the version: the watermark

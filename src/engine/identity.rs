@@ -84,9 +84,18 @@ pub(super) async fn check_target(pair: &Pair, state: &PairState) -> Result<(), R
 
 /// Whether the target has another version, or other models, than at the last commit: it may take now
 /// what it refused for good (R22).
-pub(super) async fn is_new_host(pair: &Pair, state: &PairState) -> Result<bool, RunError> {
+pub(super) async fn is_another_target(pair: &Pair, state: &PairState) -> Result<bool, RunError> {
     let target = pair.target.capabilities().await.map_err(RunError::Target)?;
     Ok(state.target.as_ref().is_some_and(|before| *before != target.fingerprint))
+}
+
+/// Whether anything of either end is not as it was at the last commit, so that no hash is to be
+/// believed (R16).
+pub(super) async fn is_another_end(pair: &Pair, state: &PairState) -> Result<bool, RunError> {
+    let source = pair.source.capabilities().await.map_err(RunError::Source)?;
+    let target = pair.target.capabilities().await.map_err(RunError::Target)?;
+    Ok(state.source.as_ref() != Some(&source.fingerprint)
+        || state.target.as_ref() != Some(&target.fingerprint))
 }
 
 /// A pair without watermark between the ends of one that has one and that the configuration no

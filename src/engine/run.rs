@@ -72,13 +72,13 @@ pub(super) async fn publish(
     }
 
     identity::check_target(pair, &state).await?;
-    if identity::is_new_host(pair, &state).await? {
+    if identity::is_another_target(pair, &state).await? {
         book.renew_dead(around.clock.now());
     }
     let reach =
         window.after.map(|after| overlap::reach(&state.overlap, after, &pair.policy, began));
     let beginning = resume::beginning(around, pair, reader.isolation(), window, reach).await?;
-    if around.store.journal(&pair.id).await.map_err(RunError::State)?.is_some() {
+    if was_broken_off(around, pair).await? || identity::is_another_end(pair, &state).await? {
         state.overlap.broken_off += 1;
     }
     let window = beginning.window;
@@ -96,6 +96,12 @@ pub(super) async fn publish(
 
     run.reader.confirm().await.map_err(RunError::Source)?;
     commit(&run, run_id, state, began).await
+}
+
+/// Whether a run of the pair has begun since the last commit: it may have written anything.
+async fn was_broken_off(around: &Surroundings, pair: &Pair) -> Result<bool, RunError> {
+    let journal = around.store.journal(&pair.id).await.map_err(RunError::State)?;
+    Ok(journal.is_some())
 }
 
 /// Notes the source's newest version, by which the overlap is measured (R14).

@@ -75,12 +75,22 @@ pub async fn verify(
     let mut found = compare_all(around, pair, options).await?;
     if !found.verification.equal && (options.repair || options.delete_extra) {
         repair(around, pair, options, &found).await?;
+        distrust_hashes(around, pair).await?;
         found = compare_all(around, pair, options).await?;
     }
     if found.verification.equal && options.resources.is_empty() {
         nothing_is_left_out(around, pair).await?;
     }
     Ok(found.verification)
+}
+
+/// What was repaired is not what runs had written (R16).
+async fn distrust_hashes(around: &Surroundings, pair: &Pair) -> Result<(), RunError> {
+    let state = around.store.load(&pair.id).await.map_err(RunError::State)?;
+    let mut state = state.unwrap_or_default();
+    state.overlap.broken_off += 1;
+    let step = Step { state: Some(state), ..Step::default() };
+    around.store.commit(&pair.id, step).await.map_err(RunError::State)
 }
 
 /// Both ends agree, so whatever runs had skipped is made up for (R17).

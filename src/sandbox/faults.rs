@@ -68,6 +68,8 @@ pub enum Harm {
     InvalidUtf8,
     /// An object where an array is due.
     NotAnArray,
+    /// An empty array: a feed whose history was purged.
+    Empty,
     /// 302 to that place.
     Redirect(String),
     /// Every snapshot is dropped, then the request is answered.

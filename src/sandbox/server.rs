@@ -292,6 +292,7 @@ fn instead(shared: &Shared, route: &Route, asked: &Asked, harm: &Harm) -> Option
             body: Bytes::from_static(b"<html><body><h1>Sign in</h1></body></html>"),
         },
         Harm::NotAnArray => Reply::json(200, "{\"items\":[]}"),
+        Harm::Empty => Reply::json(200, "[]").header("Total-Count", "0"),
         Harm::FailAfterWriting
         | Harm::DropAfterWriting
         | Harm::Hold(_)

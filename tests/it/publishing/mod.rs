@@ -10,6 +10,7 @@ mod parked;
 mod selection;
 mod doubt;
 mod many_targets;
+mod overlap;
 mod resume;
 mod backups;
 mod snapshots;
