@@ -42,6 +42,10 @@ pub struct SandboxOptions {
     pub links: bool,
     /// Whether people can be reached only through their associations. Default no.
     pub people: PeopleAuthorization,
+    /// What the namespaces begin with under which the caller may write descriptors, assessments
+    /// and the like; everything else is answered with 403. Default those of the data that comes
+    /// with the program.
+    pub namespaces: Vec<String>,
     /// Whether `/deletes` and `/keyChanges` exist (edfi-wire §11). Default both.
     pub feeds: Feeds,
     /// Where modification times come from.
@@ -66,6 +70,9 @@ impl Default for SandboxOptions {
             tenant: None,
             links: true,
             people: PeopleAuthorization::NoFurther,
+            namespaces: ["uri://ed-fi.org", "uri://gbisd.edu", "uri://other.example"]
+                .map(str::to_owned)
+                .to_vec(),
             feeds: Feeds { deletes: true, key_changes: true },
             clock: Clock::system(),
         }

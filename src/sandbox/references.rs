@@ -109,6 +109,11 @@ pub(super) fn part_from_query(kind: FieldKind, text: &str) -> KeyPart {
     }
 }
 
+/// A key of one part that is a text, as those of people are.
+pub(super) fn key_of_text(text: &str) -> Key {
+    vec![KeyPart::Text(text.to_owned())].into()
+}
+
 /// The key that a reference's object names, in the order of the target's key fields.
 pub(super) fn key_of_reference(
     standard: &StandardModel,

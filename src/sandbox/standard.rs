@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::authorize::is_authorized_by_namespace;
 use super::document::{Path, Step};
+use super::references::is_person_endpoint;
 use super::{SandboxError, other_standard, seed};
 
 /// A data standard, ready to be asked.
@@ -17,10 +19,19 @@ pub(super) struct StandardModel {
     pub(super) resources: Vec<ResourceModel>,
     /// `/schema/endpoint` in lower case to the resource's number.
     by_path: HashMap<String, u16>,
+    pub(super) people: Vec<Person>,
     /// For the root document.
     pub(super) data_models: Vec<(String, String, String)>,
     pub(super) dependencies_json: String,
     pub(super) dependencies_graphml: String,
+}
+
+/// A kind of people, whom an item is about if it holds their key.
+#[derive(Debug)]
+pub(super) struct Person {
+    pub(super) resource: u16,
+    /// `studentUniqueId`: so it is named in every reference whose key it is a part of.
+    pub(super) member: String,
 }
 
 /// One resource.
@@ -41,6 +52,8 @@ pub(super) struct ResourceModel {
     pub(super) fields: Vec<FieldModel>,
     pub(super) equal: Vec<(Path, Path)>,
     pub(super) collections: Vec<CollectionModel>,
+    /// Where the namespace stands by which writers are authorised, if they are.
+    pub(super) namespace: Option<Path>,
     /// Where references stand, for one walk over a body.
     pub(super) reference_tree: ReferenceTree,
     /// Query parameter in lower case to the paths that may hold it.
@@ -79,6 +92,15 @@ pub(super) struct FieldModel {
     /// Relative to the object that holds it.
     pub(super) required: bool,
     pub(super) max_length: Option<usize>,
+    /// What a decimal column holds, if the standard says.
+    pub(super) digits: Option<Digits>,
+}
+
+/// The digits of a decimal column: all of them, and those after the point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Digits {
+    pub(super) precision: usize,
+    pub(super) scale: usize,
 }
 
 #[derive(Debug)]
@@ -166,6 +188,8 @@ pub(super) struct FieldRecord {
     kind: FieldKind,
     required: bool,
     max_length: Option<usize>,
+    precision: Option<usize>,
+    scale: Option<usize>,
 }
 
 /// Key fields in the order of the file: it is the order of the key.
@@ -249,6 +273,7 @@ impl StandardModel {
             .map(|model| (model.path().to_ascii_lowercase(), model.number))
             .collect();
         Ok(StandardModel {
+            people: people(&resources),
             resources,
             by_path,
             data_models: parts.data_models,
@@ -310,6 +335,10 @@ fn resource(
             kind: field.kind,
             required: field.required,
             max_length: field.max_length,
+            digits: field
+                .precision
+                .zip(field.scale)
+                .map(|(precision, scale)| Digits { precision, scale }),
         })
         .collect();
     let kind_of = |path: &Path| {
@@ -364,8 +393,13 @@ fn resource(
         .iter()
         .map(|(one, other)| (Path::parse(one), Path::parse(other)))
         .collect();
+    let namespace = match record.is_descriptor || is_authorized_by_namespace(&endpoint) {
+        true => Some(namespace_of(&key)),
+        false => None,
+    };
     Ok(ResourceModel {
         number,
+        namespace,
         schema: record.project,
         name: record.name,
         is_descriptor: record.is_descriptor,
@@ -381,6 +415,22 @@ fn resource(
         equal,
         collections,
     })
+}
+
+fn people(resources: &[ResourceModel]) -> Vec<Person> {
+    let people = resources.iter().filter(|model| is_person_endpoint(&model.endpoint));
+    people
+        .filter_map(|model| {
+            let member = model.key_names().next()?.to_owned();
+            Some(Person { resource: model.number, member })
+        })
+        .collect()
+}
+
+/// The namespace of a key, if it has one; else that of the item itself.
+fn namespace_of(key: &[KeyField]) -> Path {
+    let in_key = key.iter().find(|field| field.name == "namespace");
+    in_key.map_or_else(|| Path::parse("$.namespace"), |field| field.path.clone())
 }
 
 /// A reference names the target's key fields, or, where the target is abstract, its single key by
@@ -439,6 +489,8 @@ fn descriptor_fields() -> Vec<FieldRecord> {
         kind,
         required,
         max_length,
+        precision: None,
+        scale: None,
     };
     vec![
         field("$.namespace", FieldKind::String, true, Some(255)),
