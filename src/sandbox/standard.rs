@@ -14,7 +14,7 @@ use super::references::is_person_endpoint;
 use super::{SandboxError, other_standard, seed};
 
 /// A data standard, ready to be asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct StandardModel {
     pub(super) resources: Vec<ResourceModel>,
     /// `/schema/endpoint` in lower case to the resource's number.
@@ -27,7 +27,7 @@ pub(super) struct StandardModel {
 }
 
 /// A kind of people, whom an item is about if it holds their key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Person {
     pub(super) resource: u16,
     /// `studentUniqueId`: so it is named in every reference whose key it is a part of.
@@ -35,7 +35,7 @@ pub(super) struct Person {
 }
 
 /// One resource.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ResourceModel {
     pub(super) number: u16,
     pub(super) schema: String,
@@ -54,6 +54,8 @@ pub(super) struct ResourceModel {
     pub(super) collections: Vec<CollectionModel>,
     /// Where the namespace stands by which writers are authorised, if they are.
     pub(super) namespace: Option<Path>,
+    /// Members at the root of a body that the host does not know.
+    pub(super) unknown: Vec<String>,
     /// Where references stand, for one walk over a body.
     pub(super) reference_tree: ReferenceTree,
     /// Query parameter in lower case to the paths that may hold it.
@@ -67,7 +69,7 @@ pub(super) struct KeyField {
     pub(super) kind: FieldKind,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ReferenceModel {
     pub(super) path: Path,
     /// The referenced entity, which may be abstract.
@@ -78,14 +80,14 @@ pub(super) struct ReferenceModel {
     pub(super) members: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DescriptorUse {
     pub(super) path: Path,
     pub(super) entity: String,
     pub(super) target: u16,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FieldModel {
     pub(super) path: Path,
     pub(super) kind: FieldKind,
@@ -103,7 +105,7 @@ pub(super) struct Digits {
     pub(super) scale: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CollectionModel {
     pub(super) path: Path,
     /// What tells the items apart, relative to one.
@@ -129,7 +131,7 @@ impl FieldKind {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ReferenceTree {
     pub(super) below: HashMap<String, ReferenceTree>,
     /// The number of the reference that stands here.
@@ -282,6 +284,25 @@ impl StandardModel {
         })
     }
 
+    /// The same standard on a host that lacks members at the root of some resources.
+    pub(super) fn without(
+        &self,
+        lacks: &[(String, String)],
+    ) -> Result<StandardModel, SandboxError> {
+        let mut standard = self.clone();
+        for (resource, member) in lacks {
+            let number = self.find(resource).map(|model| usize::from(model.number));
+            let model = number.and_then(|number| standard.resources.get_mut(number));
+            let model =
+                model.filter(|model| model.key.iter().all(|field| !field.path.is_below(member)));
+            let Some(model) = model else {
+                return Err(SandboxError::Data(format!("'{resource}' cannot lack '{member}'")));
+            };
+            model.lose(member);
+        }
+        Ok(standard)
+    }
+
     /// The resource of a path such as `/ed-fi/students`, in any case.
     pub(super) fn find(&self, path: &str) -> Option<&ResourceModel> {
         let number = *self.by_path.get(&path.to_ascii_lowercase())?;
@@ -302,6 +323,17 @@ impl ResourceModel {
     /// `/ed-fi/students`.
     pub(super) fn path(&self) -> String {
         format!("/{}/{}", self.schema, self.endpoint)
+    }
+
+    fn lose(&mut self, member: &str) {
+        self.fields.retain(|field| !field.path.is_below(member));
+        self.references.retain(|reference| !reference.path.is_below(member));
+        self.descriptors.retain(|used| !used.path.is_below(member));
+        self.collections.retain(|collection| !collection.path.is_below(member));
+        self.equal.retain(|(one, other)| !one.is_below(member) && !other.is_below(member));
+        self.reference_tree = reference_tree(&self.references);
+        self.queryable = queryable(&self.key, &self.fields);
+        self.unknown.push(member.to_owned());
     }
 
     /// The names of the key's parts, as the feeds and query parameters use them.
@@ -400,6 +432,7 @@ fn resource(
     Ok(ResourceModel {
         number,
         namespace,
+        unknown: Vec::new(),
         schema: record.project,
         name: record.name,
         is_descriptor: record.is_descriptor,

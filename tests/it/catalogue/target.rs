@@ -1,12 +1,14 @@
 //! Rows T: a target that refuses, fails, throttles, loses answers and says odd things.
 
 use chrono::TimeDelta;
+use serde_json::{Value, json};
 use tidemark::domain::ParkReason;
 use tidemark::engine::runner::RunOptions;
 use tidemark::sandbox::{Fault, Harm, LoggedRequest, Refusal, SandboxOptions};
 use tidemark::state::ParkStatus;
 
 use super::wire::{Act, Wire, run_through};
+use crate::cli::Desk;
 use crate::district::{
     class_period, class_period_key, open_school, section_key, student, student_key,
 };
@@ -52,6 +54,65 @@ async fn t4_of_several_users_who_write_at_once_the_item_is_read_again_and_tried_
     assert_ended(&report, "complete");
     scene.assert_agrees();
     assert_eq!(wire.seen("POST /data/v3/ed-fi/students"), 2);
+}
+
+/// A sandbox of a host that knows less than the standard says.
+fn lacking(lacks: &[(&str, &str)]) -> SandboxOptions {
+    let lacks = lacks.iter().map(|(path, member)| ((*path).to_owned(), (*member).to_owned()));
+    SandboxOptions { lacks: lacks.collect(), ..bare() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t9_members_that_a_target_lacks_or_demands_are_named_by_check_before_it_drops_them() {
+    let students = "/ed-fi/students";
+    let source = lacking(&[("/ed-fi/schools", "nameOfInstitution")]);
+    let target = lacking(&[(students, "middleName"), (students, "otherNames")]);
+    let desk = Desk::with(source, target).await;
+    let with_middle_name = |number: u32| {
+        let mut student = student(&format!("S-70{number}"));
+        student["middleName"] = json!("Nobody");
+        student
+    };
+
+    let checked = desk.tidemark(&["check", "--output", "json"]).await;
+    // What the target does with them all the same, and how that is found afterwards.
+    desk.configure(
+        &desk.usual("").replace("[localEducationAgencies, schools, students]", "[students]"),
+    );
+    desk.source.upsert(students, &with_middle_name(1)).unwrap();
+    let ran = desk.tidemark(&["run"]).await;
+    let verified = desk.tidemark(&["verify", "--content", "--output", "json"]).await;
+
+    let report = checked.json();
+    let rows = report["checks"].as_array().unwrap().iter();
+    let rows: Vec<&Value> = rows.filter(|row| row["check"] == "members").collect();
+    let told: Vec<(&str, &str, &str)> = rows
+        .iter()
+        .map(|row| {
+            let text = |name: &str| row[name].as_str().unwrap();
+            (text("connection"), text("status"), text("message"))
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "state",
+                "warning",
+                "`district-to-state`: the target lacks /ed-fi/students (middleName, otherNames)"
+            ),
+            (
+                "state",
+                "warning",
+                "`district-to-state`: the target demands /ed-fi/schools (nameOfInstitution)"
+            ),
+        ]
+    );
+    assert!(rows.iter().all(|row| row["action"].is_string()), "{rows:?}");
+    assert_eq!(checked.code, 0, "a warning is no error");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let found = verified.json()["verify"][0]["resources"][0]["different"].clone();
+    assert_eq!((verified.code, found), (1, json!(1)), "{}", verified.out);
 }
 
 #[tokio::test]
