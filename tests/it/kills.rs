@@ -319,6 +319,9 @@ async fn whoever_is_killed_leaves_a_state_from_which_the_next_one_brings_agreeme
         bench.prepare(work, round);
         // Now and then several die before one comes through.
         for _ in 0..draw.random_range(1..=3) {
+            if account.total() >= kills() {
+                break;
+            }
             bench.hurt(&mut draw);
             let moment = bench.moment(&mut draw);
             let mut child = bench.run();
