@@ -48,8 +48,6 @@ pub(super) const KEYS: &[KeyNotYet] = &[
     key(Section::Publication, "after", &[]),
     key(Section::Publication, "overlap", &["0s"]),
     key(Section::Publication, "first_overlap_versions", &["0"]),
-    key(Section::Publication, "shared", &[]),
-    key(Section::Publication, "create_only", &[]),
     key(Section::Publication, "first_run", &["full"]),
     key(Section::Verify, "schedule", &[]),
     key(Section::Verify, "content", &["false"]),

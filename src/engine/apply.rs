@@ -12,8 +12,8 @@ use crate::targets::{Disposition, Refusal, WriteError};
 
 use super::RunError;
 use super::parked::Parking;
-use super::references;
 use super::under_way::Run;
+use super::{ownership, references};
 
 /// What became of an item that was taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,9 @@ pub(super) async fn upsert(
 ) -> Result<Settled, RunError> {
     if run.is_closed(resource) {
         return Ok(Settled::Skipped);
+    }
+    if let Some(settled) = ownership::left_alone(run, resource, item).await? {
+        return Ok(settled);
     }
     let mut resolutions = 0;
     let mut contended = false;

@@ -126,6 +126,13 @@ async fn delete_resource(
         return Ok(Vec::new());
     }
     let mut waiting = Vec::new();
+    if !run.ownership.is_own(resource) {
+        // What was to be deleted before it was others' too is to be deleted no more.
+        for named in parked_names(run, resource) {
+            settle(run, resource, &named);
+        }
+        return Ok(waiting);
+    }
     let mut named = old_keys(run, resource).await?;
     named.extend(parked_names(run, resource));
     match told {

@@ -246,13 +246,15 @@ async fn may_rename_by_put(
     renameable: &Renameable,
 ) -> Result<bool, RunError> {
     let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
-    if !shape.is_some_and(|shape| shape.key_is_updatable) {
+    if !shape.is_some_and(|shape| shape.key_is_updatable) || !run.ownership.is_own(resource) {
         return Ok(false);
     }
     let own = BTreeSet::from([resource.clone()]);
     let mut dependents =
         renameable.through.keys().filter(|other| renameable.contains_key_of(other, &own));
-    Ok(dependents.all(|other| run.graph.contains(other) && run.feeds_after(other).is_some()))
+    Ok(dependents.all(|other| {
+        run.graph.contains(other) && run.feeds_after(other).is_some() && run.ownership.is_own(other)
+    }))
 }
 
 /// Renames one item at the target, or leaves it to plain agreement.

@@ -48,6 +48,7 @@ mod names;
 mod brake;
 mod references;
 mod apply;
+mod ownership;
 pub mod parked;
 pub mod plan;
 pub mod verify;
@@ -98,6 +99,11 @@ pub struct Policy {
     pub retry: RetryPolicy,
     /// Nobody else writes to the same data: `verify` may look for extras (R3).
     pub sole_writer: bool,
+    /// Resources that others write too, by name, with `descriptors` and `people` for whole kinds:
+    /// upserted, never renamed or deleted (R28a).
+    pub shared: Vec<String>,
+    /// Resources that belong to somebody else: written only where they are missing (R28a).
+    pub create_only: Vec<String>,
     /// Writes in flight at once for one pair, below the adaptive limit of the origin.
     pub max_in_flight: usize,
 }

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tidemark::domain::ParkReason;
+use tidemark::engine::Policy;
 use tidemark::engine::runner::RunOptions;
 use tidemark::sandbox::{Fault, Harm, LoggedRequest, Refusal, SandboxOptions};
 use tidemark::state::ParkStatus;
@@ -299,4 +300,67 @@ async fn t19_tokens_that_end_in_the_middle_of_a_run_cost_nothing() {
 
     scene.assert_agrees();
     assert!(scene.target().item("/ed-fi/students", &student_key("604821")).is_some());
+}
+
+#[tokio::test]
+async fn t22_what_others_write_too_is_never_renamed_nor_deleted() {
+    let shared = |policy: &mut Policy| policy.shared = vec!["people".into(), "classPeriods".into()];
+    let scene = Setting::new().policy(shared).start().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    put(&scene.source, "classPeriods", &class_period("Early"));
+    assert_ended(&scene.run().await, "complete");
+    // Another district of the same state has the student and the class period too, and one more.
+    put(scene.target(), "students", &student("another"));
+    scene.source.delete("/ed-fi/students", &student_key("700")).unwrap();
+    let (old, new) = (class_period_key("Early"), class_period_key("Late"));
+    scene.source.rename("/ed-fi/classPeriods", &old, &new).unwrap();
+    scene.target().clear_requests();
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    let lives = |path: &str, key: &Value| scene.target().item(path, key).is_some();
+    assert!(lives("/ed-fi/students", &student_key("700")));
+    assert!(lives("/ed-fi/students", &student_key("another")));
+    assert!(lives("/ed-fi/classPeriods", &old) && lives("/ed-fi/classPeriods", &new));
+    let requests = scene.target().requests();
+    for (method, resource) in [("PUT", "/ed-fi/classPeriods"), ("DELETE", "/ed-fi/classPeriods")] {
+        assert_eq!(sent(&requests, method, resource), 0, "{method} {resource}");
+    }
+    assert_eq!(sent(&requests, "DELETE", "/ed-fi/students"), 0);
+}
+
+#[tokio::test]
+async fn t22_what_belongs_to_somebody_else_is_written_only_where_it_is_missing() {
+    let theirs = |policy: &mut Policy| policy.create_only = vec!["classPeriods".into()];
+    let scene = Setting::new().policy(theirs).start().await;
+    open_school(&scene.source);
+    put(&scene.source, "classPeriods", &class_period("Missing"));
+    assert_ended(&scene.run().await, "complete");
+    let period = "/ed-fi/classPeriods";
+    let marked = |name: &str, officially: bool| {
+        let mut item = class_period(name);
+        item["officialAttendancePeriod"] = json!(officially);
+        item
+    };
+    // Both ends say of the same class period what the other does not.
+    put(scene.target(), "classPeriods", &marked("There", true));
+    put(&scene.source, "classPeriods", &marked("There", false));
+    put(&scene.source, "classPeriods", &marked("Missing", true));
+    put(&scene.source, "classPeriods", &class_period("New"));
+    scene.target().clear_requests();
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    let at_target = |name: &str| scene.target().item(period, &class_period_key(name)).unwrap();
+    assert_eq!(at_target("There"), marked("There", true), "it is another's");
+    assert_eq!(at_target("Missing"), class_period("Missing"), "it was there by then");
+    assert_eq!(at_target("New"), class_period("New"));
+    assert_eq!(sent(&scene.target().requests(), "POST", period), 1);
+
+    scene.source.delete(period, &class_period_key("New")).unwrap();
+    assert_ended(&scene.run().await, "complete");
+    assert!(scene.target().item(period, &class_period_key("New")).is_some());
 }
