@@ -238,15 +238,15 @@ fn by_item(changes: Vec<KeyChange>) -> Vec<(SourceId, Renamed)> {
 }
 
 /// The guards of R6 that hold for a whole resource: the server changes such keys, and every
-/// resource whose key contains this one is in the run. One that is read from its beginning, or
-/// closed, is not in the run in this sense.
+/// resource whose key contains this one, itself among them, is in the run and not others' too
+/// (R28a). One that is read from its beginning, or closed, is not in the run in this sense.
 async fn may_rename_by_put(
     run: &Run,
     resource: &ResourcePath,
     renameable: &Renameable,
 ) -> Result<bool, RunError> {
     let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
-    if !shape.is_some_and(|shape| shape.key_is_updatable) || !run.ownership.is_own(resource) {
+    if !shape.is_some_and(|shape| shape.key_is_updatable) {
         return Ok(false);
     }
     let own = BTreeSet::from([resource.clone()]);

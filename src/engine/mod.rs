@@ -13,8 +13,8 @@
 //! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`].
 //! Before them stand [`identity`] and [`resume`]; [`order`] starts a resource when what it needs has finished;
 //! [`apply`] is one change at one target, [`references`] what it needs there first; [`names`] are
-//! target ids looked up before anything moves, [`brake`] stops what would delete too much;
-//! [`parked`] is what waits. [`plan`] and [`verify`] look without publishing.
+//! target ids looked up before anything moves, [`brake`] stops what would delete too much,
+//! [`ownership`] is what belongs to others too; [`parked`] is what waits. [`plan`] and [`verify`] look without publishing.
 //!
 //! # Invariants held here
 //!
