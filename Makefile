@@ -8,12 +8,12 @@ SHELL := bash
 
 # The client that nobody here wrote lives in a virtual environment under target/.
 PEERS_PYTHON := $(CURDIR)/target/peers/bin/python
-# Rounds of `make soak-kills`, and histories of `make soak-simulation`.
+# Kills of `make soak-kill`, and histories of `make soak-simulation`.
 ROUNDS ?= 1000
 HISTORIES ?= 20000
 
 .PHONY: help demo test test-lint test-engine test-peers test-kills test-demo \
-        soak-kills soak-simulation needs needs-lint needs-peers
+        soak-kill soak-simulation needs needs-lint needs-peers
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,12 +42,12 @@ test-kills: needs ## Real processes that are killed in the middle of their work
 test-demo: needs ## `make demo` as a script would run it
 	@tools/part.sh run demo $(MAKE) --no-print-directory demo </dev/null
 
-soak-kills: needs ## Kills real processes, ROUNDS times; leaves its account in docs/samples/
-	@TIDEMARK_KILLS=$(ROUNDS) tools/soak.sh kills $(ROUNDS)
+soak-kill: needs ## Kills real processes, ROUNDS times; leaves its account in docs/samples/
+	@TIDEMARK_KILLS=$(ROUNDS) tools/soak.sh kill kills $(ROUNDS)
 
 soak-simulation: needs ## Plays random histories, HISTORIES of them; leaves its account in docs/samples/
 	@TIDEMARK_HISTORIES=$(HISTORIES) TIDEMARK_SEED=$(or $(SEED),$(shell date +%s)) \
-		tools/soak.sh simulation $(HISTORIES)
+		tools/soak.sh simulation simulation $(HISTORIES)
 
 needs:
 	@tools/needs.sh build

@@ -267,6 +267,8 @@ fn policy(publication: &PublicationConfig, sole_writer: bool, ceiling: usize) ->
             max_parked: retry.max_parked,
         },
         sole_writer,
+        shared: publication.shared.clone(),
+        create_only: publication.create_only.clone(),
         max_in_flight: MAX_IN_FLIGHT.min(ceiling),
     }
 }

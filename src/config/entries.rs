@@ -213,6 +213,8 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
         SoleWriter::Auto,
         &[("auto", SoleWriter::Auto), ("true", SoleWriter::Yes), ("false", SoleWriter::No)],
     );
+    let shared = resource_names(&mut fields, "shared");
+    let create_only = resource_names(&mut fields, "create_only");
     let page_size = fields.or("page_size", 500, values::positive);
     let resources = resources(fields.nested("resources", Section::Resources));
     let retry = retry(fields.nested("retry", Section::Retry));
@@ -235,6 +237,8 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
         max_deletes,
         max_deletes_above,
         sole_writer,
+        shared,
+        create_only,
         page_size,
         resources,
         retry,
@@ -283,15 +287,16 @@ fn publish_or_skip(fields: &mut Fields<'_, '_>, key: &'static str) -> Publish {
     fields.choice(key, Publish::Publish, &words)
 }
 
+fn resource_names(fields: &mut Fields<'_, '_>, key: &'static str) -> Vec<String> {
+    let placed = fields.list(key, values::resource);
+    placed.into_iter().map(|placed| placed.value).collect()
+}
+
 fn resources(mut fields: Fields<'_, '_>) -> ResourcesConfig {
-    let mut names = |key| {
-        let placed = fields.list(key, values::resource);
-        placed.into_iter().map(|placed| placed.value).collect::<Vec<String>>()
-    };
-    let include = names("include");
-    let include_only = names("include_only");
-    let exclude = names("exclude");
-    let exclude_only = names("exclude_only");
+    let include = resource_names(&mut fields, "include");
+    let include_only = resource_names(&mut fields, "include_only");
+    let exclude = resource_names(&mut fields, "exclude");
+    let exclude_only = resource_names(&mut fields, "exclude_only");
     let descriptors = fields.or("descriptors", true, values::boolean);
     fields.finish();
     ResourcesConfig { include, include_only, exclude, exclude_only, descriptors }

@@ -46,8 +46,6 @@ pub(super) const KEYS: &[KeyNotYet] = &[
     key(Section::Publication, "spread", &["0s"]),
     key(Section::Publication, "deadline", &["0s"]),
     key(Section::Publication, "after", &[]),
-    key(Section::Publication, "shared", &[]),
-    key(Section::Publication, "create_only", &[]),
     key(Section::Publication, "first_run", &["full"]),
     key(Section::Verify, "schedule", &[]),
     key(Section::Verify, "content", &["false"]),

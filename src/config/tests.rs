@@ -248,7 +248,8 @@ fn every_key_of_an_entry_is_read() {
             .as_str(),
         "labels: {tier: one}, every: 90s, time_zone: America/Chicago, isolation: bounded,
      on_missing_snapshot: bounded, key_changes: skip, deletes: skip, max_deletes: 0.25%,
-     max_deletes_above: 7, sole_writer: true, page_size: 50, resources: {include: [students],
+     max_deletes_above: 7, sole_writer: true, shared: [people, /tpdm/candidates],
+     create_only: [descriptors], page_size: 50, resources: {include: [students],
      include_only: [/tpdm/candidates], exclude: [staffs], exclude_only: [schools],
      descriptors: false}, retry: {max_attempts: 2, first_delay: 5s, max_delay: 1h, max_parked: 9}",
     );
@@ -268,6 +269,8 @@ fn every_key_of_an_entry_is_read() {
     assert_eq!(publication.max_deletes.of(10_000), 25);
     assert_eq!((publication.max_deletes_above, publication.page_size), (7, 50));
     assert_eq!(publication.sole_writer, SoleWriter::Yes);
+    assert_eq!(publication.shared, ["people", "/tpdm/candidates"]);
+    assert_eq!(publication.create_only, ["descriptors"]);
     assert_eq!(
         publication.resources,
         ResourcesConfig {

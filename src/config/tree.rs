@@ -102,6 +102,11 @@ pub struct PublicationConfig {
     pub max_deletes_above: u64,
     /// Default `auto`; see [`Config::is_sole_writer`].
     pub sole_writer: SoleWriter,
+    /// What others write too: `students`, `/tpdm/candidates`, `descriptors`, `people`. Default
+    /// nothing.
+    pub shared: Vec<String>,
+    /// What belongs to somebody else, by the same names. Default nothing.
+    pub create_only: Vec<String>,
     /// Items a page, at least 1. Default 500.
     pub page_size: u32,
     pub resources: ResourcesConfig,

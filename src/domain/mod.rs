@@ -21,6 +21,6 @@ pub use identity::Fingerprint;
 pub use key::{KeyText, NaturalKey};
 pub use outcome::{Outcome, ParkReason, Stage, Stages, Tally};
 pub use resource::ResourcePath;
-pub use selection::{Selection, SelectionError};
+pub use selection::{Selection, SelectionError, named};
 pub use shape::{KeyField, KeyShape, Reference, ReferenceShape};
 pub use window::{ChangeVersion, Watermark, Window};

@@ -41,7 +41,7 @@ pub struct SelectionError {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`resources.{list}` names `{name}`, which neither source nor target has{}", .nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+#[error("`{list}` names `{name}`, which neither source nor target has{}", .nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
 pub struct UnknownResource {
     pub list: &'static str,
     pub name: String,
@@ -67,10 +67,10 @@ impl Selection {
             }
             found
         };
-        let include = resolve("include", &self.include);
-        let include_only = resolve("include_only", &self.include_only);
-        let exclude = resolve("exclude", &self.exclude);
-        let exclude_only = resolve("exclude_only", &self.exclude_only);
+        let include = resolve("resources.include", &self.include);
+        let include_only = resolve("resources.include_only", &self.include_only);
+        let exclude = resolve("resources.exclude", &self.exclude);
+        let exclude_only = resolve("resources.exclude_only", &self.exclude_only);
         if !unknown.is_empty() {
             return Err(SelectionError { unknown });
         }
@@ -89,6 +89,34 @@ impl Selection {
         }
         Ok(selected)
     }
+}
+
+/// The resources that a list names, of which `descriptors` and `people` are whole kinds.
+///
+/// # Errors
+/// All unknown names at once.
+pub fn named(
+    list: &'static str,
+    names: &[String],
+    graph: &ResourceGraph,
+) -> Result<BTreeSet<ResourcePath>, SelectionError> {
+    let mut found = BTreeSet::new();
+    let mut unknown = Vec::new();
+    for name in names {
+        match name.as_str() {
+            "descriptors" => {
+                found.extend(graph.resources().filter(|one| one.is_descriptor()).cloned());
+            }
+            "people" => found.extend(graph.resources().filter(|one| graph.is_person(one)).cloned()),
+            _ => match resolve_name(name, graph) {
+                Ok(resource) => _ = found.insert(resource),
+                Err(nearest) => {
+                    unknown.push(UnknownResource { list, name: name.clone(), nearest });
+                }
+            },
+        }
+    }
+    if unknown.is_empty() { Ok(found) } else { Err(SelectionError { unknown }) }
 }
 
 /// The resource that `name` means, or the nearest known one.

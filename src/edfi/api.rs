@@ -14,7 +14,7 @@ use url::Url;
 use super::dependencies::{self, DependenciesError};
 use super::discovery::{Discovery, RootError};
 use super::json::is_markup;
-use super::open_api::{self, Metadata};
+use super::open_api::{self, Members, Metadata};
 use super::shapes::Shapes;
 use crate::domain::{KeyShape, ResourceGraph, ResourcePath};
 use crate::http::{
@@ -78,6 +78,7 @@ struct Known {
     discovery: OnceCell<Arc<Discovery>>,
     dependencies: Mutex<Option<(Instant, Arc<ResourceGraph>)>>,
     open_api: OnceCell<Arc<Shapes>>,
+    members: OnceCell<Arc<Members>>,
 }
 
 impl Api {
@@ -115,6 +116,7 @@ impl Api {
             discovery: OnceCell::new(),
             dependencies: Mutex::default(),
             open_api: OnceCell::new(),
+            members: OnceCell::new(),
         };
         Ok(Arc::new(Api { known: Arc::new(known), client }))
     }
@@ -175,6 +177,12 @@ impl Api {
         let told = self.open_api_shapes(&discovery).await?.of(resource);
         let is_near = standard.starts_with("4.") || standard.starts_with("5.");
         Ok(told.or_else(|| built_in.filter(|_| is_near)))
+    }
+
+    /// The members that bodies have, as the API's OpenAPI documents tell them; empty where it has
+    /// none. Descriptors have the same everywhere and are left out. Costs requests, once.
+    pub async fn members(&self) -> Result<Arc<Members>, ApiError> {
+        self.known.members.get_or_try_init(|| self.read_members()).await.cloned()
     }
 
     /// Requests sent so far, retries included; of one run after [`Api::for_run`].
@@ -255,32 +263,54 @@ impl Api {
         self.known.open_api.get_or_try_init(|| self.read_open_api(discovery)).await.cloned()
     }
 
-    /// An API that does not describe itself is no error: its keys are then not known (R1).
     async fn read_open_api(&self, discovery: &Discovery) -> Result<Arc<Shapes>, ApiError> {
-        let Some(url) = &discovery.open_api else { return Ok(Arc::default()) };
-        let Some(answer) = self.open_api_document(url.clone()).await? else {
-            return Ok(Arc::default());
-        };
-        let sections = match open_api::read_metadata(&answer) {
-            Ok(Metadata::Document(shapes)) => return Ok(Arc::new(shapes)),
-            Ok(Metadata::Sections(sections)) => sections,
-            Err(_) => {
-                self.tell_undescribed();
-                return Ok(Arc::default());
-            }
-        };
         let mut shapes = Shapes::default();
-        for section in sections {
-            let url = discovery.address(&section.address, &self.known.settings);
-            let url = url.map_err(|error| self.root_error(error))?;
-            self.client.trust(&url);
-            let Some(document) = self.open_api_document(url).await? else { continue };
+        for document in self.open_api_documents(discovery).await? {
             match open_api::read_document(&document) {
                 Ok(told) => shapes.extend(told),
                 Err(_) => self.tell_undescribed(),
             }
         }
         Ok(Arc::new(shapes))
+    }
+
+    async fn read_members(&self) -> Result<Arc<Members>, ApiError> {
+        let discovery = self.discovered().await?;
+        let mut members = Members::default();
+        for document in self.open_api_documents(&discovery).await? {
+            match open_api::read_members(&document) {
+                Ok(told) => members.extend(told),
+                Err(_) => self.tell_undescribed(),
+            }
+        }
+        Ok(Arc::new(members))
+    }
+
+    /// An API that does not describe itself is no error: its keys are then not known (R1).
+    async fn open_api_documents(
+        &self,
+        discovery: &Discovery,
+    ) -> Result<Vec<bytes::Bytes>, ApiError> {
+        let Some(url) = &discovery.open_api else { return Ok(Vec::new()) };
+        let Some(answer) = self.open_api_document(url.clone()).await? else {
+            return Ok(Vec::new());
+        };
+        let sections = match open_api::read_metadata(&answer) {
+            Ok(Metadata::Document) => return Ok(vec![answer]),
+            Ok(Metadata::Sections(sections)) => sections,
+            Err(_) => {
+                self.tell_undescribed();
+                return Ok(Vec::new());
+            }
+        };
+        let mut documents = Vec::new();
+        for section in sections {
+            let url = discovery.address(&section.address, &self.known.settings);
+            let url = url.map_err(|error| self.root_error(error))?;
+            self.client.trust(&url);
+            documents.extend(self.open_api_document(url).await?);
+        }
+        Ok(documents)
     }
 
     async fn open_api_document(&self, url: Url) -> Result<Option<bytes::Bytes>, ApiError> {

@@ -17,5 +17,6 @@ pub use api::{Api, ApiError, ConnectionSettings};
 pub use dialect::{Dialect, SnapshotStyle};
 pub use discovery::{Discovery, Root};
 pub use json::{PageShapeError, split_page};
+pub use open_api::{MemberDifference, Members};
 pub use problem::{Meaning, Problem};
 pub use shapes::Shapes;

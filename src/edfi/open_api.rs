@@ -4,8 +4,12 @@
 //! key. Where such a name stands in a body follows from the resource's schema, by the rules of
 //! [`places`]; a name without a place leaves the resource unknown rather than half known.
 
+mod members;
+
 use std::collections::{BTreeMap, HashMap};
 
+pub(super) use members::read_members;
+pub use members::{MemberDifference, Members};
 use serde::Deserialize;
 
 use super::shapes::{Shapes, completed, concretes_of};
@@ -21,7 +25,7 @@ pub(super) struct Section {
 /// What the metadata address answers: a list of documents, or the document itself.
 pub(super) enum Metadata {
     Sections(Vec<Section>),
-    Document(Shapes),
+    Document,
 }
 
 /// Reads the answer of the metadata address.
@@ -34,7 +38,7 @@ pub(super) fn read_metadata(answer: &[u8]) -> Result<Metadata, serde_json::Error
         endpoint_uri: String,
     }
     if answer.trim_ascii_start().first() != Some(&b'[') {
-        return read_document(answer).map(Metadata::Document);
+        return Ok(Metadata::Document);
     }
     let listed: Vec<Listed> = serde_json::from_slice(answer)?;
     let all: Vec<Section> = listed

@@ -13,7 +13,7 @@ use crate::targets::{Disposition, Refusal, WriteError};
 use super::RunError;
 use super::parked::Parking;
 use super::under_way::Run;
-use super::{references, remembered};
+use super::{ownership, references, remembered};
 
 /// What became of an item that was taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,9 @@ async fn write(
 ) -> Result<Settled, RunError> {
     if run.is_closed(resource) {
         return Ok(Settled::Skipped);
+    }
+    if let Some(settled) = ownership::left_alone(run, resource, item).await? {
+        return Ok(settled);
     }
     let mut resolutions = 0;
     loop {

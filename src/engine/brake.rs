@@ -30,7 +30,7 @@ pub(super) async fn tombstones(run: &Arc<Run>) -> Result<BTreeMap<ResourcePath, 
         return Ok(BTreeMap::new());
     }
     let mut feeds = Vec::new();
-    for resource in run.graph.resources() {
+    for resource in run.graph.resources().filter(|one| run.ownership.is_own(one)) {
         if let Some(pages) = run.tombstones(resource) {
             let resource = resource.clone();
             feeds.push(async move {

@@ -13,7 +13,7 @@ use crate::domain::{
     ChangeVersion, NaturalKey, ParkReason, ResourcePath, SourceId, Stage, Tally, TargetId,
 };
 use crate::sources::{Isolation, Lookup};
-use crate::state::{LeftBehind, Operation, Parked};
+use crate::state::{Operation, Parked};
 use crate::targets::{Deleted, Disposition, Match, Refusal, WriteError};
 
 use super::apply::{self, Settled, Turn};
@@ -21,7 +21,7 @@ use super::brake::{self, Told};
 use super::observe::Event;
 use super::parked::Parking;
 use super::under_way::{Run, lock};
-use super::{Publish, RunError, history, names, order, remembered};
+use super::{RunError, history, left_behind, names, order, remembered};
 
 /// Names looked at together.
 const AT_ONCE: usize = 500;
@@ -131,8 +131,15 @@ async fn delete_resource(
     if run.is_closed(resource) {
         return Ok(Vec::new());
     }
+    if !run.ownership.is_own(resource) {
+        // What was to be deleted before it was others' too is to be deleted no more.
+        for named in parked_names(run, resource) {
+            settle(run, resource, &named);
+        }
+        return Ok(Vec::new());
+    }
     let mut waiting = delete_old_keys(run, resource).await?;
-    delete_left_behind(run, resource).await?;
+    left_behind::delete(run, resource).await?;
     let mut named = parked_names(run, resource);
     match told {
         Some(Told::All(tombstones)) => named.extend(tombstones.into_iter().map(from_tombstone)),
@@ -154,55 +161,6 @@ async fn delete_resource(
 fn note_settled(run: &Run, resource: &ResourcePath, named: &Named) {
     if let (NamedBy::Tombstone, Some(id)) = (&named.by, &named.id) {
         remembered::settled_tombstone(run, resource, id, named.version);
-    }
-}
-
-/// Target ids that items had before they were written under other keys, where no feed told of it
-/// (R7): what such an id shows now goes, unless it lives at the source.
-async fn delete_left_behind(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), RunError> {
-    if run.pair.policy.key_changes == Publish::Skip {
-        return Ok(());
-    }
-    let left = run.store().left_behind(&run.pair.id).await.map_err(RunError::State)?;
-    for left in left.into_iter().filter(|left| left.resource == *resource) {
-        run.check_stop()?;
-        run.take_up(Stage::Deletes, 1);
-        let settled = agree_that_left(run, resource, left).await?;
-        let seen = Tally { read: 1, ..Tally::default() };
-        run.count(Stage::Deletes, resource, settled, seen);
-    }
-    Ok(())
-}
-
-async fn agree_that_left(
-    run: &Arc<Run>,
-    resource: &ResourcePath,
-    left: LeftBehind,
-) -> Result<Settled, RunError> {
-    let shown = match run.target(|target| target.get(resource, &left.target_id)).await {
-        Ok(found) => found.and_then(|found| found.key),
-        Err(error) if error.refusal().is_some() => None,
-        Err(error) => return Err(RunError::Target(error)),
-    };
-    let Some(shown) = shown else { return Ok(Settled::Skipped) };
-    match run.reader.find(resource, &shown).await.map_err(RunError::Source)? {
-        Lookup::Absent => {}
-        Lookup::Lives(_) | Lookup::Hidden => return Ok(Settled::Skipped),
-    }
-    let named = Named {
-        id: Some(left.id),
-        key: Some(shown),
-        version: run.window.through,
-        by: NamedBy::Tombstone,
-    };
-    remembered::deleted(run, resource, &left.target_id).await?;
-    match run.target(|target| target.delete(resource, &left.target_id)).await {
-        Ok(Deleted::Deleted) => Ok(Settled::Applied),
-        Ok(Deleted::AlreadyGone) => Ok(Settled::Skipped),
-        Err(error) => match refused(run, resource, &named, left.target_id, Look::Last, error)? {
-            Gone::Settled(settled) => Ok(settled),
-            Gone::StillReferenced => Ok(Settled::Parked),
-        },
     }
 }
 

@@ -224,8 +224,8 @@ async fn rename_all(
 }
 
 /// The guards of R6 that hold for a whole resource: the server changes such keys, and every
-/// resource whose key contains this one is in the run. One that is read from its beginning, or
-/// closed, is not in the run in this sense.
+/// resource whose key contains this one, itself among them, is in the run and not others' too
+/// (R28a). One that is read from its beginning, or closed, is not in the run in this sense.
 async fn may_rename_by_put(
     run: &Run,
     resource: &ResourcePath,
@@ -238,7 +238,9 @@ async fn may_rename_by_put(
     let own = BTreeSet::from([resource.clone()]);
     let mut dependents =
         renameable.through.keys().filter(|other| renameable.contains_key_of(other, &own));
-    Ok(dependents.all(|other| run.graph.contains(other) && run.feeds_after(other).is_some()))
+    Ok(dependents.all(|other| {
+        run.graph.contains(other) && run.feeds_after(other).is_some() && run.ownership.is_own(other)
+    }))
 }
 
 /// Renames one item at the target, or leaves it to plain agreement.

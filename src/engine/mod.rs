@@ -14,8 +14,8 @@
 //! Before them stand [`identity`], [`overlap`] and [`resume`]; [`history`] and [`remembered`] are what an overlap
 //! needs to know of what it brings again; [`order`] starts a resource when what it needs has finished;
 //! [`apply`] is one change at one target, [`references`] what it needs there first; [`names`] are
-//! target ids looked up before anything moves, [`brake`] stops what would delete too much;
-//! [`parked`] is what waits. [`plan`] and [`verify`] look without publishing.
+//! target ids looked up before anything moves, [`brake`] stops what would delete too much,
+//! [`ownership`] is what belongs to others too; [`parked`] is what waits. [`plan`] and [`verify`] look without publishing.
 //!
 //! # Invariants held here
 //!
@@ -48,10 +48,12 @@ mod history;
 mod key_changes;
 mod upserts;
 mod deletes;
+mod left_behind;
 mod names;
 mod brake;
 mod references;
 mod apply;
+mod ownership;
 pub mod parked;
 pub mod plan;
 pub mod verify;
@@ -105,6 +107,11 @@ pub struct Policy {
     pub retry: RetryPolicy,
     /// Nobody else writes to the same data: `verify` may look for extras (R3).
     pub sole_writer: bool,
+    /// Resources that others write too, by name, with `descriptors` and `people` for whole kinds:
+    /// upserted, never renamed or deleted (R28a).
+    pub shared: Vec<String>,
+    /// Resources that belong to somebody else: written only where they are missing (R28a).
+    pub create_only: Vec<String>,
     /// Writes in flight at once for one pair, below the adaptive limit of the origin.
     pub max_in_flight: usize,
 }

@@ -223,6 +223,8 @@ mod tests {
                 max_delay: Duration::from_secs(3600),
                 max_parked: 10,
             },
+            shared: Vec::new(),
+            create_only: Vec::new(),
             sole_writer: true,
             max_in_flight: 1,
         }

@@ -7,6 +7,7 @@ use crate::domain::{ResourcePath, Window};
 use crate::sources::Reader;
 use crate::state::StateView;
 
+use super::ownership::Ownership;
 use super::{Pair, Publish, RunError, runner};
 
 /// Counts asked for at once.
@@ -48,13 +49,15 @@ pub async fn plan(state: &dyn StateView, pair: &Pair) -> Result<Plan, RunError> 
     let mut selected = pair.policy.selection.select(&both).map_err(RunError::Selection)?;
     selected.retain(|resource| source.contains(resource));
 
+    let ownership = Ownership::of(&pair.policy, &both).map_err(RunError::Selection)?;
     let order = both.restricted_to(&selected).in_order();
     let counts = order.into_iter().map(|resource| {
         let joins = window.after.is_some() && !coverage.spoken_for.contains(&resource);
         let edge = coverage.left.get(&resource).copied();
         let own = if joins { Window { after: edge, through: window.through } } else { window };
         let reader = &reader;
-        async move { count(pair, &**reader, resource, own).await }
+        let may_delete = ownership.is_own(&resource);
+        async move { count(pair, &**reader, resource, own, may_delete).await }
     });
     let mut counting = futures_util::stream::iter(counts.collect::<Vec<_>>()).buffered(AT_ONCE);
     let mut resources = Vec::new();
@@ -100,6 +103,7 @@ async fn count(
     reader: &dyn Reader,
     resource: ResourcePath,
     window: Window,
+    may_delete: bool,
 ) -> Result<PlannedResource, RunError> {
     let mut planned = PlannedResource { resource, key_changes: 0, upserts: 0, deletes: 0 };
     if window.after.is_some_and(|after| after >= window.through) {
@@ -114,7 +118,7 @@ async fn count(
             planned.key_changes += u64::try_from(page.len()).unwrap_or(u64::MAX);
         }
     }
-    if pair.policy.deletes == Publish::Publish {
+    if may_delete && pair.policy.deletes == Publish::Publish {
         planned.deletes =
             reader.count_tombstones(&planned.resource, window).await.map_err(RunError::Source)?;
     }

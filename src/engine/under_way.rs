@@ -24,6 +24,7 @@ use crate::targets::{Refusal, Target, WriteError};
 use super::apply::Settled;
 use super::observe::Event;
 use super::overlap;
+use super::ownership::Ownership;
 use super::parked::{ParkedBook, Parking};
 use super::remembered::Learnt;
 use super::resume::Beginning;
@@ -48,6 +49,7 @@ pub(super) struct Run {
     pub(super) graph: ResourceGraph,
     /// Every resource that the target has.
     target_resources: Arc<ResourceGraph>,
+    pub(super) ownership: Ownership,
     /// Selected resources for which the watermark does not speak, with the version after which
     /// each is read (R17).
     joiners: BTreeMap<ResourcePath, Option<ChangeVersion>>,
@@ -113,6 +115,7 @@ impl Run {
         let source_resources = pair.source.resources().await.map_err(RunError::Source)?;
         let both = target_resources.joined_with(&source_resources);
         let mut selected = pair.policy.selection.select(&both).map_err(RunError::Selection)?;
+        let ownership = Ownership::of(&pair.policy, &both).map_err(RunError::Selection)?;
         // What the source does not have has no items; what the target does not have must have none.
         selected.retain(|resource| source_resources.contains(resource));
         let coverage = around.store.coverage(&pair.id).await.map_err(RunError::State)?;
@@ -142,6 +145,7 @@ impl Run {
             upserts: Mutex::default(),
             graph: target_resources.restricted_to(&selected),
             target_resources,
+            ownership,
             joiners,
             begun_before,
             coverage,

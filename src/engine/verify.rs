@@ -174,10 +174,11 @@ async fn compare(
         source: u64::try_from(source.len()).unwrap_or(u64::MAX),
         target: 0,
         missing: 0,
-        extra: run.pair.policy.sole_writer.then_some(0),
+        extra: (run.pair.policy.sole_writer && run.ownership.is_own(resource)).then_some(0),
         different: 0,
         parked: 0,
     };
+    let compares_content = options.content && !run.ownership.is_create_only(resource);
     let mut different = Vec::new();
     let mut extras = Vec::new();
     let mut pages = run.pair.target.pages(resource);
@@ -189,7 +190,9 @@ async fn compare(
             };
             match source.remove(&key) {
                 None => extras.push((key, found.id)),
-                Some((id, hash)) if options.content && hash != content_hash(found.body.bytes()) => {
+                Some((id, hash))
+                    if compares_content && hash != content_hash(found.body.bytes()) =>
+                {
                     different.push((key, id));
                 }
                 Some(_) => {}

@@ -1,11 +1,12 @@
-//! Who may touch people, and what depends on them (edfi-wire §10): the caller's claims cover every
-//! school here, so a person can be reached as soon as an association leads to one.
+//! Who may touch people and what is about them, and who may write under a namespace (edfi-wire
+//! §10): the caller's claims cover every school here, so a person can be reached as soon as an
+//! association leads to one.
 
 use super::document::Json;
 use super::problem::Problem;
-use super::references::{is_person_endpoint, key_of_reference};
+use super::references::{is_person_endpoint, key_of_text};
 use super::rows::{Image, RowName};
-use super::standard::{ResourceModel, StandardModel};
+use super::standard::{ReferenceModel, ResourceModel, StandardModel};
 
 /// The resources whose items make a person reachable.
 const ASSOCIATIONS: [(&str, &[&str]); 3] = [
@@ -20,17 +21,82 @@ const ASSOCIATIONS: [(&str, &[&str]); 3] = [
     ("contacts", &["studentContactAssociations"]),
 ];
 
-/// Refuses to touch a person whom no association leads to.
+/// What is authorised by its namespace, beside all descriptors.
+const BY_NAMESPACE: [&str; 15] = [
+    "assessmentItems",
+    "assessmentScoreRangeLearningStandards",
+    "assessments",
+    "descriptorMappings",
+    "educationContents",
+    "gradebookEntries",
+    "learningStandardEquivalenceAssociations",
+    "learningStandards",
+    "objectiveAssessments",
+    "surveyQuestionResponses",
+    "surveyQuestions",
+    "surveyResponses",
+    "surveySectionResponses",
+    "surveySections",
+    "surveys",
+];
+
+pub(super) fn is_authorized_by_namespace(endpoint: &str) -> bool {
+    BY_NAMESPACE.contains(&endpoint)
+}
+
+/// Whether a namespace stands there already, or is what the caller wants to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Existing,
+    Proposed,
+}
+
+/// Refuses to write under a namespace that begins with none of the caller's.
+pub(super) fn may_name(
+    prefixes: &[String],
+    model: &ResourceModel,
+    document: &Json<'_>,
+    standing: Standing,
+) -> Result<(), Problem> {
+    let Some(place) = &model.namespace else { return Ok(()) };
+    let Some(namespace) = document.at(place).and_then(Json::text) else { return Ok(()) };
+    let begins = |prefix: &String| {
+        namespace.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    match prefixes.iter().any(begins) {
+        true => Ok(()),
+        false => Err(Problem::foreign_namespace(prefixes, standing == Standing::Existing)),
+    }
+}
+
+/// Refuses to touch a person whom no association leads to, and what is about one.
 pub(super) fn may_touch(
     standard: &StandardModel,
     image: &Image,
     row: RowName,
 ) -> Result<(), Problem> {
-    let model = standard.resource(row.resource);
-    if !is_person_endpoint(&model.endpoint) || is_reachable(standard, image, row) {
-        return Ok(());
+    match out_of_reach(standard, image, row) {
+        None => Ok(()),
+        Some(person) => Err(denied(person)),
     }
-    Err(denied(model))
+}
+
+/// The person because of whom an item that is there cannot be reached, if there is one.
+pub(super) fn out_of_reach<'s>(
+    standard: &'s StandardModel,
+    image: &Image,
+    row: RowName,
+) -> Option<&'s ResourceModel> {
+    let model = standard.resource(row.resource);
+    if is_person_endpoint(&model.endpoint) {
+        return (!is_reachable(standard, image, row)).then_some(model);
+    }
+    if !is_about_people(standard, model) {
+        return None;
+    }
+    let stored = image.row(row)?;
+    let document = Json::parse(&stored.body).ok()?;
+    unreached(standard, image, model, &document, |_| false)
 }
 
 /// Refuses a new item about a person whom the caller cannot reach. The associations themselves are
@@ -46,27 +112,53 @@ pub(super) fn may_propose(
             *endpoint == person && makers.contains(&model.endpoint.as_str())
         })
     };
+    match unreached(standard, image, model, document, is_exempt) {
+        None => Ok(()),
+        Some(person) => Err(denied(person)),
+    }
+}
+
+/// What is authorised by its namespace is not authorised by the people whom it mentions.
+fn is_about_people(standard: &StandardModel, model: &ResourceModel) -> bool {
+    let names_one = |reference: &ReferenceModel| {
+        let mut people = standard.people.iter();
+        people.any(|person| reference.members.contains(&person.member))
+    };
+    model.namespace.is_none() && model.references.iter().any(names_one)
+}
+
+/// The first kind of people of whom the document names one who cannot be reached: by a reference
+/// to the person, or by one to something whose key the person is a part of (a grade's section
+/// enrolment).
+fn unreached<'s>(
+    standard: &'s StandardModel,
+    image: &Image,
+    model: &ResourceModel,
+    document: &Json<'_>,
+    is_exempt: impl Fn(&str) -> bool,
+) -> Option<&'s ResourceModel> {
+    if !is_about_people(standard, model) {
+        return None;
+    }
     for reference in model.references.iter().filter(|reference| reference.path.is_single()) {
-        let [target] = reference.targets.as_slice() else { continue };
-        let person = standard.resource(*target);
-        if !is_person_endpoint(&person.endpoint) || is_exempt(&person.endpoint) {
-            continue;
-        }
         let Some(object) = document.at(&reference.path) else { continue };
-        let reachable = key_of_reference(standard, reference, *target, object)
-            .and_then(|key| image.table(*target).by_key.get(&key).copied())
-            .is_some_and(|surrogate| {
-                is_reachable(standard, image, RowName { resource: *target, surrogate })
+        for person in &standard.people {
+            let kind = standard.resource(person.resource);
+            let Some(named) = object.get(&person.member).and_then(Json::text) else { continue };
+            let found = image.table(person.resource).by_key.get(&key_of_text(&named)).copied();
+            let is_reached = found.is_some_and(|surrogate| {
+                is_reachable(standard, image, RowName { resource: person.resource, surrogate })
             });
-        if !reachable {
-            return Err(denied(person));
+            if !is_reached && !is_exempt(&kind.endpoint) {
+                return Some(kind);
+            }
         }
     }
-    Ok(())
+    None
 }
 
 /// Whether an association leads to the person.
-pub(super) fn is_reachable(standard: &StandardModel, image: &Image, row: RowName) -> bool {
+fn is_reachable(standard: &StandardModel, image: &Image, row: RowName) -> bool {
     let model = standard.resource(row.resource);
     let Some((_, makers)) = ASSOCIATIONS.iter().find(|(person, _)| *person == model.endpoint)
     else {

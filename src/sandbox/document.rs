@@ -47,6 +47,11 @@ impl Path {
         self.0.iter().all(|step| !step.each)
     }
 
+    /// Whether the path begins with that member of the root.
+    pub(super) fn is_below(&self, member: &str) -> bool {
+        self.0.first().is_some_and(|step| step.name == member)
+    }
+
     /// The path of a member of what this path leads to.
     pub(super) fn member(&self, name: &str) -> Path {
         let mut steps = self.0.clone();

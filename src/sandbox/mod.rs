@@ -89,6 +89,10 @@ impl Sandbox {
             Standard::DataStandard52 => StandardModel::data_standard_52()?,
             Standard::Other => StandardModel::other()?,
         };
+        let standard = match options.lacks.as_slice() {
+            [] => standard,
+            lacks => Arc::new(standard.without(lacks)?),
+        };
         let mut world = World::new(standard.clone(), &options);
         seed::fill(&mut world, options.standard, &options.data)?;
         if options.snapshots == SnapshotMode::Auto {

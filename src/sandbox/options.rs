@@ -42,6 +42,13 @@ pub struct SandboxOptions {
     pub links: bool,
     /// Whether people can be reached only through their associations. Default no.
     pub people: PeopleAuthorization,
+    /// What the namespaces begin with under which the caller may write descriptors, assessments
+    /// and the like; everything else is answered with 403. Default those of the data that comes
+    /// with the program.
+    pub namespaces: Vec<String>,
+    /// Members that the host does not know, by the path of the resource and their name at the root
+    /// of a body: it names them nowhere and drops them in silence. Default none.
+    pub lacks: Vec<(String, String)>,
     /// Whether `/deletes` and `/keyChanges` exist (edfi-wire §11). Default both.
     pub feeds: Feeds,
     /// Where modification times come from.
@@ -66,6 +73,10 @@ impl Default for SandboxOptions {
             tenant: None,
             links: true,
             people: PeopleAuthorization::NoFurther,
+            namespaces: ["uri://ed-fi.org", "uri://gbisd.edu", "uri://other.example"]
+                .map(str::to_owned)
+                .to_vec(),
+            lacks: Vec::new(),
             feeds: Feeds { deletes: true, key_changes: true },
             clock: Clock::system(),
         }

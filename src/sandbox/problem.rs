@@ -195,6 +195,26 @@ impl Problem {
         .error(error)
     }
 
+    /// The namespace begins with none of the caller's, whether it stands there or is to be written.
+    pub(super) fn foreign_namespace(prefixes: &[String], is_existing: bool) -> Problem {
+        let existing = if is_existing { "existing " } else { "" };
+        let prefixes = format!("'{}'", prefixes.join("', '"));
+        let told = |access: &str, of: &str| {
+            format!(
+                "Access to the {access} could not be authorized. The {existing}'Namespace' value \
+                 of the {of} does not start with any of the caller's associated namespace \
+                 prefixes ({prefixes})."
+            )
+        };
+        const KIND: &str = "security:authorization:namespace:access-denied:namespace-mismatch";
+        Problem::new(403, KIND, "Authorization Denied", &told("resource", "resource"))
+            .in_8(KIND, &told("requested data", "data"))
+            .old(format!(
+                "Access to the resource item could not be authorized based on the caller's \
+                 NamespacePrefix claims: {prefixes}."
+            ))
+    }
+
     pub(super) fn resource_closed(name: &str) -> Problem {
         Problem::new(
             403,

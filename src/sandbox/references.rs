@@ -109,6 +109,11 @@ pub(super) fn part_from_query(kind: FieldKind, text: &str) -> KeyPart {
     }
 }
 
+/// A key of one part that is a text, as those of people are.
+pub(super) fn key_of_text(text: &str) -> Key {
+    vec![KeyPart::Text(text.to_owned())].into()
+}
+
 /// The key that a reference's object names, in the order of the target's key fields.
 pub(super) fn key_of_reference(
     standard: &StandardModel,
@@ -196,7 +201,7 @@ impl<'w> Writing<'w> {
             // A null member is an absent one; a server never answers with one.
             if value.is_null()
                 || (is_reference && name == "link")
-                || (is_root && OF_THE_ROOT.contains(&name.as_ref()))
+                || (is_root && self.is_dropped(name))
             {
                 continue;
             }
@@ -207,6 +212,11 @@ impl<'w> Writing<'w> {
             write_name(&mut self.out, name);
             self.value(value, tree.and_then(|tree| tree.below.get(name.as_ref())), false);
         }
+    }
+
+    /// What a server throws away: what is its own to say, and what it does not know.
+    fn is_dropped(&self, member: &str) -> bool {
+        OF_THE_ROOT.contains(&member) || self.model.unknown.iter().any(|one| one == member)
     }
 
     fn reference(&mut self, reference: &'w ReferenceModel, object: &Json<'_>) {

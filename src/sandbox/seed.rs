@@ -53,6 +53,10 @@ pub(super) fn fill(world: &mut World, standard: Standard, data: &Seed) -> Result
 /// write to them.
 fn fill_with_sample(world: &mut World) -> Result<(), SandboxError> {
     static LOADED: OnceLock<(Image, i64)> = OnceLock::new();
+    if world.standard.resources.iter().any(|model| !model.unknown.is_empty()) {
+        // What this host drops, others keep.
+        return load(world, &unpacked(ITEMS)?, Extent::Everything);
+    }
     if let Some((image, last_tick)) = LOADED.get() {
         world.adopt(image.clone(), *last_tick);
         return Ok(());

@@ -8,23 +8,34 @@ use std::sync::{Arc, OnceLock};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::authorize::is_authorized_by_namespace;
 use super::document::{Path, Step};
+use super::references::is_person_endpoint;
 use super::{SandboxError, other_standard, seed};
 
 /// A data standard, ready to be asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct StandardModel {
     pub(super) resources: Vec<ResourceModel>,
     /// `/schema/endpoint` in lower case to the resource's number.
     by_path: HashMap<String, u16>,
+    pub(super) people: Vec<Person>,
     /// For the root document.
     pub(super) data_models: Vec<(String, String, String)>,
     pub(super) dependencies_json: String,
     pub(super) dependencies_graphml: String,
 }
 
+/// A kind of people, whom an item is about if it holds their key.
+#[derive(Clone, Debug)]
+pub(super) struct Person {
+    pub(super) resource: u16,
+    /// `studentUniqueId`: so it is named in every reference whose key it is a part of.
+    pub(super) member: String,
+}
+
 /// One resource.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ResourceModel {
     pub(super) number: u16,
     pub(super) schema: String,
@@ -41,6 +52,10 @@ pub(super) struct ResourceModel {
     pub(super) fields: Vec<FieldModel>,
     pub(super) equal: Vec<(Path, Path)>,
     pub(super) collections: Vec<CollectionModel>,
+    /// Where the namespace stands by which writers are authorised, if they are.
+    pub(super) namespace: Option<Path>,
+    /// Members at the root of a body that the host does not know.
+    pub(super) unknown: Vec<String>,
     /// Where references stand, for one walk over a body.
     pub(super) reference_tree: ReferenceTree,
     /// Query parameter in lower case to the paths that may hold it.
@@ -54,7 +69,7 @@ pub(super) struct KeyField {
     pub(super) kind: FieldKind,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ReferenceModel {
     pub(super) path: Path,
     /// The referenced entity, which may be abstract.
@@ -65,23 +80,32 @@ pub(super) struct ReferenceModel {
     pub(super) members: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DescriptorUse {
     pub(super) path: Path,
     pub(super) entity: String,
     pub(super) target: u16,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FieldModel {
     pub(super) path: Path,
     pub(super) kind: FieldKind,
     /// Relative to the object that holds it.
     pub(super) required: bool,
     pub(super) max_length: Option<usize>,
+    /// What a decimal column holds, if the standard says.
+    pub(super) digits: Option<Digits>,
 }
 
-#[derive(Debug)]
+/// The digits of a decimal column: all of them, and those after the point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Digits {
+    pub(super) precision: usize,
+    pub(super) scale: usize,
+}
+
+#[derive(Clone, Debug)]
 pub(super) struct CollectionModel {
     pub(super) path: Path,
     /// What tells the items apart, relative to one.
@@ -107,7 +131,7 @@ impl FieldKind {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ReferenceTree {
     pub(super) below: HashMap<String, ReferenceTree>,
     /// The number of the reference that stands here.
@@ -166,6 +190,8 @@ pub(super) struct FieldRecord {
     kind: FieldKind,
     required: bool,
     max_length: Option<usize>,
+    precision: Option<usize>,
+    scale: Option<usize>,
 }
 
 /// Key fields in the order of the file: it is the order of the key.
@@ -249,12 +275,32 @@ impl StandardModel {
             .map(|model| (model.path().to_ascii_lowercase(), model.number))
             .collect();
         Ok(StandardModel {
+            people: people(&resources),
             resources,
             by_path,
             data_models: parts.data_models,
             dependencies_json: parts.dependencies_json,
             dependencies_graphml: parts.dependencies_graphml,
         })
+    }
+
+    /// The same standard on a host that lacks members at the root of some resources.
+    pub(super) fn without(
+        &self,
+        lacks: &[(String, String)],
+    ) -> Result<StandardModel, SandboxError> {
+        let mut standard = self.clone();
+        for (resource, member) in lacks {
+            let number = self.find(resource).map(|model| usize::from(model.number));
+            let model = number.and_then(|number| standard.resources.get_mut(number));
+            let model =
+                model.filter(|model| model.key.iter().all(|field| !field.path.is_below(member)));
+            let Some(model) = model else {
+                return Err(SandboxError::Data(format!("'{resource}' cannot lack '{member}'")));
+            };
+            model.lose(member);
+        }
+        Ok(standard)
     }
 
     /// The resource of a path such as `/ed-fi/students`, in any case.
@@ -277,6 +323,17 @@ impl ResourceModel {
     /// `/ed-fi/students`.
     pub(super) fn path(&self) -> String {
         format!("/{}/{}", self.schema, self.endpoint)
+    }
+
+    fn lose(&mut self, member: &str) {
+        self.fields.retain(|field| !field.path.is_below(member));
+        self.references.retain(|reference| !reference.path.is_below(member));
+        self.descriptors.retain(|used| !used.path.is_below(member));
+        self.collections.retain(|collection| !collection.path.is_below(member));
+        self.equal.retain(|(one, other)| !one.is_below(member) && !other.is_below(member));
+        self.reference_tree = reference_tree(&self.references);
+        self.queryable = queryable(&self.key, &self.fields);
+        self.unknown.push(member.to_owned());
     }
 
     /// The names of the key's parts, as the feeds and query parameters use them.
@@ -310,6 +367,10 @@ fn resource(
             kind: field.kind,
             required: field.required,
             max_length: field.max_length,
+            digits: field
+                .precision
+                .zip(field.scale)
+                .map(|(precision, scale)| Digits { precision, scale }),
         })
         .collect();
     let kind_of = |path: &Path| {
@@ -364,8 +425,14 @@ fn resource(
         .iter()
         .map(|(one, other)| (Path::parse(one), Path::parse(other)))
         .collect();
+    let namespace = match record.is_descriptor || is_authorized_by_namespace(&endpoint) {
+        true => Some(namespace_of(&key)),
+        false => None,
+    };
     Ok(ResourceModel {
         number,
+        namespace,
+        unknown: Vec::new(),
         schema: record.project,
         name: record.name,
         is_descriptor: record.is_descriptor,
@@ -381,6 +448,22 @@ fn resource(
         equal,
         collections,
     })
+}
+
+fn people(resources: &[ResourceModel]) -> Vec<Person> {
+    let people = resources.iter().filter(|model| is_person_endpoint(&model.endpoint));
+    people
+        .filter_map(|model| {
+            let member = model.key_names().next()?.to_owned();
+            Some(Person { resource: model.number, member })
+        })
+        .collect()
+}
+
+/// The namespace of a key, if it has one; else that of the item itself.
+fn namespace_of(key: &[KeyField]) -> Path {
+    let in_key = key.iter().find(|field| field.name == "namespace");
+    in_key.map_or_else(|| Path::parse("$.namespace"), |field| field.path.clone())
 }
 
 /// A reference names the target's key fields, or, where the target is abstract, its single key by
@@ -439,6 +522,8 @@ fn descriptor_fields() -> Vec<FieldRecord> {
         kind,
         required,
         max_length,
+        precision: None,
+        scale: None,
     };
     vec![
         field("$.namespace", FieldKind::String, true, Some(255)),

@@ -37,16 +37,45 @@ fn check_field(model: &ResourceModel, field: &FieldModel, document: &Json<'_>, w
     for holder in holders {
         match holder.get(&last.name).filter(|value| !value.is_null()) {
             Some(value) => {
-                if let Some(why) = mistake(field, value) {
+                if let Some(why) = mistake(field, value).or_else(|| {
+                    (field.required && is_default(model, field, value)).then(|| is_required(field))
+                }) {
                     wrong.push((field.path.to_string(), why));
                 }
             }
             None if field.required && !is_inside_reference(model, &field.path) => {
-                wrong.push((field.path.to_string(), format!("{} is required.", last.name)));
+                wrong.push((field.path.to_string(), is_required(field)));
             }
             None => {}
         }
     }
+}
+
+fn is_required(field: &FieldModel) -> String {
+    format!("{} is required.", field.path.leaf())
+}
+
+/// A server takes the default of a type for a value that is not there: 0 and an empty text are as
+/// good as nothing, 0.0 and false are values.
+fn is_default(model: &ResourceModel, field: &FieldModel, value: &Json<'_>) -> bool {
+    if is_inside_reference(model, &field.path) {
+        return false;
+    }
+    match field.kind {
+        FieldKind::Int32 | FieldKind::Int64 => is_zero(value),
+        FieldKind::String | FieldKind::Descriptor => {
+            value.text().is_some_and(|text| text.trim().is_empty())
+        }
+        FieldKind::Decimal
+        | FieldKind::Boolean
+        | FieldKind::Date
+        | FieldKind::Time
+        | FieldKind::DateTime => false,
+    }
+}
+
+fn is_zero(value: &Json<'_>) -> bool {
+    value.raw().is_some_and(|raw| raw.parse() == Ok(0_i64))
 }
 
 /// Partial references have a message of their own.
@@ -75,10 +104,45 @@ fn mistake(field: &FieldModel, value: &Json<'_>) -> Option<String> {
     if !is_right {
         return Some(format!("The value for {name} is not a valid {:?}.", field.kind));
     }
-    let longest = field.max_length?;
-    let length = value.text()?.chars().count();
-    (length > longest)
-        .then(|| format!("The field {name} must have a maximum length of {longest} characters."))
+    match field.kind {
+        FieldKind::String => bad_text(field, &value.text()?),
+        FieldKind::Decimal => out_of_range(field, raw),
+        FieldKind::Int32
+        | FieldKind::Int64
+        | FieldKind::Boolean
+        | FieldKind::Date
+        | FieldKind::Time
+        | FieldKind::DateTime
+        | FieldKind::Descriptor => None,
+    }
+}
+
+fn bad_text(field: &FieldModel, text: &str) -> Option<String> {
+    let name = field.path.leaf();
+    if is_dangerous(text) {
+        return Some(format!("{name} contains a potentially dangerous value."));
+    }
+    let longest = field.max_length.filter(|longest| text.chars().count() > *longest)?;
+    Some(format!("The field {name} must have a maximum length of {longest} characters."))
+}
+
+/// What could begin a tag or a character reference of HTML. A lone `<` is none.
+fn is_dangerous(text: &str) -> bool {
+    text.as_bytes().windows(2).any(|pair| match pair {
+        [b'<', next] => next.is_ascii_alphabetic() || matches!(next, b'!' | b'/' | b'?'),
+        [b'&', b'#'] => true,
+        _ => false,
+    })
+}
+
+/// A number that the column has no room for. Digits after the point are rounded, never refused.
+fn out_of_range(field: &FieldModel, raw: &str) -> Option<String> {
+    let digits = field.digits?;
+    let whole = "9".repeat(digits.precision - digits.scale);
+    let largest =
+        format!("{}.{}", if whole.is_empty() { "0" } else { &whole }, "9".repeat(digits.scale));
+    let is_inside = raw.parse::<f64>().ok()?.abs() <= largest.parse::<f64>().ok()?;
+    (!is_inside).then(|| format!("{} must be between -{largest} and {largest}.", field.path.leaf()))
 }
 
 fn is_date(text: &str) -> bool {
@@ -110,7 +174,9 @@ fn check_references(model: &ResourceModel, document: &Json<'_>, wrong: &mut Wron
                 let missing: Vec<&str> = reference
                     .members
                     .iter()
-                    .filter(|member| object.get(member).is_none_or(Json::is_null))
+                    .filter(|member| {
+                        object.get(member).is_none_or(|value| value.is_null() || is_zero(value))
+                    })
                     .map(String::as_str)
                     .collect();
                 if !missing.is_empty() {
@@ -178,9 +244,9 @@ fn check_collections(model: &ResourceModel, document: &Json<'_>, wrong: &mut Wro
                     .collect();
                 if !identity.is_empty() && !seen.insert(identity) {
                     let why = format!(
-                        "Item {} of the {} has the same identifying values as another item \
+                        "The {} item of the {} has the same identifying values as another item \
                          earlier in the list.",
-                        number + 1,
+                        ordinal(number + 1),
                         last.name
                     );
                     wrong.push((format!("{}[{number}]", collection.path), why));
@@ -188,6 +254,17 @@ fn check_collections(model: &ResourceModel, document: &Json<'_>, wrong: &mut Wro
             }
         }
     }
+}
+
+fn ordinal(number: usize) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
 }
 
 fn check_descriptors(image: &Image, model: &ResourceModel, document: &Json<'_>, wrong: &mut Wrong) {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::authorize;
+use super::authorize::{self, Standing};
 use super::cascade;
 use super::document::Json;
 use super::options::{PeopleAuthorization, SandboxOptions};
@@ -29,6 +29,7 @@ pub(super) struct World {
     pub(super) live: Image,
     pub(super) snapshots: Snapshots,
     pub(super) people: PeopleAuthorization,
+    namespaces: Vec<String>,
     pub(super) strict: bool,
     /// Items that the caller may neither see nor touch.
     masked: HashSet<(u16, Key)>,
@@ -65,6 +66,7 @@ impl World {
             live: Image { tables, newest: 1 },
             snapshots: Snapshots::new(options.snapshots),
             people: options.people,
+            namespaces: options.namespaces.clone(),
             strict: options.strict,
             masked: HashSet::new(),
             reserved: None,
@@ -132,10 +134,7 @@ impl World {
     ) -> Result<Key, Problem> {
         let row = self.find(model, id).ok_or_else(Problem::nothing_to_delete)?;
         let name = RowName { resource: model.number, surrogate: row.surrogate };
-        self.check_mask(model, &row.key)?;
-        if self.people == PeopleAuthorization::Relationships {
-            authorize::may_touch(&self.standard, &self.live, name)?;
-        }
+        self.authorize_existing(model, &row)?;
         self.check_etag(&row, if_match)?;
         let dependents = self.live.table(model.number).needed_by.get(&row.surrogate);
         if let Some(by) = dependents.and_then(|rows| rows.iter().find(|one| **one != name)) {
@@ -178,16 +177,31 @@ impl World {
         document: &Json<'_>,
     ) -> Result<(), Problem> {
         if let Some(row) = existing {
-            self.check_mask(model, &row.key)?;
+            self.authorize_existing(model, row)?;
         }
-        if self.people == PeopleAuthorization::NoFurther {
-            return Ok(());
+        authorize::may_name(&self.namespaces, model, document, Standing::Proposed)?;
+        match self.people {
+            PeopleAuthorization::NoFurther => Ok(()),
+            PeopleAuthorization::Relationships => {
+                authorize::may_propose(&self.standard, &self.live, model, document)
+            }
         }
-        if let Some(row) = existing {
-            let name = RowName { resource: model.number, surrogate: row.surrogate };
-            authorize::may_touch(&self.standard, &self.live, name)?;
+    }
+
+    /// Refuses to change or remove what the caller may not touch.
+    fn authorize_existing(&self, model: &ResourceModel, row: &Row) -> Result<(), Problem> {
+        self.check_mask(model, &row.key)?;
+        if model.namespace.is_some() {
+            let stored = Json::parse(&row.body).map_err(|why| Problem::unreadable_body(&why))?;
+            authorize::may_name(&self.namespaces, model, &stored, Standing::Existing)?;
         }
-        authorize::may_propose(&self.standard, &self.live, model, document)
+        match self.people {
+            PeopleAuthorization::NoFurther => Ok(()),
+            PeopleAuthorization::Relationships => {
+                let name = RowName { resource: model.number, surrogate: row.surrogate };
+                authorize::may_touch(&self.standard, &self.live, name)
+            }
+        }
     }
 
     fn check_etag(&self, row: &Row, if_match: Option<&str>) -> Result<(), Problem> {

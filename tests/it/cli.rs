@@ -47,7 +47,7 @@ impl Desk {
         Desk::with(bare(), bare()).await
     }
 
-    async fn with(source: SandboxOptions, target: SandboxOptions) -> Desk {
+    pub(crate) async fn with(source: SandboxOptions, target: SandboxOptions) -> Desk {
         let source = Sandbox::start(source).await.unwrap();
         let target = Sandbox::start(target).await.unwrap();
         put(&source, "localEducationAgencies", &district::agency());
@@ -61,7 +61,7 @@ impl Desk {
     }
 
     /// The usual configuration, with more lines for the publication.
-    fn usual(&self, more: &str) -> String {
+    pub(crate) fn usual(&self, more: &str) -> String {
         format!(
             "state: {{path: state}}\n\
              connections:\n\
@@ -77,7 +77,7 @@ impl Desk {
         )
     }
 
-    fn configure(&self, text: &str) {
+    pub(crate) fn configure(&self, text: &str) {
         std::fs::write(self.directory.path().join("tidemark.yaml"), text).unwrap();
     }
 

@@ -61,6 +61,8 @@ pub(crate) fn policy() -> Policy {
             max_parked: 10_000,
         },
         sole_writer: true,
+        shared: Vec::new(),
+        create_only: Vec::new(),
         max_in_flight: 64,
     }
 }

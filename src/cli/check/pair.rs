@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::daemon::Assembly;
 use crate::domain::ResourcePath;
-use crate::edfi::Api;
+use crate::edfi::{Api, MemberDifference};
 use crate::engine::{Pair, RunError};
 use crate::http::ApiRequest;
 use crate::telemetry;
@@ -22,6 +22,7 @@ pub(super) async fn check(assembly: &Assembly, pair: &Pair) -> Findings {
     let source = connection::source_of(assembly, pair);
     let source = source.and_then(|name| assembly.connections.get(name));
     if let (Some(source), Some(target)) = (source, assembly.connections.get(&pair.id.target)) {
+        members(pair, source, target, &mut findings).await;
         school_years(pair, source, target, &mut findings).await;
     }
     findings
@@ -46,14 +47,93 @@ async fn resources(pair: &Pair, findings: &mut Findings) {
     }
 }
 
-async fn selected_and_lacking(pair: &Pair) -> Result<(usize, Vec<ResourcePath>), RunError> {
+/// What the publication selects of what the source has.
+async fn selected(pair: &Pair) -> Result<Vec<ResourcePath>, RunError> {
     let source = pair.source.resources().await.map_err(RunError::Source)?;
     let target = pair.target.resources().await.map_err(RunError::Target)?;
     let both = target.joined_with(&source);
-    let mut selected = pair.policy.selection.select(&both).map_err(RunError::Selection)?;
-    selected.retain(|resource| source.contains(resource));
+    let selected = pair.policy.selection.select(&both).map_err(RunError::Selection)?;
+    Ok(selected.into_iter().filter(|resource| source.contains(resource)).collect())
+}
+
+async fn selected_and_lacking(pair: &Pair) -> Result<(usize, Vec<ResourcePath>), RunError> {
+    let selected = selected(pair).await?;
+    let target = pair.target.resources().await.map_err(RunError::Target)?;
     let lacking = selected.iter().filter(|resource| !target.contains(resource)).cloned().collect();
     Ok((selected.len(), lacking))
+}
+
+/// What bodies have at the source and cannot have at the target, and what they must have there.
+async fn members(pair: &Pair, source: &Api, target: &Api, findings: &mut Findings) {
+    const CHECK: &str = "members";
+    let publication = &pair.id.publication;
+    let differences = match member_differences(pair, source, target).await {
+        Ok(differences) => differences,
+        Err(why) => {
+            findings.warning(
+                CHECK,
+                format!("`{publication}`: cannot be compared: {why}"),
+                "let the credentials read the OpenAPI documents at both ends",
+            );
+            return;
+        }
+    };
+    let compared = differences.len();
+    if compared == 0 {
+        let why = "not both ends describe them in an OpenAPI document: not checked";
+        return findings.ok(CHECK, format!("`{publication}`: {why}"));
+    }
+    let of = |which: fn(&MemberDifference) -> &[String]| -> Vec<String> {
+        let differing = differences.iter().filter(|(_, difference)| !which(difference).is_empty());
+        differing.map(|(resource, found)| described(resource, which(found))).collect()
+    };
+    let (lacking, demanded) = (of(|found| &found.lacking), of(|found| &found.demanded));
+    if lacking.is_empty() && demanded.is_empty() {
+        let resources = show::count(show::many(compared), "selected resource");
+        findings.ok(CHECK, format!("`{publication}`: the target has all members of {resources}"));
+    }
+    if !lacking.is_empty() {
+        findings.warning(
+            CHECK,
+            format!("`{publication}`: the target lacks {}", show::few(&lacking)),
+            "bring it to the data model of the source: it refuses these members, or drops them in \
+             silence, which `verify --content` finds",
+        );
+    }
+    if !demanded.is_empty() {
+        findings.warning(
+            CHECK,
+            format!("`{publication}`: the target demands {}", show::few(&demanded)),
+            "bring the source to the data model of the target, or exclude the resources: items \
+             without these members are refused and parked",
+        );
+    }
+}
+
+/// One resource and some of its members.
+fn described(resource: &ResourcePath, members: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = members.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if members.len() > SHOWN {
+        text.push_str(&format!(" and {} more", show::number(show::many(members.len() - SHOWN))));
+    }
+    format!("{resource} ({text})")
+}
+
+/// Every selected resource that both ends describe, with how they differ.
+async fn member_differences(
+    pair: &Pair,
+    source: &Api,
+    target: &Api,
+) -> Result<Vec<(ResourcePath, MemberDifference)>, String> {
+    let selected = selected(pair).await.map_err(|error| error.message())?;
+    let theirs = source.members().await.map_err(|error| telemetry::chain(&error))?;
+    let ours = target.members().await.map_err(|error| telemetry::chain(&error))?;
+    let compared = |resource: ResourcePath| {
+        let difference = ours.against_source(&theirs, &resource)?;
+        Some((resource, difference))
+    };
+    Ok(selected.into_iter().filter_map(compared).collect())
 }
 
 /// The document of dependencies leaves them out and clients may not create them (`edfi-wire` §9),

@@ -539,6 +539,6 @@ t.yaml:12:51: publications.nightly.resources.include[2]: a single value is due h
     (
         "",
         "interval: 30s",
-        "t.yaml:12:5: publications.nightly.interval: unknown key; known here: deletes, every, first_overlap_versions, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, overlap, page_size, resources, retry, schedule, sole_writer, source, targets, time_zone, verify",
+        "t.yaml:12:5: publications.nightly.interval: unknown key; known here: create_only, deletes, every, first_overlap_versions, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, overlap, page_size, resources, retry, schedule, shared, sole_writer, source, targets, time_zone, verify",
     ),
 ];

@@ -153,7 +153,7 @@ fn matching<'i>(
     if shared.options.people == PeopleAuthorization::Relationships {
         rows.retain(|row| {
             let name = RowName { resource: model.number, surrogate: row.surrogate };
-            authorize::is_reachable(&shared.standard, image, name)
+            authorize::out_of_reach(&shared.standard, image, name).is_none()
         });
     }
     match shared.options.version.order() {

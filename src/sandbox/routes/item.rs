@@ -79,8 +79,8 @@ fn without_its_id(text: &str, id: u128) -> Result<String, Problem> {
 }
 
 /// An id that cannot be one.
-pub(in crate::sandbox) fn bad_id() -> Problem {
-    Problem::invalid(vec![("$.id".to_owned(), "The value is not valid.".to_owned())])
+pub(in crate::sandbox) fn bad_id(id: &str) -> Problem {
+    Problem::invalid(vec![("$.id".to_owned(), format!("The value '{id}' is not valid."))])
 }
 
 fn read(shared: &Shared, asked: &Asked, model: &ResourceModel, id: u128) -> Result<Reply, Problem> {

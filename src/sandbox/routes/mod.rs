@@ -37,7 +37,7 @@ pub(super) enum Route {
     KeyChanges(u16),
     Item(u16, u128),
     /// An item's path whose id is none.
-    BadId(u16),
+    BadId(u16, String),
     Nowhere,
 }
 
@@ -92,7 +92,7 @@ impl Route {
             ["partitions"] if shared.options.version.has_cursors() => Route::Partitions(number),
             [id] => match u128::from_str_radix(&id.replace('-', ""), 16) {
                 Ok(id_number) if id.replace('-', "").len() == 32 => Route::Item(number, id_number),
-                Ok(_) | Err(_) => Route::BadId(number),
+                Ok(_) | Err(_) => Route::BadId(number, (*id).to_owned()),
             },
             _ => Route::Nowhere,
         }
@@ -106,7 +106,7 @@ impl Route {
             Route::Dependencies => Part::Dependencies,
             Route::NewestVersion => Part::NewestVersion,
             Route::Snapshots | Route::Snapshot(_) => Part::Snapshots,
-            Route::Collection(_) | Route::Item(..) | Route::BadId(_) => Part::Items,
+            Route::Collection(_) | Route::Item(..) | Route::BadId(..) => Part::Items,
             Route::Partitions(_) => Part::Partitions,
             Route::Deletes(_) => Part::Deletes,
             Route::KeyChanges(_) => Part::KeyChanges,
@@ -121,7 +121,7 @@ impl Route {
             | Route::Deletes(number)
             | Route::KeyChanges(number)
             | Route::Item(number, _)
-            | Route::BadId(number) => Some(*number),
+            | Route::BadId(number, _) => Some(*number),
             Route::Root
             | Route::Token
             | Route::TokenInfo
@@ -188,7 +188,7 @@ pub(super) fn answer(shared: &Shared, route: &Route, asked: &Asked) -> Result<Re
         | Route::Deletes(_)
         | Route::KeyChanges(_)
         | Route::Item(..)
-        | Route::BadId(_) => {
+        | Route::BadId(..) => {
             oauth::authenticate(shared, asked)?;
             answer_to_client(shared, route, asked)
         }
@@ -224,7 +224,7 @@ fn answer_to_client(shared: &Shared, route: &Route, asked: &Asked) -> Result<Rep
         }
         Route::KeyChanges(number) => collection::feed(shared, asked, *number, feeds::key_changes),
         Route::Item(number, id) => item::answer(shared, asked, *number, *id),
-        Route::BadId(_) => Err(item::bad_id()),
+        Route::BadId(_, id) => Err(item::bad_id(id)),
         Route::Root
         | Route::Token
         | Route::TokenInfo

@@ -111,14 +111,17 @@ pub(in crate::sandbox) fn token_info(shared: &Shared, asked: &Asked) -> Result<R
     if members.iter().all(|(name, value)| name != "token" || *value != bearer) {
         return Ok(refused(400, "invalid_request"));
     }
+    let namespaces: Vec<String> =
+        shared.options.namespaces.iter().map(|prefix| quoted(prefix)).collect();
     let body = format!(
-        "{{\"active\":true,\"client_id\":{},\"namespace_prefixes\":[\"uri://ed-fi.org\"],\
+        "{{\"active\":true,\"client_id\":{},\"namespace_prefixes\":[{}],\
          \"education_organizations\":[{{\"education_organization_id\":255901,\
          \"name_of_institution\":\"Grand Bend ISD\",\"type\":\"edfi.LocalEducationAgency\",\
          \"local_education_agency_id\":255901}}],\"student_identification_system\":null,\
          \"assigned_profiles\":[],\"claim_set\":{{\"name\":\"Sandbox\"}},\"resources\":[],\
          \"services\":[]}}",
-        quoted(&shared.options.key)
+        quoted(&shared.options.key),
+        namespaces.join(",")
     );
     Ok(Reply::json(200, body))
 }

@@ -7,7 +7,7 @@ use super::must_get;
 use crate::sandbox::document::Step;
 use crate::sandbox::problem::Problem;
 use crate::sandbox::server::{Asked, Reply, Shared};
-use crate::sandbox::standard::{FieldKind, ReferenceModel, ResourceModel};
+use crate::sandbox::standard::{FieldKind, FieldModel, ReferenceModel, ResourceModel};
 
 /// `GET /metadata/data/v3/{section}/swagger.json`.
 pub(in crate::sandbox) fn document(
@@ -140,57 +140,69 @@ fn definition_name(model: &ResourceModel) -> String {
 }
 
 fn definition(model: &ResourceModel) -> Value {
-    let mut properties = Map::new();
-    let mut required = Vec::new();
-    properties.insert("id".to_owned(), json!({"type": "string"}));
-    for field in model.fields.iter().filter(|field| field.path.0.len() == 1) {
-        let name = field.path.leaf();
-        let mut property = json!({"type": kind(field.kind)});
-        if let Some(longest) = field.max_length {
-            property["maxLength"] = json!(longest);
-        }
-        if model.key.iter().any(|key| key.path == field.path) {
-            property["x-Ed-Fi-isIdentity"] = json!(true);
-            if model.updatable {
-                property["x-Ed-Fi-isUpdatable"] = json!(true);
-            }
-        }
-        if field.required {
-            required.push(json!(name));
-        }
-        properties.insert(name.to_owned(), property);
-    }
-    for reference in model.references.iter().filter(|one| one.path.0.len() == 1) {
-        if reference.required {
-            required.push(json!(reference.path.leaf()));
-        }
-    }
-    for collection in model.collections.iter().filter(|one| one.path.0.len() == 1) {
-        properties.insert(
-            collection.path.leaf().to_owned(),
-            json!({"type": "array", "items": {"type": "object"}}),
-        );
-    }
-    properties.extend(references_below(model, &[]));
-    json!({"type": "object", "required": required, "properties": properties})
+    let mut definition = object(model, &[]);
+    definition["properties"]["id"] = json!({"type": "string"});
+    definition
 }
 
-/// The members of an object that are references or hold some, at any depth.
-fn references_below(model: &ResourceModel, place: &[Step]) -> Map<String, Value> {
+/// The object at a place of a body, with everything below it.
+fn object(model: &ResourceModel, place: &[Step]) -> Value {
     let mut properties = Map::new();
+    let mut required = Vec::new();
     for reference in &model.references {
         let Some([step, deeper @ ..]) = reference.path.0.strip_prefix(place) else { continue };
         if deeper.is_empty() {
             let definition = format!("#/definitions/edFi_{}", reference_name(reference));
             properties.insert(step.name.clone(), json!({"$ref": definition}));
+            if reference.required {
+                required.push(json!(step.name));
+            }
+        } else if !properties.contains_key(&step.name) {
+            properties.insert(step.name.clone(), member(model, place, step));
+        }
+    }
+    for collection in &model.collections {
+        if let Some([step, ..]) = collection.path.0.strip_prefix(place)
+            && !properties.contains_key(&step.name)
+        {
+            properties.insert(step.name.clone(), member(model, place, step));
+        }
+    }
+    for field in &model.fields {
+        let Some([step, deeper @ ..]) = field.path.0.strip_prefix(place) else { continue };
+        if properties.contains_key(&step.name) {
             continue;
         }
-        let below = [place, std::slice::from_ref(step)].concat();
-        let object = json!({"type": "object", "properties": references_below(model, &below)});
-        let property = if step.each { json!({"type": "array", "items": object}) } else { object };
-        properties.insert(step.name.clone(), property);
+        if !deeper.is_empty() {
+            properties.insert(step.name.clone(), member(model, place, step));
+            continue;
+        }
+        if field.required {
+            required.push(json!(step.name));
+        }
+        properties.insert(step.name.clone(), scalar(model, field));
     }
-    properties
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+/// An object or a list of them, a step below a place.
+fn member(model: &ResourceModel, place: &[Step], step: &Step) -> Value {
+    let below = object(model, &[place, std::slice::from_ref(step)].concat());
+    if step.each { json!({"type": "array", "items": below}) } else { below }
+}
+
+fn scalar(model: &ResourceModel, field: &FieldModel) -> Value {
+    let mut property = json!({"type": kind(field.kind)});
+    if let Some(longest) = field.max_length {
+        property["maxLength"] = json!(longest);
+    }
+    if model.key.iter().any(|key| key.path == field.path) {
+        property["x-Ed-Fi-isIdentity"] = json!(true);
+        if model.updatable {
+            property["x-Ed-Fi-isUpdatable"] = json!(true);
+        }
+    }
+    property
 }
 
 fn reference_name(reference: &ReferenceModel) -> String {

@@ -1,12 +1,15 @@
 //! Rows T: a target that refuses, fails, throttles, loses answers and says odd things.
 
 use chrono::TimeDelta;
+use serde_json::{Value, json};
 use tidemark::domain::ParkReason;
+use tidemark::engine::Policy;
 use tidemark::engine::runner::RunOptions;
 use tidemark::sandbox::{Fault, Harm, LoggedRequest, Refusal, SandboxOptions};
 use tidemark::state::ParkStatus;
 
 use super::wire::{Act, Wire, run_through};
+use crate::cli::Desk;
 use crate::district::{
     class_period, class_period_key, open_school, section_key, student, student_key,
 };
@@ -52,6 +55,65 @@ async fn t4_of_several_users_who_write_at_once_the_item_is_read_again_and_tried_
     assert_ended(&report, "complete");
     scene.assert_agrees();
     assert_eq!(wire.seen("POST /data/v3/ed-fi/students"), 2);
+}
+
+/// A sandbox of a host that knows less than the standard says.
+fn lacking(lacks: &[(&str, &str)]) -> SandboxOptions {
+    let lacks = lacks.iter().map(|(path, member)| ((*path).to_owned(), (*member).to_owned()));
+    SandboxOptions { lacks: lacks.collect(), ..bare() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t9_members_that_a_target_lacks_or_demands_are_named_by_check_before_it_drops_them() {
+    let students = "/ed-fi/students";
+    let source = lacking(&[("/ed-fi/schools", "nameOfInstitution")]);
+    let target = lacking(&[(students, "middleName"), (students, "otherNames")]);
+    let desk = Desk::with(source, target).await;
+    let with_middle_name = |number: u32| {
+        let mut student = student(&format!("S-70{number}"));
+        student["middleName"] = json!("Nobody");
+        student
+    };
+
+    let checked = desk.tidemark(&["check", "--output", "json"]).await;
+    // What the target does with them all the same, and how that is found afterwards.
+    desk.configure(
+        &desk.usual("").replace("[localEducationAgencies, schools, students]", "[students]"),
+    );
+    desk.source.upsert(students, &with_middle_name(1)).unwrap();
+    let ran = desk.tidemark(&["run"]).await;
+    let verified = desk.tidemark(&["verify", "--content", "--output", "json"]).await;
+
+    let report = checked.json();
+    let rows = report["checks"].as_array().unwrap().iter();
+    let rows: Vec<&Value> = rows.filter(|row| row["check"] == "members").collect();
+    let told: Vec<(&str, &str, &str)> = rows
+        .iter()
+        .map(|row| {
+            let text = |name: &str| row[name].as_str().unwrap();
+            (text("connection"), text("status"), text("message"))
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "state",
+                "warning",
+                "`district-to-state`: the target lacks /ed-fi/students (middleName, otherNames)"
+            ),
+            (
+                "state",
+                "warning",
+                "`district-to-state`: the target demands /ed-fi/schools (nameOfInstitution)"
+            ),
+        ]
+    );
+    assert!(rows.iter().all(|row| row["action"].is_string()), "{rows:?}");
+    assert_eq!(checked.code, 0, "a warning is no error");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let found = verified.json()["verify"][0]["resources"][0]["different"].clone();
+    assert_eq!((verified.code, found), (1, json!(1)), "{}", verified.out);
 }
 
 #[tokio::test]
@@ -241,4 +303,67 @@ async fn t19_tokens_that_end_in_the_middle_of_a_run_cost_nothing() {
 
     scene.assert_agrees();
     assert!(scene.target().item("/ed-fi/students", &student_key("604821")).is_some());
+}
+
+#[tokio::test]
+async fn t22_what_others_write_too_is_never_renamed_nor_deleted() {
+    let shared = |policy: &mut Policy| policy.shared = vec!["people".into(), "classPeriods".into()];
+    let scene = Setting::new().policy(shared).start().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    put(&scene.source, "classPeriods", &class_period("Early"));
+    assert_ended(&scene.run().await, "complete");
+    // Another district of the same state has the student and the class period too, and one more.
+    put(scene.target(), "students", &student("another"));
+    scene.source.delete("/ed-fi/students", &student_key("700")).unwrap();
+    let (old, new) = (class_period_key("Early"), class_period_key("Late"));
+    scene.source.rename("/ed-fi/classPeriods", &old, &new).unwrap();
+    scene.target().clear_requests();
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    let lives = |path: &str, key: &Value| scene.target().item(path, key).is_some();
+    assert!(lives("/ed-fi/students", &student_key("700")));
+    assert!(lives("/ed-fi/students", &student_key("another")));
+    assert!(lives("/ed-fi/classPeriods", &old) && lives("/ed-fi/classPeriods", &new));
+    let requests = scene.target().requests();
+    for (method, resource) in [("PUT", "/ed-fi/classPeriods"), ("DELETE", "/ed-fi/classPeriods")] {
+        assert_eq!(sent(&requests, method, resource), 0, "{method} {resource}");
+    }
+    assert_eq!(sent(&requests, "DELETE", "/ed-fi/students"), 0);
+}
+
+#[tokio::test]
+async fn t22_what_belongs_to_somebody_else_is_written_only_where_it_is_missing() {
+    let theirs = |policy: &mut Policy| policy.create_only = vec!["classPeriods".into()];
+    let scene = Setting::new().policy(theirs).start().await;
+    open_school(&scene.source);
+    put(&scene.source, "classPeriods", &class_period("Missing"));
+    assert_ended(&scene.run().await, "complete");
+    let period = "/ed-fi/classPeriods";
+    let marked = |name: &str, officially: bool| {
+        let mut item = class_period(name);
+        item["officialAttendancePeriod"] = json!(officially);
+        item
+    };
+    // Both ends say of the same class period what the other does not.
+    put(scene.target(), "classPeriods", &marked("There", true));
+    put(&scene.source, "classPeriods", &marked("There", false));
+    put(&scene.source, "classPeriods", &marked("Missing", true));
+    put(&scene.source, "classPeriods", &class_period("New"));
+    scene.target().clear_requests();
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    let at_target = |name: &str| scene.target().item(period, &class_period_key(name)).unwrap();
+    assert_eq!(at_target("There"), marked("There", true), "it is another's");
+    assert_eq!(at_target("Missing"), class_period("Missing"), "it was there by then");
+    assert_eq!(at_target("New"), class_period("New"));
+    assert_eq!(sent(&scene.target().requests(), "POST", period), 1);
+
+    scene.source.delete(period, &class_period_key("New")).unwrap();
+    assert_ended(&scene.run().await, "complete");
+    assert!(scene.target().item(period, &class_period_key("New")).is_some());
 }

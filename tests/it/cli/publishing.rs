@@ -305,6 +305,7 @@ async fn a_check_says_what_every_connection_can_do() {
         "change_queries",
         "dependencies",
         "resources",
+        "members",
         "school_years",
     ];
     let expected: Vec<(&str, &str, &str)> = district

@@ -6,5 +6,6 @@ mod discovery;
 mod edits;
 mod faults;
 mod reading;
+mod refusals;
 mod writing;
 mod versions;

@@ -27,6 +27,20 @@ pub(super) fn history(seed: u64) -> History {
     History { frame, steps }
 }
 
+/// Almost nothing but renames, of what is put in where it is not there yet.
+pub(super) fn renames(seed: u64) -> Vec<Step> {
+    let mut draw = Draw { rng: SmallRng::seed_from_u64(seed), descriptors: false };
+    let mut steps = Vec::new();
+    for _ in 0..draw.rng.random_range(3..8) {
+        let content = draw.rng.random_range(0..10);
+        steps.push(Step::Put(draw.namesakes().0, content));
+        for _ in 0..3 {
+            draw.renames(&mut steps);
+        }
+    }
+    steps
+}
+
 struct Draw {
     rng: SmallRng,
     descriptors: bool,

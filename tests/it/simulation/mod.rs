@@ -68,6 +68,11 @@ pub(crate) fn begin(source: &Sandbox) {
     district::begin(source, true);
 }
 
+/// Takes out all that histories put in.
+pub(crate) fn empty(target: &Sandbox) {
+    district::begin(target, false);
+}
+
 /// Edits a source as the history of a seed does, descriptors apart.
 pub(crate) fn edit_at_random(source: &Sandbox, seed: u64) {
     for step in generator::history(seed).steps {
@@ -75,6 +80,28 @@ pub(crate) fn edit_at_random(source: &Sandbox, seed: u64) {
             district::edit(source, &step);
         }
     }
+}
+
+/// Renames what a source has, many times over.
+pub(crate) fn rename_at_random(source: &Sandbox, seed: u64) {
+    for step in generator::renames(seed) {
+        district::edit(source, &step);
+    }
+}
+
+/// The first item of a source that has not changed since a version and is not at the target.
+pub(crate) fn unsettled(source: &Sandbox, target: &Sandbox, through: i64) -> Option<String> {
+    for collection in published() {
+        let path = format!("/ed-fi/{collection}");
+        for item in source.items(&path) {
+            let key = source.key_of(&path, &item)?;
+            let is_settled = target.item(&path, &key).as_ref() == Some(&item);
+            if source.version(&path, &key)? <= through && !is_settled {
+                return Some(format!("{collection} {}", stage::spelt(&key)));
+            }
+        }
+    }
+    None
 }
 
 /// The collections that histories publish, descriptors apart.
