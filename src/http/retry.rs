@@ -150,7 +150,7 @@ fn retry_after(response: &ApiResponse, now: DateTime<Utc>) -> Option<Duration> {
 
 /// Reads seconds or an HTTP date (RFC 9110 §10.2.3). A number beyond three hours is plainly in
 /// milliseconds; nobody holds an API for so long and says so in a header.
-pub(super) fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+pub fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     const PLAINLY_MILLISECONDS: f64 = 10_800.0;
 
     let text = text.trim();

@@ -37,7 +37,7 @@ use crate::domain::{
 
 pub use self::draft::Draft;
 pub use self::memory::MemoryStore;
-pub use self::records::RUNS_KEPT;
+pub use self::records::{RUNS_KEPT, examine};
 pub use self::sled::open;
 
 /// A pair by the names of its publication and target: what state belongs to (contract).
