@@ -18,8 +18,10 @@ use tidemark::state::text::{self, Text};
 use tidemark::state::{MemoryStore, StateStore, examine};
 use tidemark::{config, targets};
 
+pub(crate) type Entry = fn(&[u8]);
+
 /// By the name of the directory of its corpus.
-pub(crate) const ENTRIES: [(&str, fn(&[u8])); 7] = [
+pub(crate) const ENTRIES: [(&str, Entry); 7] = [
     ("configuration", configuration),
     ("dependencies", dependencies),
     ("page", page),

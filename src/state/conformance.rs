@@ -583,7 +583,8 @@ async fn the_whole_of_a_pair_is_never_half_of_a_step(stand: &mut Stand) {
     store.commit(&pair("a"), step(0)).await.unwrap();
 
     let committing = Arc::clone(&store);
-    let commits = tokio::spawn(async move {
+    let mut commits = tokio::task::JoinSet::new();
+    commits.spawn(async move {
         for number in 1..=STEPS {
             committing.commit(&pair("a"), step(number)).await.unwrap();
         }
@@ -598,7 +599,7 @@ async fn the_whole_of_a_pair_is_never_half_of_a_step(stand: &mut Stand) {
         seen = number;
         tokio::task::yield_now().await;
     }
-    commits.await.unwrap();
+    commits.join_all().await;
 }
 
 #[tokio::test]
