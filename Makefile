@@ -11,9 +11,11 @@ PEERS_PYTHON := $(CURDIR)/target/peers/bin/python
 # Kills of `make soak-kill`, and histories of `make soak-simulation`.
 ROUNDS ?= 1000
 HISTORIES ?= 20000
+# Of `make soak-fuzz`, for each target.
+SECONDS_EACH ?= 60
 
 .PHONY: help demo test test-lint test-engine test-peers test-kills test-demo \
-        soak-kill soak-simulation needs needs-lint needs-peers
+        soak-fuzz soak-kill soak-simulation needs needs-fuzz needs-lint needs-peers
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,11 +51,17 @@ soak-simulation: needs ## Plays random histories, HISTORIES of them; leaves its 
 	@TIDEMARK_HISTORIES=$(HISTORIES) TIDEMARK_SEED=$(or $(SEED),$(shell date +%s)) \
 		tools/soak.sh simulation simulation $(HISTORIES)
 
+soak-fuzz: needs-fuzz ## Fuzzes every reader of foreign bytes, SECONDS_EACH; leaves its account in docs/samples/
+	@tools/soak-fuzz.sh $(SECONDS_EACH)
+
 needs:
 	@tools/needs.sh build
 
 needs-lint:
 	@tools/needs.sh build lint
+
+needs-fuzz:
+	@tools/needs.sh build fuzz
 
 needs-peers:
 	@tools/needs.sh build peers

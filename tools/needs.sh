@@ -2,7 +2,7 @@
 # Sees that this machine has what building and testing need, and installs what apt or rustup can.
 # Says what it is about to do before it does it; does nothing when nothing is missing.
 #
-#   tools/needs.sh build|lint|peers...
+#   tools/needs.sh build|lint|peers|fuzz...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -63,9 +63,24 @@ needs_peers() {
     cp "$wanted" "$venv/made-from.txt"
 }
 
+# The nightly toolchain, whose compiler can watch what inputs reach, and cargo-fuzz, under target/.
+needs_fuzz() {
+    local tools=target/fuzz-tools
+    have c++ || apt_install g++
+    if ! cargo +nightly --version >/dev/null 2>&1; then
+        have rustup || fail "missing: a nightly Rust toolchain. Install one beside cargo, then try again"
+        echo "installing with rustup: a nightly toolchain" >&2
+        rustup toolchain install nightly --profile minimal >&2
+    fi
+    if [ ! -x "$tools/bin/cargo-fuzz" ]; then
+        echo "installing into $tools: cargo-fuzz" >&2
+        cargo install --quiet --locked --root "$tools" cargo-fuzz@0.13.2 >&2
+    fi
+}
+
 for need in "$@"; do
     case "$need" in
-        build | lint | peers) "needs_$need" ;;
+        build | lint | peers | fuzz) "needs_$need" ;;
         *) fail "unknown need: $need" ;;
     esac
 done

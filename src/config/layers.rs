@@ -88,7 +88,15 @@ fn read_file(file: &Path, problems: &mut Vec<Problem>) -> Result<Document, Probl
     let text = String::from_utf8(bytes).map_err(|_| {
         Problem::of_file(shown.clone(), "not UTF-8 text: save it as UTF-8".to_owned())
     })?;
-    let mut document = yaml::read(&shown, &text, problems)?;
+    read_text(&shown, &text, problems)
+}
+
+pub(super) fn read_text(
+    file: &str,
+    text: &str,
+    problems: &mut Vec<Problem>,
+) -> Result<Document, Problem> {
+    let mut document = yaml::read(file, text, problems)?;
     // Unknown sections end here: the crate would read a `.` in their names as a path.
     document.root.retain(|section, _| {
         let is_known = SECTIONS.contains(&section.as_str());

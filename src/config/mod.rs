@@ -39,7 +39,7 @@ pub use tree::{
 
 use decode::Report;
 use entries::Decoded;
-use layers::{defaults, environment, read_files, stack};
+use layers::{defaults, environment, read_files, read_text, stack};
 use problem::in_order;
 use yaml::Document;
 
@@ -78,10 +78,35 @@ pub fn load(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, Confi
     let Ok(files) = read_files(path, &mut problems, &mut warnings) else {
         return Err(ConfigProblems(in_order(problems)));
     };
+    check_whole(&files, env, problems, warnings)
+}
+
+/// The same for one text, which messages call `file`.
+pub fn read(
+    file: &str,
+    text: &str,
+    env: &BTreeMap<String, String>,
+) -> Result<Loaded, ConfigProblems> {
+    let mut problems = Vec::new();
+    match read_text(file, text, &mut problems) {
+        Ok(document) => check_whole(&[document], env, problems, Vec::new()),
+        Err(problem) => {
+            problems.push(problem);
+            Err(ConfigProblems(in_order(problems)))
+        }
+    }
+}
+
+fn check_whole(
+    files: &[Document],
+    env: &BTreeMap<String, String>,
+    mut problems: Vec<Problem>,
+    mut warnings: Vec<Problem>,
+) -> Result<Loaded, ConfigProblems> {
     let written: BTreeMap<Vec<String>, Place> =
         files.iter().flat_map(|file| file.keys.clone()).collect();
 
-    let tree = merge(&files, &written, env, &mut problems);
+    let tree = merge(files, &written, env, &mut problems);
     let mut report = Report::new(&written);
     let decoded = entries::decode(&mut report, &tree);
     check::references(&decoded, &mut report);

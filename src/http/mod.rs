@@ -43,7 +43,7 @@ pub use error::{Cause, Disposition, HttpError, NoToken, Place, Refusal};
 pub use observer::{Endpoint, HttpObserver, Unobserved};
 pub use origin::Origins;
 pub use request::{ApiRequest, ApiResponse};
-pub use retry::RetryPolicy;
+pub use retry::{RetryPolicy, parse_retry_after};
 
 use auth::{Grant, Token, TokenKeeper};
 use concurrency::{Load, Permit};

@@ -150,14 +150,16 @@ fn retry_after(response: &ApiResponse, now: DateTime<Utc>) -> Option<Duration> {
 
 /// Reads seconds or an HTTP date (RFC 9110 §10.2.3). A number beyond three hours is plainly in
 /// milliseconds; nobody holds an API for so long and says so in a header.
-pub(super) fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
+pub fn parse_retry_after(text: &str, now: DateTime<Utc>) -> Option<Duration> {
     const PLAINLY_MILLISECONDS: f64 = 10_800.0;
 
     let text = text.trim();
     if let Ok(number) = text.parse::<f64>() {
         let seconds = if number >= PLAINLY_MILLISECONDS { number / 1000.0 } else { number };
+        // What is less than a nanosecond is no wait either.
         return (seconds > 0.0)
-            .then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+            .then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+            .filter(|wait| !wait.is_zero());
     }
     let moment = DateTime::parse_from_rfc2822(text).ok()?;
     (moment.with_timezone(&Utc) - now).to_std().ok().filter(|wait| !wait.is_zero())

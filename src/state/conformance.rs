@@ -1,15 +1,18 @@
 //! What every store must do, as claims that run over each of them.
 //!
-//! The samples at the top are for the tests of single stores too.
+//! The samples are for the tests of single stores too.
 
-use std::collections::BTreeMap;
+mod overlap;
+mod samples;
+
 use std::sync::Arc;
 
-use chrono::TimeDelta;
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::{KeyText, Tally};
+
+use overlap::*;
+pub(super) use samples::*;
 
 /// A store that can be closed and opened again.
 enum Stand {
@@ -80,167 +83,23 @@ every_store! {
     steps_of_many_pairs_at_once_all_arrive,
     a_store_that_is_opened_again_has_everything,
     numbers_of_natural_keys_keep_their_text,
+    every_record_is_replaced_and_never_mixed,
+    a_step_that_is_committed_twice_is_committed_once,
+    what_a_step_removes_goes_before_what_it_writes,
+    ending_a_journal_leaves_everything_else,
+    pages_of_parked_items_go_on_after_an_id_that_is_gone,
+    finished_resources_come_in_order_and_once_each,
+    runs_that_began_at_the_same_moment_keep_an_order,
+    names_of_pairs_may_be_of_any_letters,
+    the_whole_of_a_pair_is_everything_that_was_written,
     the_whole_of_a_pair_replaces_another,
     the_whole_of_a_pair_is_never_half_of_a_step,
-}
-
-pub(super) fn pair(name: &str) -> PairId {
-    PairId { publication: name.to_owned(), target: "state".to_owned() }
-}
-
-pub(super) fn moment(minutes: i64) -> Timestamp {
-    Timestamp::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::minutes(minutes)
-}
-
-pub(super) fn state(watermark: i64) -> PairState {
-    PairState {
-        watermark: Some(Watermark::ChangeVersion(ChangeVersion(watermark))),
-        blocked: Some(Block {
-            cause: crate::state::BlockCause::Deletes,
-            reason: "asked to".to_owned(),
-            since: moment(1),
-            deletes: Some(crate::state::Deletes { resource: students(), count: 500 }),
-        }),
-        source: Some(Fingerprint {
-            data_url: "http://source/data/v3".to_owned(),
-            school_year: None,
-            instance: Some("one".to_owned()),
-            data_models: BTreeMap::from([("Ed-Fi".to_owned(), "5.2.0".to_owned())]),
-            api_version: "7.3".to_owned(),
-        }),
-        target: None,
-        target_newest: Some(ChangeVersion(7)),
-        left_out: crate::state::LeftOut { key_changes: false, deletes: true },
-        overlap: Overlap {
-            seen: vec![Seen { newest: ChangeVersion(7), first_at: moment(1), last_at: moment(4) }],
-            first: None,
-            commits: 3,
-            broken_off: 1,
-            read_at: Some(moment(2)),
-            settled: true,
-        },
-        selection: Some("hash".to_owned()),
-        newest_seen: Some(ChangeVersion(231)),
-        caught_up_at: Some(moment(2)),
-        last_run: Some(LastRun {
-            id: "run".to_owned(),
-            outcome: Outcome::Parked,
-            ended_at: moment(3),
-        }),
-        failed_runs: 2,
-        allowed_deletes: BTreeMap::from([(students(), 500)]),
-        started_over: true,
-    }
-}
-
-fn students() -> ResourcePath {
-    ResourcePath::parse("/ed-fi/students").unwrap()
-}
-
-pub(super) fn key(number: &str) -> NaturalKey {
-    [
-        ("amount".to_owned(), KeyText::Bare(number.to_owned())),
-        ("studentUniqueId".to_owned(), KeyText::Text(format!("student \"{number}\""))),
-    ]
-    .into_iter()
-    .collect()
-}
-
-pub(super) fn parked(id: &str, status: ParkStatus) -> Parked {
-    Parked {
-        id: id.to_owned(),
-        resource: students(),
-        source_id: Some(SourceId("a1".to_owned())),
-        key: Some(key("1.10")),
-        operation: Operation::Upsert,
-        status,
-        reason: ParkReason::Invalid,
-        error: RefusalRecord {
-            status: 400,
-            kind: Some("urn:bad-request".to_owned()),
-            members: vec!["$.birthDate".to_owned()],
-            detail: None,
-        },
-        attempts: 2,
-        first_seen_at: moment(4),
-        next_attempt_at: moment(5),
-        waits_for: None,
-        named_for_deletion: true,
-        target_id: Some(TargetId("b2".to_owned())),
-        hash: Some("00ff".to_owned()),
-    }
-}
-
-fn window(through: i64) -> Window {
-    Window { after: None, through: ChangeVersion(through) }
-}
-
-fn journal(run_id: &str) -> RunJournal {
-    RunJournal {
-        run_id: run_id.to_owned(),
-        window: window(9),
-        reach: Some(ChangeVersion(1)),
-        began_at: moment(6),
-        source: None,
-        target: None,
-        selection: "all".to_owned(),
-    }
-}
-
-pub(super) fn name(number: &str, target_id: Option<&str>) -> JournalledName {
-    JournalledName {
-        resource: students(),
-        key: key(number),
-        target_id: target_id.map(|id| TargetId(id.to_owned())),
-    }
-}
-
-pub(super) fn run(number: i64) -> RunRecord {
-    RunRecord {
-        id: format!("run-{number}"),
-        outcome: Outcome::Complete,
-        window: Some(window(number)),
-        started_at: moment(number),
-        ended_at: moment(number + 1),
-        stages: Stages {
-            upserts: Tally { read: 3, applied: 1, skipped: 1, parked: 1 },
-            ..Stages::default()
-        },
-        error: Some(("source".to_owned(), "it went away".to_owned())),
-    }
-}
-
-fn coverage() -> Coverage {
-    Coverage {
-        spoken_for: BTreeSet::from([students()]),
-        left: BTreeMap::from([(
-            ResourcePath::parse("/tpdm/candidates").unwrap(),
-            ChangeVersion(3),
-        )]),
-        begun: BTreeMap::from([(students(), ChangeVersion(7))]),
-    }
-}
-
-fn finished() -> Finished {
-    Finished {
-        resource: students(),
-        through: ChangeVersion(230),
-        tally: Tally { read: 3, applied: 2, skipped: 0, parked: 1 },
-        target_newest: ChangeVersion(17),
-    }
-}
-
-pub(super) fn everything() -> Step {
-    Step {
-        state: Some(state(9)),
-        coverage: Some(coverage()),
-        park: vec![parked("p1", ParkStatus::Parked), parked("p2", ParkStatus::Dead)],
-        journal: Some(journal("run-1")),
-        names: vec![name("1", Some("t1")), name("2", None)],
-        finished: vec![finished()],
-        run: Some(run(1)),
-        ..Step::default()
-    }
+    key_changes_come_item_by_item_and_no_page_cuts_one,
+    what_was_written_is_found_by_either_id,
+    a_target_id_that_went_to_another_item_stays_with_it,
+    what_the_overlap_has_passed_goes_and_nothing_else,
+    what_was_left_behind_goes_with_its_journal,
+    all_that_an_overlap_needs_goes_at_once,
 }
 
 pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
@@ -499,6 +358,218 @@ async fn numbers_of_natural_keys_keep_their_text(stand: &mut Stand) {
     assert_eq!(kept, spelt);
 }
 
+async fn every_record_is_replaced_and_never_mixed(stand: &mut Stand) {
+    let store = stand.store();
+    store.commit(&pair("a"), everything()).await.unwrap();
+
+    let next = Step {
+        state: Some(PairState::default()),
+        coverage: Some(Coverage::default()),
+        journal: Some(journal("run-2")),
+        names: vec![name("1", None)],
+        ..Step::default()
+    };
+    store.commit(&pair("a"), next).await.unwrap();
+
+    assert_eq!(store.load(&pair("a")).await.unwrap(), Some(PairState::default()));
+    assert_eq!(store.coverage(&pair("a")).await.unwrap(), Coverage::default());
+    assert_eq!(store.journal(&pair("a")).await.unwrap(), Some(journal("run-2")));
+    assert_eq!(names(&*store, &pair("a")).await, [name("1", None), name("2", None)]);
+}
+
+/// A step whose answer was lost is committed again.
+async fn a_step_that_is_committed_twice_is_committed_once(stand: &mut Stand) {
+    let store = stand.store();
+
+    for _ in 0..2 {
+        let settle = vec!["p0".to_owned()];
+        store.commit(&pair("a"), Step { settle, ..everything() }).await.unwrap();
+    }
+
+    has_everything(&*store, &pair("a")).await;
+}
+
+async fn what_a_step_removes_goes_before_what_it_writes(stand: &mut Stand) {
+    let store = stand.store();
+    for name in ["a", "other"] {
+        let before = Step {
+            state: Some(state(1)),
+            park: vec![parked("p2", ParkStatus::Parked), parked("p7", ParkStatus::Dead)],
+            names: vec![name_of_a_former_run()],
+            history: vec![run(50)],
+            ..Step::default()
+        };
+        store.commit(&pair(name), before).await.unwrap();
+    }
+
+    let forgotten = Step { forget_all: true, ..everything() };
+    store.commit(&pair("a"), forgotten.clone()).await.unwrap();
+    let removals = Step {
+        settle: vec!["p1".to_owned(), "p2".to_owned(), "p7".to_owned()],
+        end_journal: true,
+        ..forgotten
+    };
+    store.commit(&pair("b"), removals.clone()).await.unwrap();
+    store.commit(&pair("c"), Step { taken_from: Some(pair("other")), ..removals }).await.unwrap();
+
+    has_everything(&*store, &pair("a")).await;
+    has_everything(&*store, &pair("b")).await;
+    has_nothing(&*store, &pair("other")).await;
+    // What is taken over is written before the rest of the step, and stays beside it.
+    assert_eq!(store.load(&pair("c")).await.unwrap(), Some(state(9)));
+    let items = store.parked(&pair("c"), None, 10).await.unwrap();
+    let expected = [("p1", ParkStatus::Parked), ("p2", ParkStatus::Dead), ("p7", ParkStatus::Dead)];
+    assert_eq!(items, expected.map(|(id, status)| parked(id, status)));
+    assert_eq!(store.runs(&pair("c"), 10).await.unwrap(), [run(50), run(1)]);
+    assert_eq!(store.names(&pair("c")).await.unwrap().len(), 3);
+}
+
+fn name_of_a_former_run() -> JournalledName {
+    name("99", None)
+}
+
+async fn ending_a_journal_leaves_everything_else(stand: &mut Stand) {
+    let store = stand.store();
+    for name in ["a", "b"] {
+        store.commit(&pair(name), everything()).await.unwrap();
+    }
+
+    store.commit(&pair("a"), Step { end_journal: true, ..Step::default() }).await.unwrap();
+
+    let again = Step {
+        journal: everything().journal,
+        names: everything().names,
+        finished: everything().finished,
+        ..Step::default()
+    };
+    has_everything(&*store, &pair("b")).await;
+    store.commit(&pair("a"), again).await.unwrap();
+    has_everything(&*store, &pair("a")).await;
+}
+
+async fn pages_of_parked_items_go_on_after_an_id_that_is_gone(stand: &mut Stand) {
+    let store = stand.store();
+    let ids = ["a", "a1", "a10", "a2", "b", "ä"];
+    let park = ids.iter().map(|id| parked(id, ParkStatus::Parked)).collect();
+    store.commit(&pair("a"), Step { park, ..Step::default() }).await.unwrap();
+    let after = async |after: Option<&str>, limit: usize| -> Vec<String> {
+        let page = store.parked(&pair("a"), after, limit).await.unwrap();
+        page.into_iter().map(|item| item.id).collect()
+    };
+
+    assert_eq!(after(None, 0).await, Vec::<String>::new());
+    assert_eq!(after(None, usize::MAX).await, ids);
+    assert_eq!(after(Some("a1"), 2).await, ["a10", "a2"]);
+    let settle = Step { settle: vec!["a1".to_owned()], ..Step::default() };
+    store.commit(&pair("a"), settle).await.unwrap();
+    assert_eq!(after(Some("a1"), 2).await, ["a10", "a2"]);
+    assert_eq!(after(Some("a11"), 9).await, ["a2", "b", "ä"]);
+    assert_eq!(after(Some("ä"), 9).await, Vec::<String>::new());
+}
+
+async fn finished_resources_come_in_order_and_once_each(stand: &mut Stand) {
+    let store = stand.store();
+    let resource = |name: &str| ResourcePath::parse(name).unwrap();
+    let of = |name: &str, through: i64| Finished {
+        resource: resource(name),
+        through: ChangeVersion(through),
+        ..finished()
+    };
+
+    for finished in [of("/ed-fi/students", 1), of("/ed-fi/schools", 2), of("/ed-fi/students", 3)] {
+        let step = Step { finished: vec![finished], ..Step::default() };
+        store.commit(&pair("a"), step).await.unwrap();
+    }
+
+    let found = store.finished(&pair("a")).await.unwrap();
+    assert_eq!(found, [of("/ed-fi/schools", 2), of("/ed-fi/students", 3)]);
+}
+
+async fn runs_that_began_at_the_same_moment_keep_an_order(stand: &mut Stand) {
+    let store = stand.store();
+    let of = |id: &str| RunRecord { id: id.to_owned(), ..run(7) };
+
+    for id in ["b", "a", "c"] {
+        store.commit(&pair("a"), Step { run: Some(of(id)), ..Step::default() }).await.unwrap();
+    }
+    store.commit(&pair("a"), Step { history: vec![run(-7)], ..Step::default() }).await.unwrap();
+
+    let found = store.runs(&pair("a"), 10).await.unwrap();
+    assert_eq!(found, [of("c"), of("b"), of("a"), run(-7)]);
+}
+
+async fn names_of_pairs_may_be_of_any_letters(stand: &mut Stand) {
+    let store = stand.store();
+    let named = |publication: &str, target: &str| PairId {
+        publication: publication.to_owned(),
+        target: target.to_owned(),
+    };
+    let mut pairs = [
+        named("", ""),
+        named("a", "bc"),
+        named("ab", "c"),
+        named("a/b", "c → d"),
+        named("\u{ff}\u{1f600}", "\0"),
+    ];
+
+    for (number, pair) in pairs.iter().enumerate() {
+        let number = i64::try_from(number).unwrap();
+        store.commit(pair, Step { state: Some(state(number)), ..Step::default() }).await.unwrap();
+    }
+    drop(store);
+    stand.reopen();
+    let store = stand.store();
+
+    for (number, pair) in pairs.iter().enumerate() {
+        let number = i64::try_from(number).unwrap();
+        assert_eq!(store.load(pair).await.unwrap(), Some(state(number)), "{pair}");
+    }
+    pairs.sort();
+    assert_eq!(store.pairs().await.unwrap(), pairs);
+}
+
+/// Names every member of a step: a new one has to be looked at here, or this does not compile.
+async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
+    let store = stand.store();
+    store.commit(&pair("a"), everything()).await.unwrap();
+    let written = everything();
+
+    let Step {
+        state,
+        coverage,
+        park,
+        settle,
+        journal,
+        mut names,
+        finished,
+        end_journal,
+        run,
+        history,
+        forget_all,
+        taken_from,
+        key_changes,
+        tombstones,
+        written: written_items,
+        left_behind,
+        forget,
+    } = store.whole(&pair("a")).await.unwrap();
+
+    names.sort_by(|one, other| one.key.cmp(&other.key));
+    assert_eq!(state, written.state);
+    assert_eq!(coverage, written.coverage);
+    assert_eq!(park, written.park);
+    assert_eq!(journal, written.journal);
+    assert_eq!(names, written.names);
+    assert_eq!(finished, written.finished);
+    assert_eq!(history, [written.run.unwrap()]);
+    // Nothing but what was written, in the place of whatever there is.
+    assert!(settle.is_empty() && !end_journal && run.is_none() && taken_from.is_none());
+    assert!(forget_all);
+    // What an overlap remembers is of no use beside another history: it is read again.
+    assert_eq!((key_changes, tombstones, written_items, left_behind), Default::default());
+    assert!(!forget.all && forget.below.is_none() && forget.written.is_empty());
+}
+
 async fn the_whole_of_a_pair_replaces_another(stand: &mut Stand) {
     let store = stand.store();
     store.commit(&pair("a"), everything()).await.unwrap();
@@ -528,7 +599,8 @@ async fn the_whole_of_a_pair_is_never_half_of_a_step(stand: &mut Stand) {
     store.commit(&pair("a"), step(0)).await.unwrap();
 
     let committing = Arc::clone(&store);
-    let commits = tokio::spawn(async move {
+    let mut commits = tokio::task::JoinSet::new();
+    commits.spawn(async move {
         for number in 1..=STEPS {
             committing.commit(&pair("a"), step(number)).await.unwrap();
         }
@@ -543,7 +615,7 @@ async fn the_whole_of_a_pair_is_never_half_of_a_step(stand: &mut Stand) {
         seen = number;
         tokio::task::yield_now().await;
     }
-    commits.await.unwrap();
+    commits.join_all().await;
 }
 
 #[tokio::test]

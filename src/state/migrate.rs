@@ -6,7 +6,7 @@
 //! killed in between leaves a state that the next opening migrates, or has only to mark.
 //!
 //! A new kind of record, or a member that an older reader would take for damage or lose, is a new
-//! format: raise [`FORMAT`](super::codec::FORMAT) and say why there. Older records are read by the
+//! format: raise [`FORMAT`] and say why there. Older records are read by the
 //! same types, so what they lack needs a default (`#[serde(default)]`); where that is not enough,
 //! `rewritten` is the place to turn an old record into a new one.
 

@@ -44,7 +44,7 @@ pub use self::overlap::{
     FirstWatermark, Forgotten, LeftBehind, Overlap, RememberedKeyChange, Seen, SettledTombstone,
     Written,
 };
-pub use self::records::RUNS_KEPT;
+pub use self::records::{RUNS_KEPT, examine};
 pub use self::sled::open;
 
 /// A pair by the names of its publication and target: what state belongs to (contract).

@@ -274,6 +274,16 @@ pub(super) fn verify(table: &dyn Table) -> Result<(), Trouble> {
     each(table, |_, kind, bytes| migrate::anew(kind, bytes).map(drop))
 }
 
+/// Whether a key and its value are a record of any format that is known, as each is asked when a
+/// state is opened; the value in the format of this program.
+///
+/// # Errors
+/// A sentence part that says what is wrong and repeats nothing of the record.
+pub fn examine(key: &[u8], value: &[u8]) -> Result<Vec<u8>, String> {
+    let examined = codec::read_key(key).ok_or_else(foreign_key);
+    examined.and_then(|(_, kind)| migrate::anew(kind, value)).map_err(|trouble| trouble.what())
+}
+
 /// Every record of every pair, in order of key: its key, its kind and its bytes.
 pub(super) fn each(
     table: &dyn Table,

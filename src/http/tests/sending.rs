@@ -172,7 +172,16 @@ fn retry_after_is_read_as_seconds_milliseconds_or_a_date() {
     assert_eq!(read("Sat, 31 Jan 2026 10:02:00 GMT"), seconds(120));
     assert_eq!(read("1000000000"), seconds(1_000_000));
     assert_eq!(read("inf"), Some(Duration::MAX));
-    for nothing in ["", "0", "-5", "NaN", "soon", "Sat, 31 Jan 2026 09:00:00 GMT", "31.01.2026"] {
+    for nothing in [
+        "",
+        "0",
+        "0.00000000000012",
+        "-5",
+        "NaN",
+        "soon",
+        "Sat, 31 Jan 2026 09:00:00 GMT",
+        "31.01.2026",
+    ] {
         assert_eq!(read(nothing), None, "{nothing}");
     }
 }

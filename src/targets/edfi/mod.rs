@@ -28,6 +28,8 @@ use crate::targets::{
     WriteError,
 };
 
+pub use wire::cut;
+
 use refusal::{Doing, classify};
 
 /// An Ed-Fi API as a target.

@@ -11,7 +11,7 @@ use crate::domain::{Body, ChangeVersion, KeyText, ResourcePath, TargetId};
 ///
 /// # Errors
 /// The body is not one JSON object in UTF-8.
-pub(super) fn cut(resource: &ResourcePath, body: &Body) -> Result<Bytes, Malformed> {
+pub fn cut(resource: &ResourcePath, body: &Body) -> Result<Bytes, Malformed> {
     if let Err(error) = std::str::from_utf8(body.bytes()) {
         return Err(Malformed { at: error.valid_up_to(), what: "invalid UTF-8" });
     }
