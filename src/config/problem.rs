@@ -120,7 +120,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// More names than this do not fit a line that somebody reads.
-const MOST_SHOWN: usize = 20;
+const MOST_SHOWN: usize = 30;
 
 /// `; did you mean …?`, or what is known where nothing is near.
 pub(super) fn hint(name: &str, known: &[&str]) -> String {

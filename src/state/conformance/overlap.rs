@@ -36,6 +36,7 @@ pub(super) async fn key_changes_come_item_by_item_and_no_page_cuts_one(stand: &m
     let told = [("b", 4), ("a", 9), ("a", 2), ("ab", 3), ("a", -1)];
     let key_changes = told.map(|(id, version)| key_change(id, version)).to_vec();
     store.commit(&pair("a"), Step { key_changes, ..Step::default() }).await.unwrap();
+    drop(store);
     stand.reopen();
     let store = stand.store();
 
@@ -57,6 +58,7 @@ pub(super) async fn key_changes_come_item_by_item_and_no_page_cuts_one(stand: &m
 pub(super) async fn what_was_written_is_found_by_either_id(stand: &mut Stand) {
     let store = stand.store();
     store.commit(&pair("a"), all_kinds()).await.unwrap();
+    drop(store);
     stand.reopen();
     let store = stand.store();
 
