@@ -12,4 +12,5 @@ mod doubt;
 mod many_targets;
 mod resume;
 mod snapshots;
+mod moving;
 mod versions;
