@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::limit::PageLimit;
+use super::limit::{PageLimit, Portion};
 use super::paging::{CursorFeed, ReadAhead};
 use super::ranges::{OpenRangeFeed, Range, RangeFeed};
 use super::wire::{Reading, Requests, View, not_understood, with_range};
@@ -226,7 +226,8 @@ impl Reader for EdfiReader {
         };
 
         let limit = &self.limits.items;
-        let (response, asked) = self.view.get_page(&reading, limit, CANDIDATES, ask_for).await?;
+        let portion = Portion::at_most(CANDIDATES);
+        let (response, asked) = self.view.get_page(&reading, limit, &portion, ask_for).await?;
         match response.status().as_u16() {
             200 => {}
             // 400: the server cannot ask for such a value, so it cannot say that it is not there.
