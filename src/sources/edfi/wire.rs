@@ -231,9 +231,14 @@ impl View {
 
     /// The newest change version that the view knows.
     pub(super) async fn newest(&self) -> Result<ChangeVersion, SourceError> {
+        Ok(self.versions().await?.newest)
+    }
+
+    /// The change versions that the view knows.
+    pub(super) async fn versions(&self) -> Result<Versions, SourceError> {
         let reading = Reading::Newest;
         let response = self.read(&reading, self.discovery.available_change_versions()).await?;
-        newest_of(response.body()).ok_or_else(|| {
+        Versions::read(response.body()).ok_or_else(|| {
             self.shape(&reading, "the answer is no JSON object with a `newestChangeVersion`")
         })
     }
@@ -295,12 +300,25 @@ fn says_snapshot_is_missing(response: &ApiResponse) -> bool {
     }
 }
 
-/// Older versions spell the member with a capital (`edfi-wire §3`).
-fn newest_of(body: &Bytes) -> Option<ChangeVersion> {
-    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
-    let (_, newest) =
-        members.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("newestChangeVersion"))?;
-    newest.get().parse().ok().map(ChangeVersion)
+/// What `availableChangeVersions` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Versions {
+    /// Of the feeds of names. Every version so far answers 0 (`edfi-wire §3`).
+    pub(super) oldest: ChangeVersion,
+    pub(super) newest: ChangeVersion,
+}
+
+impl Versions {
+    /// Older versions spell the members with a capital (`edfi-wire §3`).
+    fn read(body: &Bytes) -> Option<Versions> {
+        let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
+        let version = |wanted: &str| {
+            let (_, value) = members.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+            value.get().parse().ok().map(ChangeVersion)
+        };
+        let oldest = version("oldestChangeVersion").unwrap_or(ChangeVersion(0));
+        Some(Versions { oldest, newest: version("newestChangeVersion")? })
+    }
 }
 
 fn total_count(response: &ApiResponse) -> Option<u64> {
@@ -560,7 +578,8 @@ mod tests {
             ("something else", "<html></html>", None),
             ("an array", "[]", None),
         ] {
-            let newest = newest_of(&Bytes::from_static(body.as_bytes()));
+            let read = Versions::read(&Bytes::from_static(body.as_bytes()));
+            let newest = read.map(|versions| versions.newest);
 
             assert_eq!(newest, wanted.map(ChangeVersion), "{case}");
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tidemark::domain::ParkReason;
 use tidemark::sandbox::{Fault, Gate, Harm, Part, Refusal, SandboxOptions, SnapshotMode};
 use tidemark::sources::Isolation;
+use tidemark::state::BlockCause;
 
 use super::wire::{Act, End, Wire, gzip, json_head, run_through, run_within};
 use crate::district::{open_school, student, student_key};
@@ -102,6 +103,35 @@ async fn s9_an_item_that_a_page_repeats_is_published_and_no_harm_is_done() {
     assert!(wire.is_spent());
     assert_ended(&report, "complete");
     scene.assert_agrees();
+}
+
+#[tokio::test]
+async fn s15_a_source_whose_history_was_purged_blocks_the_pair_before_a_write() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    assert_ended(&scene.run().await, "complete");
+    let watermark = scene.watermark().await;
+    scene.source.delete("/ed-fi/students", &student_key("700")).unwrap();
+    put(&scene.source, "students", &student("701"));
+    scene.source.purge_history(watermark.unwrap() + 1);
+    let nothing_is_lacking = scene.run().await;
+    assert_ended(&nothing_is_lacking, "complete");
+    scene.source.delete("/ed-fi/students", &student_key("701")).unwrap();
+    put(&scene.source, "students", &student("702"));
+    let watermark = scene.watermark().await;
+    scene.source.purge_history(scene.source.newest());
+    scene.target().clear_requests();
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "failed");
+    assert_eq!(report.error.unwrap().kind, "blocked");
+    let blocked = scene.state("state").await.blocked.unwrap();
+    assert_eq!(blocked.cause, BlockCause::HistoryPurged);
+    assert!(blocked.reason.contains("--start-over"), "{}", blocked.reason);
+    assert_eq!(scene.target().requests().len(), 0);
+    assert_eq!(scene.watermark().await, watermark);
 }
 
 #[tokio::test]
