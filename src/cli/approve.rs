@@ -115,6 +115,12 @@ async fn same_data(pair: &Pair, state: PairState, block: Block) -> Result<Decisi
                 pair.id, pair.id.publication, block.reason
             )));
         }
+        BlockCause::HistoryPurged => {
+            return Err(Failure::usage(format!(
+                "{}: the source has forgotten what was deleted and renamed, so it cannot be gone on with: `--start-over`. What was found: {}",
+                pair.id, block.reason
+            )));
+        }
         BlockCause::SourceRegressed | BlockCause::TargetRegressed | BlockCause::Deletes => {
             return Err(Failure::usage(format!(
                 "{}: versions went back at one end, so it is not the same data: `tidemark watermark set` to a version from before the backup, or `--start-over`. What was found: {}",

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::domain::ChangeVersion;
 use crate::sources::Reader;
 use crate::state::{BlockCause, PairId, PairState, StateView};
 
@@ -40,6 +41,7 @@ pub(super) async fn check_source(
     let Some(watermark) = state.watermark.as_ref().map(|w| w.change_version()) else {
         return Ok(());
     };
+    check_history(pair, reader, watermark)?;
     if reader.newest() >= watermark {
         return Ok(());
     }
@@ -58,6 +60,25 @@ pub(super) async fn check_source(
         pair.id, pair.id.publication
     );
     Err(RunError::Blocked { cause: BlockCause::SourceRegressed, reason, deletes: None })
+}
+
+/// The feeds of deletes and renames must reach back to the watermark (S15).
+fn check_history(
+    pair: &Pair,
+    reader: &dyn Reader,
+    watermark: ChangeVersion,
+) -> Result<(), RunError> {
+    let oldest = reader.oldest();
+    let wanted =
+        pair.policy.deletes == Publish::Publish || pair.policy.key_changes == Publish::Publish;
+    if !wanted || oldest.0 <= watermark.0 + 1 {
+        return Ok(());
+    }
+    let reason = format!(
+        "the source of {} tells deletes and renames from version {oldest} on only, and the watermark is {watermark}: its history was purged, and what went in between is not known. Publish everything again with `tidemark approve identity {} --start-over`; then `tidemark verify --repair --delete-extra` finds what is gone",
+        pair.id, pair.id.publication
+    );
+    Err(RunError::Blocked { cause: BlockCause::HistoryPurged, reason, deletes: None })
 }
 
 /// R19 and R18 for the target, before the first write of a run.

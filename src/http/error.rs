@@ -139,12 +139,13 @@ pub enum HttpError {
         cause: Cause,
     },
 
+    /// `receiving`: the answer had begun.
     #[error(
         "{place} did not answer within {}{}; raise `timeout` of the connection if it is merely slow",
         humantime::format_duration(*.after),
         Attempts(*.attempts)
     )]
-    Timeout { place: Place, after: Duration, attempts: u32 },
+    Timeout { place: Place, after: Duration, receiving: bool, attempts: u32 },
 
     #[error(
         "{place} sent its answer slower than 1 KiB/s{}; check the network between here and there",
@@ -250,7 +251,7 @@ pub enum Disposition {
     MayPass,
     /// It will not pass until somebody changed the configuration or the API.
     NeedsAPerson,
-    /// The same with a smaller page, if this was a page.
+    /// The same with a smaller page, if this was a page; what else is too slow may pass.
     AskForLess,
     /// We were told to stop.
     Stopped,
@@ -286,8 +287,7 @@ impl HttpError {
     pub fn disposition(&self) -> Disposition {
         match self {
             HttpError::Unreachable { .. }
-            | HttpError::Timeout { .. }
-            | HttpError::Slow { .. }
+            | HttpError::Timeout { receiving: false, .. }
             | HttpError::Disconnected { .. }
             | HttpError::BodyCut { .. }
             | HttpError::Throttled { .. }
@@ -303,7 +303,9 @@ impl HttpError {
             | HttpError::CredentialsUnreadable { .. }
             | HttpError::CredentialsRefused { .. }
             | HttpError::TokenUnusable { .. } => Disposition::NeedsAPerson,
-            HttpError::TooLarge { .. } => Disposition::AskForLess,
+            HttpError::TooLarge { .. }
+            | HttpError::Slow { .. }
+            | HttpError::Timeout { receiving: true, .. } => Disposition::AskForLess,
             HttpError::Stopped { .. } => Disposition::Stopped,
         }
     }

@@ -16,6 +16,7 @@ pub struct ApiRequest {
     pub(super) body: Option<Bytes>,
     pub(super) anonymous: bool,
     pub(super) max_body_bytes: Option<usize>,
+    pub(super) divisible: bool,
     /// What cannot be sent, found while building; `send` tells it.
     pub(super) flaw: Option<&'static str>,
 }
@@ -32,6 +33,7 @@ impl ApiRequest {
             body: None,
             anonymous: false,
             max_body_bytes: None,
+            divisible: false,
             flaw: None,
         }
     }
@@ -92,6 +94,13 @@ impl ApiRequest {
     /// How many bytes the answer may have, decompressed, in place of the client's own limit.
     pub fn max_body_bytes(mut self, limit: usize) -> ApiRequest {
         self.max_body_bytes = Some(limit);
+        self
+    }
+
+    /// Whoever asks can ask for less: an answer that does not come in time is not waited for
+    /// again, but told at once.
+    pub fn divisible(mut self) -> ApiRequest {
+        self.divisible = true;
         self
     }
 

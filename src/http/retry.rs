@@ -7,7 +7,7 @@ use rand::Rng;
 use reqwest::StatusCode;
 use tokio::time::Instant;
 
-use super::error::{HttpError, Place, bare_address};
+use super::error::{Disposition, HttpError, Place, bare_address};
 use super::request::{ApiRequest, ApiResponse};
 
 /// How often and how soon a request is repeated. Waits are full jitter: anything between nothing
@@ -78,6 +78,9 @@ pub(super) fn judge(
 ) -> Verdict {
     match answer {
         Ok(response) => judge_status(response, request, place, now),
+        Err(error) if request.divisible && error.disposition() == Disposition::AskForLess => {
+            Verdict::Failed(error)
+        }
         Err(error) => judge_error(error, alive),
     }
 }

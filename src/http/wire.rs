@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -79,9 +80,11 @@ impl Wire {
         correlation: Option<HeaderValue>,
     ) -> Result<ApiResponse, HttpError> {
         let outgoing = outgoing(request, authorization, correlation);
-        match tokio::time::timeout(self.timeout, self.receive(request, outgoing)).await {
+        let receiving = AtomicBool::new(false);
+        let answer = self.receive(request, outgoing, &receiving);
+        match tokio::time::timeout(self.timeout, answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(self.timed_out(request)),
+            Err(_) => Err(self.timed_out(request, receiving.load(Ordering::Relaxed))),
         }
     }
 
@@ -89,9 +92,11 @@ impl Wire {
         &self,
         request: &ApiRequest,
         outgoing: reqwest::Request,
+        receiving: &AtomicBool,
     ) -> Result<ApiResponse, HttpError> {
         let mut response =
             self.client.execute(outgoing).await.map_err(|error| self.explain(request, error))?;
+        receiving.store(true, Ordering::Relaxed);
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
         let body = self.body(request, response).await?;
@@ -159,8 +164,9 @@ impl Wire {
         Place::new(&self.connection, &request.url)
     }
 
-    fn timed_out(&self, request: &ApiRequest) -> HttpError {
-        HttpError::Timeout { place: self.place(request), after: self.timeout, attempts: 1 }
+    fn timed_out(&self, request: &ApiRequest, receiving: bool) -> HttpError {
+        let place = self.place(request);
+        HttpError::Timeout { place, after: self.timeout, receiving, attempts: 1 }
     }
 
     /// Why an exchange failed before the headers of its answer were here.
@@ -179,7 +185,7 @@ impl Wire {
             return HttpError::Unreachable { place, reason, cause: Arc::new(error) };
         }
         if error.is_timeout() {
-            return self.timed_out(request);
+            return self.timed_out(request, false);
         }
         HttpError::Disconnected { place, attempts: 1, cause: Arc::new(error) }
     }

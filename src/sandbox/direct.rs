@@ -104,6 +104,11 @@ impl Sandbox {
         self.shared.read().live.newest
     }
 
+    /// Forgets what was deleted and renamed below that version, and says so as the oldest one.
+    pub fn purge_history(&self, below: i64) {
+        self.shared.write().purge_history(below);
+    }
+
     /// Uses up numbers of the sequence, as rolled-back transactions do.
     pub fn burn_versions(&self, count: u32) {
         self.shared.write().burn_versions(i64::from(count));

@@ -145,6 +145,8 @@ pub(super) struct Image {
     pub(super) tables: Vec<Arc<Table>>,
     /// What the sequence last gave.
     pub(super) newest: i64,
+    /// Of the deletes and key changes that are still told; 0 before anything was purged.
+    pub(super) oldest: i64,
 }
 
 impl Image {

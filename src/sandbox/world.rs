@@ -63,7 +63,7 @@ impl World {
         let tables = standard.resources.iter().map(|_| Arc::new(Table::default())).collect();
         World {
             standard,
-            live: Image { tables, newest: 1 },
+            live: Image { tables, newest: 1, oldest: 0 },
             snapshots: Snapshots::new(options.snapshots),
             people: options.people,
             namespaces: options.namespaces.clone(),
@@ -376,6 +376,16 @@ impl World {
 
     pub(super) fn take_snapshot(&mut self) {
         self.snapshots.take(self.live.clone(), self.clock.now());
+    }
+
+    /// Forgets what was deleted and renamed below that version.
+    pub(super) fn purge_history(&mut self, below: i64) {
+        self.live.oldest = below;
+        for table in &mut self.live.tables {
+            let table = Arc::make_mut(table);
+            table.tombstones.retain(|gone| gone.version >= below);
+            table.key_changes.retain(|change| change.version >= below);
+        }
     }
 
     pub(super) fn put_back_oldest_snapshot(&mut self) {

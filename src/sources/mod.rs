@@ -96,6 +96,12 @@ pub trait Reader: Send + Sync {
     /// The newest version of the view when it was opened: the run's `through`.
     fn newest(&self) -> ChangeVersion;
 
+    /// The oldest version of which the view still tells deletes and key changes; 0 where nothing
+    /// was ever purged.
+    fn oldest(&self) -> ChangeVersion {
+        ChangeVersion(0)
+    }
+
     fn isolation(&self) -> Isolation;
 
     /// Live items whose change version lies in `window`, page by page, in a way in which a moving

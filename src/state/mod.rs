@@ -124,6 +124,8 @@ pub struct Deletes {
 pub enum BlockCause {
     /// Newest is below the watermark: the source was restored, or is another one (R18).
     SourceRegressed,
+    /// The source no longer tells deletes and renames from the watermark on: its history was purged.
+    HistoryPurged,
     /// The target's own newest version went back: it was restored (R18).
     TargetRegressed,
     /// Another database behind the same name (R19).

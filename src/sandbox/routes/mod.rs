@@ -244,12 +244,13 @@ fn newest_version(shared: &Shared, asked: &Asked) -> Result<Reply, Problem> {
         shared.write().take_snapshot();
     }
     let world = shared.read();
-    let newest = view(shared, &world, asked)?.newest;
+    let image = view(shared, &world, asked)?;
+    let (oldest, newest) = (image.oldest, image.newest);
     let body = match shared.options.version {
         ApiVersion::V5_3 => {
-            format!("{{\"OldestChangeVersion\":0,\"NewestChangeVersion\":{newest}}}")
+            format!("{{\"OldestChangeVersion\":{oldest},\"NewestChangeVersion\":{newest}}}")
         }
-        _ => format!("{{\"oldestChangeVersion\":0,\"newestChangeVersion\":{newest}}}"),
+        _ => format!("{{\"oldestChangeVersion\":{oldest},\"newestChangeVersion\":{newest}}}"),
     };
     Ok(Reply::json(200, body))
 }

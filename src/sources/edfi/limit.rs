@@ -29,9 +29,12 @@ impl PageLimit {
         self.honoured.load(Ordering::SeqCst)
     }
 
-    /// An answer came back with as many records as were asked for.
-    pub(super) fn saw_full_answer(&self) {
-        self.honoured.store(true, Ordering::SeqCst);
+    /// An answer came back with as many records as were asked for. That says something of the
+    /// limit only if the limit was what was asked for.
+    pub(super) fn saw_full_answer(&self, asked: usize) {
+        if asked >= self.get() {
+            self.honoured.store(true, Ordering::SeqCst);
+        }
     }
 
     /// The server silently returns no more than this.
@@ -52,6 +55,38 @@ impl PageLimit {
         };
         self.limit.fetch_min(smaller, Ordering::SeqCst);
         true
+    }
+}
+
+/// How much of the limit is asked for of one feed at present. Where items are large, a page of as
+/// many as the server allows can be more than is received in time or held in memory: then it is
+/// asked for in halves, and in more again once those arrive.
+#[derive(Debug)]
+pub(super) struct Portion(AtomicUsize);
+
+impl Portion {
+    pub(super) fn whole() -> Portion {
+        Portion(AtomicUsize::new(usize::MAX))
+    }
+
+    /// For what wants no more than this, whatever the limit.
+    pub(super) fn at_most(records: usize) -> Portion {
+        Portion(AtomicUsize::new(records))
+    }
+
+    pub(super) fn of(&self, limit: usize) -> usize {
+        limit.min(self.0.load(Ordering::SeqCst))
+    }
+
+    /// So many records were too much; at least two of them.
+    pub(super) fn was_too_much(&self, asked: usize) {
+        self.0.store((asked / 2).max(1), Ordering::SeqCst);
+    }
+
+    pub(super) fn was_received(&self, asked: usize) {
+        if self.0.load(Ordering::SeqCst) == asked {
+            self.0.store(asked.saturating_mul(2), Ordering::SeqCst);
+        }
     }
 }
 
@@ -125,6 +160,32 @@ mod tests {
         assert!(limit.refused(2, None));
         assert_eq!(limit.get(), 1);
         assert!(!limit.refused(1, None));
+    }
+
+    #[test]
+    fn what_was_too_much_is_halved_and_grows_back_when_it_arrives() {
+        let portion = Portion::whole();
+        assert_eq!(portion.of(500), 500);
+
+        portion.was_too_much(500);
+        portion.was_too_much(portion.of(500));
+        assert_eq!(portion.of(500), 125);
+
+        portion.was_received(125);
+        portion.was_received(250);
+        portion.was_received(500);
+        assert_eq!(portion.of(500), 500);
+    }
+
+    #[test]
+    fn a_full_answer_to_a_smaller_question_says_nothing_of_the_limit() {
+        let limit = PageLimit::new(500);
+
+        limit.saw_full_answer(100);
+        assert!(!limit.is_honoured());
+
+        limit.saw_full_answer(500);
+        assert!(limit.is_honoured());
     }
 
     #[test]

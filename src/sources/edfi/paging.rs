@@ -82,7 +82,7 @@ impl<R: CursorRequests> ItemPages for CursorFeed<R> {
             };
             let page = self.requests.page(token).await?;
             if page.items.len() >= page.limit {
-                self.requests.limit().saw_full_answer();
+                self.requests.limit().saw_full_answer(page.limit);
             }
             self.at = self.after(&page)?;
             // A page that concurrent deletes have emptied is no end while it has a token.
@@ -260,7 +260,7 @@ mod tests {
     async fn a_short_first_page_ends_a_cursor_feed_only_once_the_limit_is_known() {
         let unknown = Script::of(&[(&["a"], Some("t1")), (&["b"], Some("t2")), (&[], None)]);
         let known = Script::of(&[(&["a"], Some("t1"))]);
-        known.limit.saw_full_answer();
+        known.limit.saw_full_answer(2);
 
         assert_eq!(read(&unknown).await.unwrap(), ["a", "b"]);
         assert_eq!(read(&known).await.unwrap(), ["a"]);

@@ -87,7 +87,7 @@ pub(super) async fn tell<R: RangeRequests + ?Sized>(
         let answer = requests.ask(range, count).await?;
         let (told, limit) = (answer.records.len(), answer.limit);
         if told >= limit {
-            requests.limit().saw_full_answer();
+            requests.limit().saw_full_answer(limit);
             return Ok(Told::Full { records: answer.records, total: answer.total });
         }
         if !count {
@@ -450,7 +450,7 @@ mod tests {
     #[tokio::test]
     async fn an_item_that_leaves_its_only_version_between_two_questions_makes_no_empty_page() {
         let mut moving = Moving::with([(1, 7)], 1);
-        moving.limit.saw_full_answer();
+        moving.limit.saw_full_answer(usize::MAX);
         moving.edits.insert(0, vec![(1, Some(9))]);
 
         let told = read(&moving, 7, 7).await.unwrap();
@@ -461,7 +461,7 @@ mod tests {
     #[tokio::test]
     async fn once_the_limit_is_known_to_be_honoured_nothing_is_counted() {
         let moving = Moving::with((0..10).map(|id| (id, i64::from(id))), 4);
-        moving.limit.saw_full_answer();
+        moving.limit.saw_full_answer(usize::MAX);
 
         let Told::Full { total, .. } = tell(&&moving, Range::closed(0, 100)).await.unwrap() else {
             panic!("ten items are more than four");

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::limit::PageLimit;
+use super::limit::{PageLimit, Portion};
 use super::paging::{CursorFeed, ReadAhead};
 use super::ranges::{OpenRangeFeed, Range, RangeFeed};
-use super::wire::{Reading, Requests, View, not_understood, with_range};
+use super::wire::{Reading, Requests, Versions, View, not_understood, with_range};
 use super::{feeds, leaves, snapshot};
 use crate::domain::{ChangeVersion, Item, KeyShape, NaturalKey, ResourcePath, SourceId, Window};
 use crate::edfi::json::{is_markup, single_item};
@@ -42,7 +42,7 @@ pub(super) struct EdfiReader {
     view: Arc<View>,
     limits: Arc<Limits>,
     isolation: Isolation,
-    newest: ChangeVersion,
+    versions: Versions,
     tasks: Tasks,
 }
 
@@ -54,8 +54,8 @@ impl EdfiReader {
         isolation: Isolation,
         tasks: Tasks,
     ) -> Result<EdfiReader, SourceError> {
-        let newest = view.newest().await?;
-        Ok(EdfiReader { view: Arc::new(view), limits, isolation, newest, tasks })
+        let versions = view.versions().await?;
+        Ok(EdfiReader { view: Arc::new(view), limits, isolation, versions, tasks })
     }
 
     fn tombstones_in(&self, resource: &ResourcePath, range: Range) -> Box<dyn TombstonePages> {
@@ -119,7 +119,7 @@ impl Reader for EdfiReader {
             view: Arc::new(self.view.for_run(run, stop)),
             limits: Arc::clone(&self.limits),
             isolation: self.isolation,
-            newest: self.newest,
+            versions: self.versions,
             tasks: self.tasks.clone(),
         })
     }
@@ -129,7 +129,11 @@ impl Reader for EdfiReader {
     }
 
     fn newest(&self) -> ChangeVersion {
-        self.newest
+        self.versions.newest
+    }
+
+    fn oldest(&self) -> ChangeVersion {
+        self.versions.oldest
     }
 
     fn isolation(&self) -> Isolation {
@@ -226,7 +230,8 @@ impl Reader for EdfiReader {
         };
 
         let limit = &self.limits.items;
-        let (response, asked) = self.view.get_page(&reading, limit, CANDIDATES, ask_for).await?;
+        let portion = Portion::at_most(CANDIDATES);
+        let (response, asked) = self.view.get_page(&reading, limit, &portion, ask_for).await?;
         match response.status().as_u16() {
             200 => {}
             // 400: the server cannot ask for such a value, so it cannot say that it is not there.
@@ -250,7 +255,7 @@ impl Reader for EdfiReader {
         if self.isolation != Isolation::Snapshot {
             return Ok(());
         }
-        if self.view.newest().await? != self.newest {
+        if self.view.newest().await? != self.newest() {
             return Err(self.view.snapshot_replaced());
         }
         if self.view.discovery().dialect.snapshots != SnapshotStyle::SnapshotIdentifier {

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::limit::{LimitRefusal, PageLimit};
+use super::limit::{LimitRefusal, PageLimit, Portion};
 use super::paging::{CursorPage, CursorRequests};
 use super::ranges::{Answer, Range, RangeRequests};
 use crate::domain::{
@@ -143,7 +143,7 @@ impl View {
         reading: &Reading,
         url: Url,
     ) -> Result<ApiResponse, SourceError> {
-        let answer = self.exchange(url).await;
+        let answer = self.exchange(ApiRequest::get(url)).await;
         self.held_still(answer.map_err(|source| self.unanswered(reading, source))?)
     }
 
@@ -160,44 +160,50 @@ impl View {
         Err(self.refused(reading, &response))
     }
 
-    /// Reads a page of at most `most` records, and no more than the limit in force. What is too
-    /// much for the server, or for us, is learnt and the page asked for again with less; how many
-    /// records were asked for in the end comes back too.
+    /// Reads a page of the `portion` of the limit in force. What is too much for the server is
+    /// learnt for good, what is too much for us or does not come in time for this portion alone,
+    /// and the page is asked for again with less; how many records were asked for in the end comes
+    /// back too.
     pub(super) async fn get_page(
         &self,
         reading: &Reading,
         limit: &PageLimit,
-        most: usize,
+        portion: &Portion,
         url: impl Fn(usize) -> Url + Send + Sync,
     ) -> Result<(ApiResponse, usize), SourceError> {
         loop {
-            let asked = limit.get().min(most);
-            let answer = self.exchange(url(asked)).await;
-            let smaller = match &answer {
-                Ok(response) if response.status().as_u16() == 400 => {
-                    let refusal = LimitRefusal::read(response.body());
-                    refusal.is_some_and(|refusal| limit.refused(asked, refusal.most))
-                }
-                Ok(_) => false,
-                Err(error) => {
-                    error.disposition() == Disposition::AskForLess && limit.refused(asked, None)
-                }
-            };
-            if !smaller {
-                let response = answer.map_err(|source| self.unanswered(reading, source))?;
-                return Ok((self.held_still(response)?, asked));
+            let asked = portion.of(limit.get());
+            let mut request = ApiRequest::get(url(asked));
+            if asked > 1 {
+                request = request.divisible();
             }
-            tracing::info!(
-                connection = self.connection(),
-                asked,
-                limit = limit.get(),
-                "the API allows smaller pages than `page_size`"
-            );
+            match self.exchange(request).await {
+                Ok(response) if is_refused_for_less(&response, limit, asked) => tracing::info!(
+                    connection = self.connection(),
+                    asked,
+                    limit = limit.get(),
+                    "the API allows smaller pages than `page_size`"
+                ),
+                Ok(response) => {
+                    portion.was_received(asked);
+                    return Ok((self.held_still(response)?, asked));
+                }
+                Err(error) if asked > 1 && error.disposition() == Disposition::AskForLess => {
+                    portion.was_too_much(asked);
+                    tracing::info!(
+                        connection = self.connection(),
+                        asked,
+                        kind = error.kind(),
+                        "a page was too much: it is asked for in smaller ones"
+                    );
+                }
+                Err(source) => return Err(self.unanswered(reading, source)),
+            }
         }
     }
 
-    async fn exchange(&self, url: Url) -> Result<ApiResponse, HttpError> {
-        let mut request = ApiRequest::get(url);
+    async fn exchange(&self, request: ApiRequest) -> Result<ApiResponse, HttpError> {
+        let mut request = request;
         if let Some((name, value)) = &self.header {
             request = request.header(name, value);
         }
@@ -225,9 +231,14 @@ impl View {
 
     /// The newest change version that the view knows.
     pub(super) async fn newest(&self) -> Result<ChangeVersion, SourceError> {
+        Ok(self.versions().await?.newest)
+    }
+
+    /// The change versions that the view knows.
+    pub(super) async fn versions(&self) -> Result<Versions, SourceError> {
         let reading = Reading::Newest;
         let response = self.read(&reading, self.discovery.available_change_versions()).await?;
-        newest_of(response.body()).ok_or_else(|| {
+        Versions::read(response.body()).ok_or_else(|| {
             self.shape(&reading, "the answer is no JSON object with a `newestChangeVersion`")
         })
     }
@@ -267,6 +278,15 @@ impl View {
     }
 }
 
+/// Whether the server takes less than was asked for, which is learnt, and can be asked for it.
+fn is_refused_for_less(response: &ApiResponse, limit: &PageLimit, asked: usize) -> bool {
+    if response.status().as_u16() != 400 {
+        return false;
+    }
+    let refusal = LimitRefusal::read(response.body());
+    refusal.is_some_and(|refusal| limit.refused(asked, refusal.most))
+}
+
 /// 410 is 6.x and before, 404 with a word about it is 7.x (`edfi-wire §3`).
 fn says_snapshot_is_missing(response: &ApiResponse) -> bool {
     match response.status().as_u16() {
@@ -280,12 +300,25 @@ fn says_snapshot_is_missing(response: &ApiResponse) -> bool {
     }
 }
 
-/// Older versions spell the member with a capital (`edfi-wire §3`).
-fn newest_of(body: &Bytes) -> Option<ChangeVersion> {
-    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
-    let (_, newest) =
-        members.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("newestChangeVersion"))?;
-    newest.get().parse().ok().map(ChangeVersion)
+/// What `availableChangeVersions` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Versions {
+    /// Of the feeds of names. Every version so far answers 0 (`edfi-wire §3`).
+    pub(super) oldest: ChangeVersion,
+    pub(super) newest: ChangeVersion,
+}
+
+impl Versions {
+    /// Older versions spell the members with a capital (`edfi-wire §3`).
+    fn read(body: &Bytes) -> Option<Versions> {
+        let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
+        let version = |wanted: &str| {
+            let (_, value) = members.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+            value.get().parse().ok().map(ChangeVersion)
+        };
+        let oldest = version("oldestChangeVersion").unwrap_or(ChangeVersion(0));
+        Some(Versions { oldest, newest: version("newestChangeVersion")? })
+    }
 }
 
 fn total_count(response: &ApiResponse) -> Option<u64> {
@@ -314,6 +347,7 @@ pub(super) struct Requests<T> {
     reading: Reading,
     url: Url,
     limit: Arc<PageLimit>,
+    portion: Portion,
     records_of: fn(&Bytes) -> Result<Vec<T>, PageShapeError>,
     /// Where the cursor begins; ranges bring their own edges.
     window: Range,
@@ -328,7 +362,8 @@ impl Requests<Item> {
     ) -> Requests<Item> {
         let url = view.discovery().collection(resource);
         let reading = Reading::Items(resource.clone());
-        Requests { view, reading, url, limit, records_of: split_page, window }
+        let portion = Portion::whole();
+        Requests { view, reading, url, limit, portion, records_of: split_page, window }
     }
 }
 
@@ -341,7 +376,8 @@ impl Requests<KeyChange> {
         let url = view.discovery().key_changes(resource);
         let reading = Reading::KeyChanges(resource.clone());
         let window = Range::open(0);
-        Requests { view, reading, url, limit, records_of: key_changes_of, window }
+        let portion = Portion::whole();
+        Requests { view, reading, url, limit, portion, records_of: key_changes_of, window }
     }
 }
 
@@ -354,7 +390,8 @@ impl Requests<Tombstone> {
         let url = view.discovery().deletes(resource);
         let reading = Reading::Deletes(resource.clone());
         let window = Range::open(0);
-        Requests { view, reading, url, limit, records_of: tombstones_of, window }
+        let portion = Portion::whole();
+        Requests { view, reading, url, limit, portion, records_of: tombstones_of, window }
     }
 }
 
@@ -365,7 +402,7 @@ impl<T> Requests<T> {
         url: impl Fn(usize) -> Url + Send + Sync,
     ) -> Result<(ApiResponse, usize), SourceError> {
         let (response, asked) =
-            self.view.get_page(&self.reading, &self.limit, usize::MAX, url).await?;
+            self.view.get_page(&self.reading, &self.limit, &self.portion, url).await?;
         if response.status().as_u16() == 200 {
             return Ok((response, asked));
         }
@@ -541,7 +578,8 @@ mod tests {
             ("something else", "<html></html>", None),
             ("an array", "[]", None),
         ] {
-            let newest = newest_of(&Bytes::from_static(body.as_bytes()));
+            let read = Versions::read(&Bytes::from_static(body.as_bytes()));
+            let newest = read.map(|versions| versions.newest);
 
             assert_eq!(newest, wanted.map(ChangeVersion), "{case}");
         }

@@ -208,6 +208,9 @@ impl EdfiTarget {
     }
 }
 
+/// In bytes. No item of a school is as large; one that is would cost a target's memory first.
+const LARGEST_ITEM: usize = 16 << 20;
+
 /// What is being done at which connection: the beginning of every error's text.
 struct At<'a> {
     api: &'a Api,
@@ -222,15 +225,22 @@ impl At<'_> {
     /// What of a body a target may see. One that is not JSON never left a page reader; if it did,
     /// it is this item that is wrong and not the target.
     fn body_for_target(&self, resource: &ResourcePath, body: &Body) -> Result<Bytes, WriteError> {
-        wire::cut(resource, body).map_err(|_| WriteError::Refused {
+        if body.bytes().len() > LARGEST_ITEM {
+            let what = "the item is larger than 16 MiB and was not sent";
+            return Err(self.not_sent(ParkReason::TooLarge, what));
+        }
+        wire::cut(resource, body).map_err(|_| {
+            self.not_sent(ParkReason::Invalid, "the item is not a JSON object and was not sent")
+        })
+    }
+
+    fn not_sent(&self, reason: ParkReason, what: &str) -> WriteError {
+        WriteError::Refused {
             connection: self.api.connection().to_owned(),
             doing: self.doing.clone(),
-            disposition: Disposition::Park(ParkReason::Invalid),
-            refusal: Box::new(Refusal {
-                detail: Some("the item is not a JSON object and was not sent".to_owned()),
-                ..Refusal::default()
-            }),
-        })
+            disposition: Disposition::Park(reason),
+            refusal: Box::new(Refusal { detail: Some(what.to_owned()), ..Refusal::default() }),
+        }
     }
 
     /// The items of a page that was asked for, or what the refusal means.

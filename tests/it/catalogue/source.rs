@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tidemark::domain::ParkReason;
 use tidemark::sandbox::{Fault, Gate, Harm, Part, Refusal, SandboxOptions, SnapshotMode};
 use tidemark::sources::Isolation;
+use tidemark::state::BlockCause;
 
 use super::wire::{Act, End, Wire, gzip, json_head, run_through, run_within};
 use crate::district::{open_school, student, student_key};
@@ -104,6 +106,35 @@ async fn s9_an_item_that_a_page_repeats_is_published_and_no_harm_is_done() {
 }
 
 #[tokio::test]
+async fn s15_a_source_whose_history_was_purged_blocks_the_pair_before_a_write() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    assert_ended(&scene.run().await, "complete");
+    let watermark = scene.watermark().await;
+    scene.source.delete("/ed-fi/students", &student_key("700")).unwrap();
+    put(&scene.source, "students", &student("701"));
+    scene.source.purge_history(watermark.unwrap() + 1);
+    let nothing_is_lacking = scene.run().await;
+    assert_ended(&nothing_is_lacking, "complete");
+    scene.source.delete("/ed-fi/students", &student_key("701")).unwrap();
+    put(&scene.source, "students", &student("702"));
+    let watermark = scene.watermark().await;
+    scene.source.purge_history(scene.source.newest());
+    scene.target().clear_requests();
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "failed");
+    assert_eq!(report.error.unwrap().kind, "blocked");
+    let blocked = scene.state("state").await.blocked.unwrap();
+    assert_eq!(blocked.cause, BlockCause::HistoryPurged);
+    assert!(blocked.reason.contains("--start-over"), "{}", blocked.reason);
+    assert_eq!(scene.target().requests().len(), 0);
+    assert_eq!(scene.watermark().await, watermark);
+}
+
+#[tokio::test]
 async fn s21_a_page_that_breaks_off_anywhere_is_void_and_read_again() {
     let chunk = |body: &[u8]| {
         let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -191,6 +222,54 @@ async fn s22_a_page_that_ends_with_its_connection_is_judged_by_its_json() {
 }
 
 #[tokio::test]
+async fn s24_a_page_that_is_too_large_is_read_again_in_smaller_ones_and_nothing_else_is() {
+    let (scene, wire) = wired().await;
+    let giant = vec![b' '; (64 << 20) + 1];
+    wire.hurt(STUDENTS, 2, Act::raw(&[json_head(giant.len(), ""), giant].concat()));
+
+    let report = run_through(&scene, &wire.url(), &scene.target().url()).await;
+
+    assert!(wire.is_spent());
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
+    let asked = wire.lines("GET /data/v3/ed-fi/students?");
+    for (line, size) in asked.iter().zip(["=500", "=250", "=125"]) {
+        assert!(line.contains(size), "{asked:?}");
+    }
+    let sections = wire.lines("GET /data/v3/ed-fi/sections?");
+    assert!(sections[0].contains("=500"), "others are read as before: {sections:?}");
+}
+
+#[tokio::test]
+async fn s24_an_item_that_is_too_large_is_parked_and_the_rest_goes_on() {
+    let (scene, wire) = wired().await;
+    wire.hurt(
+        STUDENTS,
+        1,
+        Act::with_body(|body| {
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            let large = format!("\"note\":\"{}\",\"firstName\"", "x".repeat(17 << 20));
+            text.replacen("\"firstName\"", &large, 1).into_bytes()
+        }),
+    );
+
+    let report = run_through(&scene, &wire.url(), &scene.target().url()).await;
+
+    assert!(wire.is_spent());
+    assert_ended(&report, "parked");
+    let parked = scene.parked().await;
+    let reasons: Vec<_> =
+        parked.iter().map(|record| (record.resource.as_str(), record.reason)).collect();
+    assert!(reasons.contains(&("/ed-fi/students", ParkReason::TooLarge)), "{reasons:?}");
+    assert_eq!(scene.target().count("/ed-fi/students"), 1, "the other one is there");
+    assert_eq!(scene.target().count("/ed-fi/sections"), 1);
+    // It was large once: what is parked is read again as it is now.
+    let again = run_through(&scene, &wire.url(), &scene.target().url()).await;
+    assert_ended(&again, "complete");
+    scene.assert_agrees();
+}
+
+#[tokio::test]
 async fn s25_a_compressed_bomb_is_not_unpacked_and_smaller_pages_are_asked_for() {
     let (scene, wire) = wired().await;
     // A hundred mebibytes of blanks in a hundred kibibytes.
@@ -248,6 +327,10 @@ async fn s29_an_answer_that_stalls_or_drips_is_given_up_and_asked_for_again() {
         assert!(wire.is_spent(), "{case}");
         assert_ended(&report, "complete");
         scene.assert_agrees();
+        // A body may only have been too much; what never began is asked for as it was.
+        let again = if case == "a body that stalls" { "=250" } else { "=500" };
+        let asked = wire.lines("GET /data/v3/ed-fi/students?");
+        assert!(asked[1].contains(again), "{case}: {asked:?}");
     }
 }
 

@@ -14,4 +14,5 @@ mod overlap;
 mod resume;
 mod backups;
 mod snapshots;
+mod moving;
 mod versions;

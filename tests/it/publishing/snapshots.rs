@@ -292,9 +292,7 @@ async fn r11_another_snapshot_with_the_same_newest_version_is_another_snapshot()
     let scene = snapshotted(ApiVersion::V6_1).await;
     let through = scene.source.newest();
 
-    let report =
-        run_and_meanwhile(&scene, |gate| confirming(gate, 1), |scene| replace_snapshot(scene))
-            .await;
+    let report = run_and_meanwhile(&scene, |gate| confirming(gate, 1), replace_snapshot).await;
 
     assert_ended(&report, "complete");
     assert_eq!(scene.watermark().await, Some(through));

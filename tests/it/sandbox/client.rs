@@ -5,35 +5,35 @@ use serde_json::Value;
 use tidemark::sandbox::{ApiVersion, Sandbox, SandboxOptions, Seed};
 
 /// One answer.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: reqwest::header::HeaderMap,
-    pub(super) text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {}", self.text))
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.json().as_array().expect("an array").len()
     }
 }
 
 /// A client of one sandbox.
-pub(super) struct Client {
-    pub(super) http: reqwest::Client,
-    pub(super) url: String,
+pub(crate) struct Client {
+    pub(crate) http: reqwest::Client,
+    pub(crate) url: String,
     token: String,
 }
 
 impl Client {
-    pub(super) async fn of(sandbox: &Sandbox) -> Client {
+    pub(crate) async fn of(sandbox: &Sandbox) -> Client {
         // Another test of this binary may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -56,7 +56,7 @@ impl Client {
     }
 
     /// Sends a request to a path under the server's URL.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -81,41 +81,41 @@ impl Client {
         }
     }
 
-    pub(super) fn authorization(&self) -> String {
+    pub(crate) fn authorization(&self) -> String {
         format!("Bearer {}", self.token)
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.get_with(path, &[]).await
     }
 
-    pub(super) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(Method::GET, &format!("/data/v3{path}"), headers, None).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, &format!("/data/v3{path}"), &[], Some(body.to_string())).await
     }
 
-    pub(super) async fn put(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::PUT, &format!("/data/v3{path}"), &[], Some(body.to_string())).await
     }
 
-    pub(super) async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, &format!("/data/v3{path}"), &[], None).await
     }
 
-    pub(super) async fn newest(&self) -> i64 {
+    pub(crate) async fn newest(&self) -> i64 {
         let answer = self.changes(&[]).await;
         answer.json()["newestChangeVersion"].as_i64().unwrap()
     }
 
-    pub(super) async fn changes(&self, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn changes(&self, headers: &[(&str, &str)]) -> Answer {
         self.send(Method::GET, "/changeQueries/v1/availableChangeVersions", headers, None).await
     }
 }
 
 /// A sandbox of a version that holds something.
-pub(super) async fn sandbox(version: ApiVersion, data: Seed) -> Sandbox {
+pub(crate) async fn sandbox(version: ApiVersion, data: Seed) -> Sandbox {
     Sandbox::start(SandboxOptions { version, data, ..SandboxOptions::default() }).await.unwrap()
 }

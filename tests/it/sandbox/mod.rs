@@ -1,7 +1,7 @@
 //! The sandbox seen by a client over HTTP.
 
 mod changes;
-mod client;
+pub(crate) mod client;
 mod discovery;
 mod edits;
 mod faults;

@@ -173,25 +173,29 @@ impl Draw {
             },
         );
         let collection = *COLLECTIONS[1..].choose(&mut self.rng).expect("there are some");
-        match self.rng.random_range(0..17) {
+        match self.rng.random_range(0..20) {
             0..=3 => Trouble::Harm(side, self.hurt(), moment, self.rng.random_range(1..=3)),
             4..=5 => Trouble::Poison(collection),
             6 => Trouble::NoRename,
             7 => Trouble::Close(collection),
             8 => Trouble::Stop(side, moment),
             9..=11 => Trouble::Crash(side, moment),
-            12 => {
-                let mut edits = Vec::new();
-                for _ in 0..self.rng.random_range(1..=3) {
-                    self.edits(&mut edits, 3);
-                }
-                Trouble::Meanwhile(self.rng.random_range(0..90), edits)
-            }
+            12 => Trouble::Meanwhile(self.rng.random_range(0..90), self.edits_meanwhile()),
             13 => Trouble::Without(collection),
             14 => Trouble::OldSnapshot,
             15 => Trouble::Fail(collection),
+            16..=17 => Trouble::Renewed(self.rng.random_range(0..90), self.edits_meanwhile()),
+            18 => Trouble::PutBack(self.rng.random_range(0..90)),
             _ => Trouble::Scheduled,
         }
+    }
+
+    fn edits_meanwhile(&mut self) -> Vec<Step> {
+        let mut edits = Vec::new();
+        for _ in 0..self.rng.random_range(1..=3) {
+            self.edits(&mut edits, 3);
+        }
+        edits
     }
 
     fn hurt(&mut self) -> Hurt {

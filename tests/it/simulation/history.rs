@@ -56,6 +56,10 @@ pub(super) enum Trouble {
     Crash(Side, u8),
     /// The source is edited at that moment of its reading: `Put`, `Delete` and `Rename` only.
     Meanwhile(u8, Vec<Step>),
+    /// The same, and the snapshot is replaced by one of afterwards (R11).
+    Renewed(u8, Vec<Step>),
+    /// The snapshot is put back, at that moment of reading, to the oldest that is kept.
+    PutBack(u8),
     /// The collection is left out of the selection.
     Without(&'static str),
     /// No new snapshot is taken for it.

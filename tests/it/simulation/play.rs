@@ -1,7 +1,7 @@
 //! Plays a history and says what was wrong with it: an invariant that a run broke, or a target
 //! that did not come to agree although nothing was wrong any more.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use chrono::TimeDelta;
 use futures_util::StreamExt;
@@ -39,7 +39,8 @@ pub(super) async fn play(ends: &mut Ends, history: &History) -> Result<(), Strin
         target,
         store: Arc::new(MemoryStore::new()),
         clock: Clock::held_at(chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap()),
-        view: Everything::new(),
+        kept: Mutex::new(vec![Everything::new()]),
+        views: Mutex::default(),
         watermark: None,
         was_settled: false,
         runs: 0,
@@ -55,8 +56,10 @@ struct Play {
     target: End,
     store: Arc<MemoryStore>,
     clock: Clock,
-    /// What the source showed when the last snapshot was taken.
-    view: Everything,
+    /// What the source showed when each snapshot that it keeps was taken, the oldest first.
+    kept: Mutex<Vec<Everything>>,
+    /// The snapshots that the run may have read from.
+    views: Mutex<Vec<Everything>>,
     watermark: Option<i64>,
     /// The run before this one left nothing to do.
     was_settled: bool,
@@ -79,9 +82,10 @@ impl Play {
         self.runs += 1;
         self.clock.advance(TimeDelta::minutes(10));
         if !troubles.contains(&Trouble::OldSnapshot) {
-            self.source.sandbox.take_snapshot();
-            self.view = self.source.everything();
+            self.take_snapshot();
         }
+        *self.views.lock().unwrap() =
+            self.kept.lock().unwrap().last().cloned().into_iter().collect();
         let before = self.source.everything();
         self.target.sandbox.clear_requests();
         let moments = self.set_up(troubles);
@@ -110,8 +114,41 @@ impl Play {
             && report.is_some_and(|report| {
                 matches!(report.outcome, Outcome::Complete | Outcome::NothingToDo)
             })
-            && !troubles.iter().any(|t| matches!(t, Trouble::Without(_) | Trouble::Meanwhile(..)));
+            && !troubles.iter().any(|trouble| {
+                matches!(
+                    trouble,
+                    Trouble::Without(_)
+                        | Trouble::Meanwhile(..)
+                        | Trouble::Renewed(..)
+                        | Trouble::PutBack(_)
+                )
+            });
         Ok(())
+    }
+
+    fn take_snapshot(&self) {
+        /// The sandbox keeps no more.
+        const KEPT: usize = 8;
+        self.source.sandbox.take_snapshot();
+        let mut kept = self.kept.lock().unwrap();
+        kept.push(self.source.everything());
+        if kept.len() > KEPT {
+            kept.remove(0);
+        }
+    }
+
+    fn renew_snapshot(&self) {
+        self.source.sandbox.drop_snapshot();
+        self.kept.lock().unwrap().clear();
+        self.take_snapshot();
+        self.views.lock().unwrap().extend(self.kept.lock().unwrap().last().cloned());
+    }
+
+    fn put_snapshot_back(&self) {
+        self.source.sandbox.put_back_oldest_snapshot();
+        let mut kept = self.kept.lock().unwrap();
+        kept.truncate(1);
+        self.views.lock().unwrap().extend(kept.last().cloned());
     }
 
     /// Puts the troubles in place. Returns the moments at which something else is to happen.
@@ -146,7 +183,9 @@ impl Play {
                 Trouble::Stop(side, after) | Trouble::Crash(side, after) => {
                     moments.push((self.hold(*side, *after), trouble.clone()));
                 }
-                Trouble::Meanwhile(after, _) => {
+                Trouble::Meanwhile(after, _)
+                | Trouble::Renewed(after, _)
+                | Trouble::PutBack(after) => {
                     moments.push((self.hold(Side::Source, *after), trouble.clone()));
                 }
                 Trouble::Without(_) | Trouble::OldSnapshot | Trouble::Scheduled => {}
@@ -212,6 +251,17 @@ impl Play {
                         }
                         gate.open();
                     }
+                    Trouble::Renewed(_, edits) => {
+                        for step in &edits {
+                            district::edit(&self.source.sandbox, step);
+                        }
+                        self.renew_snapshot();
+                        gate.open();
+                    }
+                    Trouble::PutBack(_) => {
+                        self.put_snapshot_back();
+                        gate.open();
+                    }
                     other => panic!("{other:?} has no moment"),
                 },
             }
@@ -262,7 +312,9 @@ impl Play {
             let Some((collection, key)) = written(request) else { continue };
             let key = (collection, key);
             let lives = match self.frame.isolation {
-                Isolation::Snapshot => holds(&self.view, &key),
+                Isolation::Snapshot => {
+                    self.views.lock().unwrap().iter().all(|view| holds(view, &key))
+                }
                 Isolation::Bounded | Isolation::Open | Isolation::Combined => {
                     holds(before, &key) && holds(&after, &key)
                 }

@@ -57,12 +57,17 @@ fn candidates(history: &History) -> Vec<History> {
                     let mut fewer = troubles.clone();
                     fewer.remove(number);
                     instead(Step::Run(fewer));
-                    if let Trouble::Meanwhile(moment, edits) = &troubles[number] {
+                    if let Trouble::Meanwhile(moment, edits) | Trouble::Renewed(moment, edits) =
+                        &troubles[number]
+                    {
                         for edit in 0..edits.len() {
                             let mut edits = edits.clone();
                             edits.remove(edit);
                             let mut troubles = troubles.clone();
-                            troubles[number] = Trouble::Meanwhile(*moment, edits);
+                            troubles[number] = match troubles[number] {
+                                Trouble::Renewed(..) => Trouble::Renewed(*moment, edits),
+                                _ => Trouble::Meanwhile(*moment, edits),
+                            };
                             instead(Step::Run(troubles));
                         }
                     }
