@@ -12,8 +12,7 @@ account=docs/samples/soak-fuzz.txt
 export PATH="$PWD/target/fuzz-tools/bin:$PATH"
 fuzz=(cargo +nightly fuzz)
 here=(--fuzz-dir fuzz --target-dir target/fuzz)
-# With every check for memory that the build has room for, the readers are safe code but not all of
-# what they stand on is.
+# With the address sanitizer: the readers are safe code, but not all of what they stand on is.
 "${fuzz[@]}" build "${here[@]}"
 
 began=$(date +%s)
