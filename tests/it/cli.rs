@@ -71,6 +71,7 @@ impl Desk {
              \x20 district-to-state:\n\
              \x20   source: district\n\
              \x20   targets: [state]\n\
+             \x20   first_overlap_versions: 0\n\
              \x20   resources: {{include_only: [localEducationAgencies, schools, students]}}\n{more}",
             self.source.url(),
             self.target.url()

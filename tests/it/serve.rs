@@ -111,6 +111,7 @@ fn reach(sandbox: &Sandbox) -> String {
 }
 
 const EVERY_SECOND: &str = "  district-to-state:\n    source: district\n    targets: [state]\n    every: 1s\n    \
+                            first_overlap_versions: 0\n    \
                             resources: {descriptors: false}\n";
 
 /// A daemon that runs until it is told to stop.

@@ -101,7 +101,9 @@ fn configuration(state: &Path, [district, state_url, region]: [&str; 3]) -> Stri
     };
     format!(
         "state:\n  path: {state}\nconnections:\n{}{}{}publications:\n  {PUBLICATION}:\n    \
-         source: district\n    targets: [state, region]\n",
+         source: district\n    targets: [state, region]\n    \
+         # The sandbox has no transaction that was open when the first run began.\n    \
+         first_overlap_versions: 0\n",
         connection("district", district),
         connection("state", state_url),
         connection("region", region),
