@@ -1,8 +1,11 @@
 //! The simulated database and its only writer. One sequence numbers every write, each write is one
 //! transaction, and the order of the numbers is that of the real triggers (observed §1).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use super::authorize;
 use super::cascade;
@@ -32,12 +35,14 @@ pub(super) struct World {
     pub(super) strict: bool,
     /// Items that the caller may neither see nor touch.
     masked: HashSet<(u16, Key)>,
-    /// The number that the next write takes instead of the next of the sequence.
-    reserved: Option<i64>,
+    /// Numbers that the next writes take instead of the next of the sequence, ascending.
+    reserved: VecDeque<i64>,
     clock: Clock,
     last_tick: i64,
     /// Makes the ids of two sandboxes differ although they loaded the same data.
     salt: u128,
+    /// Where the ids of new rows come from.
+    ids: SmallRng,
 }
 
 /// What a write did.
@@ -67,11 +72,22 @@ impl World {
             people: options.people,
             strict: options.strict,
             masked: HashSet::new(),
-            reserved: None,
+            reserved: VecDeque::new(),
             clock: options.clock.clone(),
             last_tick: 0,
             salt: rand::random(),
+            ids: SmallRng::from_os_rng(),
         }
+    }
+
+    /// A world that holds the same under ids that `seed` decides, with the rules of `options` and
+    /// no snapshots.
+    pub(super) fn copy(&self, options: &SandboxOptions, seed: u64) -> World {
+        let mut ids = SmallRng::seed_from_u64(seed);
+        let salt = ids.random();
+        let mut copy = World { salt, ids, ..World::new(self.standard.clone(), options) };
+        copy.adopt(self.live.clone(), self.last_tick);
+        copy
     }
 
     /// Creates or updates by natural key: what POST does.
@@ -143,7 +159,7 @@ impl World {
             return Err(Problem::dependent_item(&model.name, by));
         }
         self.forget_needs(name, &row.needs);
-        let version = self.next_version();
+        let version = self.next_version_above(row.version);
         let table = self.table_mut(model.number);
         table.remove(&row);
         table.tombstones.push(Tombstone { id: row.id, key: row.key.clone(), version });
@@ -200,9 +216,9 @@ impl World {
     }
 
     fn insert(&mut self, resource: u16, prepared: Prepared) -> Written {
-        let version = self.next_version();
+        let version = self.next_version_above(self.freed_at(resource, &prepared.key));
         let modified = self.tick();
-        let id = rand::random();
+        let id = self.ids.random();
         let table = self.table_mut(resource);
         let surrogate = table.next_surrogate;
         table.next_surrogate += 1;
@@ -226,7 +242,8 @@ impl World {
     pub(super) fn store(&mut self, resource: u16, row: &Row, prepared: Prepared) {
         let name = RowName { resource, surrogate: row.surrogate };
         self.forget_needs(name, &row.needs);
-        let version = self.next_version();
+        let freed = self.freed_at(resource, &prepared.key);
+        let version = self.next_version_above(row.version.max(freed));
         let modified = self.tick();
         let Prepared { key, body, links, needs } = prepared;
         self.remember_needs(name, &needs);
@@ -254,17 +271,34 @@ impl World {
         if model.is_derived || model.is_descriptor {
             return;
         }
-        let version = self.next_version();
+        let row = self.live.table(model.number).by_id(id).map_or(0, |row| row.version);
+        let version = self.next_version_above(row);
         self.table_mut(model.number).key_changes.push(KeyChange { id, old, new, version });
     }
 
-    /// Takes the next number of the sequence.
-    fn next_version(&mut self) -> i64 {
-        if let Some(reserved) = self.reserved.take() {
-            return reserved;
+    /// Takes the next number of the sequence; in a slow transaction the next one that it took
+    /// before, unless another has meanwhile written the row under a higher one.
+    fn next_version_above(&mut self, written: i64) -> i64 {
+        while let Some(version) = self.reserved.pop_front() {
+            if version > written {
+                return version;
+            }
         }
         self.live.newest += 1;
         self.live.newest
+    }
+
+    /// The version under which a key was given up last, as far as a slow transaction has to know:
+    /// it waits for whoever holds the key.
+    fn freed_at(&self, resource: u16, key: &Key) -> i64 {
+        if self.reserved.is_empty() {
+            return 0;
+        }
+        let table = self.live.table(resource);
+        let gone = table.tombstones.iter().filter(|gone| gone.key == *key);
+        let renamed = table.key_changes.iter().filter(|change| change.old == *key);
+        let freed = gone.map(|gone| gone.version).chain(renamed.map(|change| change.version));
+        freed.max().unwrap_or(0)
     }
 
     /// Uses numbers up without writing, as a transaction does that is rolled back.
@@ -272,23 +306,16 @@ impl World {
         self.live.newest += count;
     }
 
-    /// Takes a number now for a write that becomes visible later, as a slow transaction does.
-    pub(super) fn reserve_version(&mut self) -> i64 {
-        self.live.newest += 1;
-        self.live.newest
+    /// Takes numbers now for writes that become visible later, as a slow transaction does.
+    pub(super) fn reserve_versions(&mut self, count: i64) -> Vec<i64> {
+        let first = self.live.newest + 1;
+        self.live.newest += count;
+        (first..=self.live.newest).collect()
     }
 
-    /// The slow transaction ends: an upsert under the number that it took.
-    pub(super) fn upsert_late(
-        &mut self,
-        model: &ResourceModel,
-        text: &str,
-        version: i64,
-    ) -> Result<Written, Problem> {
-        self.reserved = Some(version);
-        let written = self.upsert(model, text, None);
-        self.reserved = None;
-        written
+    /// From now on writes take these numbers, as far as they go.
+    pub(super) fn use_versions(&mut self, reserved: Vec<i64>) {
+        self.reserved = reserved.into();
     }
 
     pub(super) fn mask(&mut self, model: &ResourceModel, key: Key) {
