@@ -1,0 +1,250 @@
+//! What has to hold after every run, however it ended, and what has to hold in the end.
+//!
+//! The one thing to know: a key in which the two ends differ must be accounted for. It is parked,
+//! or a change that names it lies above the watermark and will be read, or its target id is
+//! journalled by a run that has not come to its commit. Everything else was passed by (I1).
+
+use std::collections::{BTreeSet, HashSet};
+
+use serde::Deserialize;
+use tidemark::domain::{NaturalKey, ParkReason, ResourcePath};
+use tidemark::engine::report::RunReport;
+use tidemark::sandbox::{Shown, View};
+use tidemark::sources::Isolation;
+use tidemark::state::{Operation, Parked, StateView};
+
+use super::ends::{self, Everything, GRAPH};
+use super::machine::{Frame, Trouble};
+use super::play::{Play, both, pair_id, told};
+use super::script::{Script, What};
+
+/// I14, and no failure that the troubles do not explain.
+pub(super) fn check_report(report: &RunReport, troubles: &[Trouble]) -> Result<(), String> {
+    let Some(error) = &report.error else {
+        return match report.stages.is_conserved() {
+            true => Ok(()),
+            false => Err(format!("the stages do not add up (I14): {:?}", report.stages)),
+        };
+    };
+    let may_fail = |trouble: &Trouble| match trouble {
+        Trouble::Crash(..)
+        | Trouble::Fail(..)
+        | Trouble::Lost(_)
+        | Trouble::Stop(..)
+        | Trouble::FullDisk(_) => true,
+        Trouble::Repeated(_)
+        | Trouble::Meanwhile(..)
+        | Trouble::Without(_)
+        | Trouble::OldSnapshot
+        | Trouble::Scheduled => false,
+    };
+    let is_never =
+        ["not-conserved", "blocked", "unknown-key", "cannot-tell", "missing-at-target", "defect"]
+            .contains(&error.kind.as_str());
+    if is_never || !troubles.iter().any(may_fail) {
+        return Err(format!("it failed: {} ({})", error.message, error.kind));
+    }
+    Ok(())
+}
+
+/// I8 and I9: nothing is deleted that lives at the source, and nothing is written that it never
+/// showed to the run.
+pub(super) fn check_writes(frame: Frame, snapshot: &View, script: &Script) -> Result<(), String> {
+    let moments = match frame.isolation {
+        Isolation::Snapshot => vec![snapshot.clone()],
+        Isolation::Bounded => script.moments(),
+    };
+    for written in script.written() {
+        let (resource, key) = (&written.resource, &written.key);
+        let shows = |view: &View| view.find(resource.as_str(), &ends::parts(key));
+        match &written.what {
+            What::Deleted if moments.iter().all(|view| shows(view).is_some()) => {
+                return Err(format!("{resource} {} was deleted, and lives (I8)", told(key)));
+            }
+            What::Body(body)
+                if !moments
+                    .iter()
+                    .any(|view| shows(view).is_some_and(|shown| shown.body == *body)) =>
+            {
+                return Err(format!("{resource} {} was written as it never was (I9)", told(key)));
+            }
+            What::Deleted | What::Body(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// I1 and I2.
+pub(super) async fn check_state(play: &Play) -> Result<(), String> {
+    let watermark = play.committed_watermark().await;
+    if watermark < play.watermark {
+        return Err(format!("the watermark went from {:?} to {watermark:?} (I2)", play.watermark));
+    }
+    let Some(watermark) = watermark else { return Ok(()) };
+    let coverage = play.store.coverage(&pair_id()).await.unwrap();
+    let account = Account::of(play, watermark).await;
+    let (source, target) = both(play);
+    for resource in GRAPH.resources().filter(|resource| play.is_published(resource)) {
+        if !coverage.spoken_for.contains(resource) {
+            continue; // It is read again from where it was left, or from its beginning (R17).
+        }
+        for (key, ours, theirs) in differences(&source, &target, resource) {
+            if !account.knows(play, resource, key, ours, theirs) {
+                return Err(format!(
+                    "{resource} {} is {} at the target, not parked, and nothing above the watermark {watermark} names it (I1)",
+                    told(key),
+                    difference(ours, theirs)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn difference(ours: Option<&Shown>, theirs: Option<&Shown>) -> &'static str {
+    match (ours, theirs) {
+        (Some(_), None) => "missing",
+        (None, _) => "left over",
+        (Some(_), Some(_)) => "not what it is",
+    }
+}
+
+/// Keys in which the two differ, with what each has.
+fn differences<'a>(
+    source: &'a Everything,
+    target: &'a Everything,
+    resource: &ResourcePath,
+) -> Vec<(&'a NaturalKey, Option<&'a Shown>, Option<&'a Shown>)> {
+    let (ours, theirs) = (&source[resource], &target[resource]);
+    let keys: BTreeSet<&NaturalKey> = ours.keys().chain(theirs.keys()).collect();
+    let both = keys.into_iter().map(|key| (key, ours.get(key), theirs.get(key)));
+    let differ =
+        |(_, ours, theirs): &(&NaturalKey, Option<&Shown>, Option<&Shown>)| match (ours, theirs) {
+            (Some(ours), Some(theirs)) => !is_same(&ours.body, &theirs.body),
+            _ => true,
+        };
+    both.filter(differ).collect()
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    let value = |text| serde_json::from_str::<serde_json::Value>(text).ok();
+    one == other || value(one) == value(other)
+}
+
+/// What accounts for a difference.
+struct Account {
+    parked: Vec<Parked>,
+    journalled: HashSet<String>,
+    /// Keys that tombstones and key changes above the watermark name.
+    named: HashSet<(ResourcePath, NaturalKey)>,
+    watermark: i64,
+}
+
+impl Account {
+    async fn of(play: &Play, watermark: i64) -> Account {
+        let names = play.store.names(&pair_id()).await.unwrap();
+        let ids = names.into_iter().filter_map(|name| name.target_id).map(|id| id.0);
+        let now = play.source.view();
+        let mut named = HashSet::new();
+        for resource in GRAPH.resources() {
+            for entry in now.deletes(resource.as_str(), watermark + 1, i64::MAX) {
+                named.extend(keys_of(&entry).into_iter().map(|key| (resource.clone(), key)));
+            }
+            for entry in now.key_changes(resource.as_str(), watermark + 1, i64::MAX) {
+                named.extend(keys_of(&entry).into_iter().map(|key| (resource.clone(), key)));
+            }
+        }
+        Account { parked: play.parked().await, journalled: ids.collect(), named, watermark }
+    }
+
+    fn knows(
+        &self,
+        play: &Play,
+        resource: &ResourcePath,
+        key: &NaturalKey,
+        ours: Option<&Shown>,
+        theirs: Option<&Shown>,
+    ) -> bool {
+        let is_parked = |record: &Parked| {
+            record.resource == *resource
+                && (record.key.as_ref() == Some(key)
+                    || ours.is_some_and(|ours| {
+                        record.source_id.as_ref().is_some_and(|id| id.0 == ours.id)
+                    })
+                    || theirs.is_some_and(|theirs| {
+                        record.target_id.as_ref().is_some_and(|id| id.0 == theirs.id)
+                    }))
+        };
+        let slot = (resource.clone(), key.clone());
+        ours.is_some_and(|ours| ours.version > self.watermark)
+            || self.named.contains(&slot)
+            || play.late.contains(&slot)
+            || theirs.is_some_and(|theirs| self.journalled.contains(&theirs.id))
+            || self.parked.iter().any(is_parked)
+            || is_invisible(play, resource, ours)
+    }
+}
+
+/// Every key that an entry of a feed names.
+fn keys_of(entry: &str) -> Vec<NaturalKey> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Told {
+        key_values: Option<NaturalKey>,
+        old_key_values: Option<NaturalKey>,
+        new_key_values: Option<NaturalKey>,
+    }
+    let told: Told = serde_json::from_str(entry).unwrap();
+    [told.key_values, told.old_key_values, told.new_key_values].into_iter().flatten().collect()
+}
+
+/// R26: whose association is gone is not visible, and may stay.
+fn is_invisible(play: &Play, resource: &ResourcePath, ours: Option<&Shown>) -> bool {
+    play.frame.people && resource.collection() == "students" && ours.is_none()
+}
+
+/// I6: same items, same content, nothing parked, and the watermark at the newest version.
+pub(super) async fn check_agreement(play: &Play) -> Result<(), String> {
+    let parked = play.parked().await;
+    let (source, target) = both(play);
+    for resource in GRAPH.resources().filter(|resource| play.is_published(resource)) {
+        for (key, ours, theirs) in differences(&source, &target, resource) {
+            let accepted = ours.is_none()
+                && (is_invisible(play, resource, ours)
+                    || is_circle_at_the_target(resource, &parked));
+            if !accepted {
+                let what = difference(ours, theirs);
+                return Err(format!("{what} at the target: {resource} {} (I6)", told(key)));
+            }
+        }
+    }
+    for record in &parked {
+        let accepted = (is_invisible(play, &record.resource, None)
+            && record.operation == Operation::Delete)
+            || is_circle_at_the_target(&record.resource, &parked);
+        if !accepted {
+            return Err(format!(
+                "still parked: {} {:?} {:?} {:?}",
+                record.resource, record.operation, record.reason, record.error
+            ));
+        }
+    }
+    let newest = play.source.newest();
+    let watermark = play.committed_watermark().await;
+    if watermark != Some(newest) {
+        return Err(format!("the watermark is {watermark:?}, newest {newest}"));
+    }
+    Ok(())
+}
+
+/// The accepted case: two that refer to each other only at the target, both deleted.
+fn is_circle_at_the_target(resource: &ResourcePath, parked: &[Parked]) -> bool {
+    let of_standards = |record: &&Parked| record.resource.collection() == "learningStandards";
+    let standards: Vec<&Parked> = parked.iter().filter(of_standards).collect();
+    let is_held = |record: &&Parked| {
+        record.operation == Operation::Delete && record.reason == ParkReason::StillReferenced
+    };
+    resource.collection() == "learningStandards"
+        && standards.len() > 1
+        && standards.iter().all(is_held)
+}
