@@ -8,12 +8,14 @@ SHELL := bash
 
 # The client that nobody here wrote lives in a virtual environment under target/.
 PEERS_PYTHON := $(CURDIR)/target/peers/bin/python
-# Rounds of `make soak-kills`, and histories of `make soak-simulation`.
+# Rounds of `make soak-kills`, and histories of the soaks that play some.
 ROUNDS ?= 1000
-HISTORIES ?= 20000
+soak-simulation: HISTORIES ?= 20000
+# About an hour on two cores.
+soak-model: HISTORIES ?= 300000
 
 .PHONY: help demo test test-lint test-engine test-peers test-kills test-demo \
-        soak-kills soak-simulation needs needs-lint needs-peers
+        soak-kills soak-simulation soak-model ablations needs needs-lint needs-peers
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +50,13 @@ soak-kills: needs ## Kills real processes, ROUNDS times; leaves its account in d
 soak-simulation: needs ## Plays random histories, HISTORIES of them; leaves its account in docs/samples/
 	@TIDEMARK_HISTORIES=$(HISTORIES) TIDEMARK_SEED=$(or $(SEED),$(shell date +%s)) \
 		tools/soak.sh simulation $(HISTORIES)
+
+soak-model: needs ## Plays HISTORIES of the model; leaves its account in docs/samples/
+	@TIDEMARK_HISTORIES=$(HISTORIES) TIDEMARK_SEED=$(or $(SEED),$(shell date +%s)) \
+		tools/soak.sh model $(HISTORIES)
+
+ablations: needs ## Removes pieces of the engine one by one; prints which the model misses
+	@tools/ablations.py
 
 needs:
 	@tools/needs.sh build

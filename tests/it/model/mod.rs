@@ -6,7 +6,8 @@
 //! a history that goes wrong is made smaller and printed. `tests/it/simulation` plays fewer
 //! histories over real HTTP: what both ends say on the wire is its matter, not that of this one.
 //!
-//! `TIDEMARK_HISTORIES` says how many are played, `TIDEMARK_SEED` with which seed they begin.
+//! `TIDEMARK_HISTORIES` says how many are played, `TIDEMARK_SEED` with which seed they begin,
+//! `TIDEMARK_TRIES` how many are played at most to make a wrong one smaller.
 
 mod district;
 mod ends;
@@ -34,8 +35,10 @@ const HISTORIES: u64 = 2_000;
 /// Histories drawn from one seed: those of a seed that failed are not played to the end.
 const IN_A_BATCH: u64 = 50;
 const PLAYERS: usize = 2;
+/// Wrong histories after which no more are looked for.
+const ENOUGH: usize = 3;
 /// Histories that are played at most to make one smaller.
-const TRIES: u32 = 3_000;
+const TRIES: u64 = 3_000;
 
 /// A history that went wrong.
 struct Wrong {
@@ -61,7 +64,7 @@ fn every_history_of_the_model_ends_in_agreement() {
             threads.spawn(|| {
                 loop {
                     let batch = next.fetch_add(1, Ordering::Relaxed);
-                    if batch * IN_A_BATCH >= histories || !wrong.lock().unwrap().is_empty() {
+                    if batch * IN_A_BATCH >= histories || wrong.lock().unwrap().len() >= ENOUGH {
                         return;
                     }
                     if let Err(found) = play_batch(first + batch, &played) {
@@ -86,7 +89,7 @@ fn play_batch(seed: u64, played: &AtomicU64) -> Result<(), Wrong> {
     let config = Config {
         cases: u32::try_from(IN_A_BATCH).expect("a batch is small"),
         failure_persistence: None,
-        max_shrink_iters: TRIES,
+        max_shrink_iters: u32::try_from(number("TIDEMARK_TRIES", TRIES)).unwrap(),
         ..Config::default()
     };
     let mut entropy = [0; 32];
@@ -97,7 +100,7 @@ fn play_batch(seed: u64, played: &AtomicU64) -> Result<(), Wrong> {
     // Shrinking is not playing.
     let found_at = AtomicU64::new(0);
 
-    let ended = runner.run(&Machine::sequential_strategy(4..24), |(state, history, seen)| {
+    let ended = runner.run(&Machine::sequential_strategy(1..24), |(state, history, seen)| {
         if found_at.load(Ordering::Relaxed) == 0 {
             played.fetch_add(1, Ordering::Relaxed);
         }

@@ -203,6 +203,43 @@ fn is_invisible(play: &Play, resource: &ResourcePath, ours: Option<&Shown>) -> b
     play.frame.people && resource.collection() == "students" && ours.is_none()
 }
 
+/// R6: the old item is all that the target has of a renamed one whose new key is parked.
+pub(super) async fn check_renamed(play: &Play, script: &Script) -> Result<(), String> {
+    let deleted: Vec<_> =
+        script.written().into_iter().filter(|one| matches!(one.what, What::Deleted)).collect();
+    if deleted.is_empty() {
+        return Ok(());
+    }
+    let parked = play.parked().await;
+    let (source, target) = (play.source.view(), play.target.view().of_everyone());
+    for gone in deleted {
+        let resource = gone.resource.as_str();
+        let names = |entry: &String| keys_of(entry).contains(&gone.key);
+        if source.deletes(resource, 0, i64::MAX).iter().any(names) {
+            continue; // Another item of that name was deleted.
+        }
+        for record in parked.iter().filter(|record| is_upsert_of(record, &gone.resource)) {
+            let Some(id) = &record.source_id else { continue };
+            let Some(Ok(renamed)) = source.item(resource, &id.0) else { continue };
+            let was_called_so = |entry: &String| entry.contains(&id.0) && names(entry);
+            let new = ends::key_of(&gone.resource, &renamed.body);
+            if source.key_changes(resource, 0, i64::MAX).iter().any(was_called_so)
+                && target.find(resource, &ends::parts(&new)).is_none()
+            {
+                return Err(format!(
+                    "{resource} {} was deleted while its new key is parked (R6)",
+                    told(&gone.key)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_upsert_of(record: &Parked, resource: &ResourcePath) -> bool {
+    record.operation == Operation::Upsert && record.resource == *resource
+}
+
 /// I6: same items, same content, nothing parked, and the watermark at the newest version.
 pub(super) async fn check_agreement(play: &Play) -> Result<(), String> {
     let parked = play.parked().await;

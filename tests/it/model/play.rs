@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use tidemark::clock::Clock;
-use tidemark::domain::{NaturalKey, ParkReason, ResourcePath, Selection};
+use tidemark::domain::{NaturalKey, Outcome, ParkReason, ResourcePath, Selection};
 use tidemark::engine::observe::Observers;
 use tidemark::engine::report::RunReport;
 use tidemark::engine::run::Surroundings;
@@ -44,6 +44,8 @@ pub(super) struct Play {
     /// Keys that a slow transaction has touched: their versions may lie below the watermark.
     pub(super) late: BTreeSet<(ResourcePath, NaturalKey)>,
     pub(super) watermark: Option<i64>,
+    /// The run before this one left nothing to do, and nothing late has come since.
+    was_settled: bool,
     runs: usize,
 }
 
@@ -83,6 +85,7 @@ impl Play {
             slow: VecDeque::new(),
             late: BTreeSet::new(),
             watermark: None,
+            was_settled: false,
             runs: 0,
         }
     }
@@ -109,6 +112,7 @@ impl Play {
     }
 
     fn end_transaction(&mut self, steps: &[Step]) {
+        self.was_settled = false;
         let before = ends::everything(&self.source.view());
         let versions = self.slow.pop_front().unwrap_or_default();
         self.source.commit_late(versions, || self.edit(steps));
@@ -139,7 +143,17 @@ impl Play {
         }
         oracle::check_writes(self.frame, &self.snapshot, &script).map_err(said)?;
         oracle::check_state(self).await.map_err(said)?;
+        oracle::check_renamed(self, &script).await.map_err(said)?;
+        if self.was_settled
+            && troubles.is_empty()
+            && self.refuses.is_empty()
+            && let Some(refused) = script.first_refused()
+        {
+            return Err(said(format!("{refused} was refused in a clean run (I20)")));
+        }
         self.watermark = self.committed_watermark().await;
+        let is_whole = report.is_some_and(|report| report.outcome != Outcome::Failed);
+        self.was_settled = is_whole && self.parked().await.is_empty() && !was_partial(troubles);
         Ok(())
     }
 
@@ -296,6 +310,14 @@ impl Play {
             false => Ok(()),
         }
     }
+}
+
+/// A run after which something may have to be done again.
+fn was_partial(troubles: &[Trouble]) -> bool {
+    let partial = |trouble: &Trouble| {
+        matches!(trouble, Trouble::Without(_) | Trouble::Meanwhile(..) | Trouble::OldSnapshot)
+    };
+    troubles.iter().any(partial)
 }
 
 pub(super) fn pair_id() -> PairId {

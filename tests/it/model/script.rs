@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::machine::Trouble;
+use super::play::told;
 use crate::simulation::district;
 use crate::simulation::history::{Side, Step};
 
@@ -31,6 +32,7 @@ struct Noted {
     edited: bool,
     has_crashed: bool,
     written: Vec<Written>,
+    refused: Vec<String>,
 }
 
 /// A write that took effect at the target.
@@ -144,6 +146,11 @@ impl Script {
         self.noted().written.push(written);
     }
 
+    /// What the target's data holds stands against a write.
+    pub(super) fn was_refused(&self, resource: &ResourcePath, key: &NaturalKey) {
+        self.noted().refused.push(format!("{resource} {}", told(key)));
+    }
+
     /// Returns when the process ends.
     pub(super) async fn crash(&self) {
         self.crashed.notified().await;
@@ -155,6 +162,13 @@ impl Script {
 
     pub(super) fn written(&self) -> Vec<Written> {
         self.noted().written.clone()
+    }
+
+    /// The first write that the target's data stood against, resources that refer to themselves
+    /// apart (R28).
+    pub(super) fn first_refused(&self) -> Option<String> {
+        let noted = self.noted();
+        noted.refused.iter().find(|told| !told.contains("learningStandards")).cloned()
     }
 
     fn noted(&self) -> MutexGuard<'_, Noted> {

@@ -135,9 +135,13 @@ impl ModelTarget {
         self.check(doing, resource, key)?;
         let answer = self.script.answer();
         let mut done = write();
-        if done.is_ok() {
-            let (resource, key) = (resource.clone(), key.clone());
-            self.script.wrote(Written { resource, key, what });
+        match &done {
+            Ok(_) => {
+                let (resource, key) = (resource.clone(), key.clone());
+                self.script.wrote(Written { resource, key, what });
+            }
+            Err(refused) if refused.status == 409 => self.script.was_refused(resource, key),
+            Err(_) => {}
         }
         if answer == Answer::Repeated {
             done = write();
