@@ -19,7 +19,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PATCHES = ROOT / "tests" / "ablations"
-COPY = ROOT / "target" / "ablations"
+COPY = ROOT / "target" / "ablations" / "tree"
 TEST = "model::every_history_of_the_model_ends_in_agreement"
 
 
@@ -80,7 +80,8 @@ def apply(patch):
 def play(histories, seed):
     """Which history the model noticed, or that it did not."""
     env = os.environ | {
-        "CARGO_TARGET_DIR": str(ROOT / "target"),
+        # Of its own: cargo would take the copy for the tree itself.
+        "CARGO_TARGET_DIR": str(ROOT / "target" / "ablations" / "target"),
         "TIDEMARK_HISTORIES": str(histories),
         "TIDEMARK_SEED": str(seed),
         "TIDEMARK_TRIES": "0",

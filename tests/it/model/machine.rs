@@ -109,11 +109,8 @@ impl ReferenceStateMachine for Machine {
             prop::bool::weighted(0.15),
         );
         frame
-            .prop_map(|(isolation, page_size, by_version, people, descriptors)| State {
-                frame: Frame { isolation, page_size, by_version, people, descriptors },
-                district: District::default(),
-                slow: 0,
-                refuses: false,
+            .prop_map(|(isolation, page_size, by_version, people, descriptors)| {
+                State::beginning(Frame { isolation, page_size, by_version, people, descriptors })
             })
             .boxed()
     }
@@ -174,6 +171,10 @@ impl ReferenceStateMachine for Machine {
 }
 
 impl State {
+    pub(super) fn beginning(frame: Frame) -> State {
+        State { frame, district: District::default(), slow: 0, refuses: false }
+    }
+
     fn edit(&mut self, steps: &[Step]) {
         for step in steps {
             self.district.edit(step);

@@ -14,6 +14,7 @@ mod ends;
 mod machine;
 mod oracle;
 mod play;
+mod regressions;
 mod script;
 mod source;
 mod target;
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use proptest_state_machine::ReferenceStateMachine;
 
-use machine::{Machine, State, Transition};
+use machine::{Frame, Machine, State, Transition};
 
 /// Whether transactions may commit below a version that is visible already (R14 to R16). What they
 /// write is lost without an overlap.
@@ -96,7 +97,7 @@ fn play_batch(seed: u64, played: &AtomicU64) -> Result<(), Wrong> {
     entropy[..8].copy_from_slice(&seed.to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &entropy);
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = runtime();
     // Shrinking is not playing.
     let found_at = AtomicU64::new(0);
 
@@ -138,6 +139,19 @@ impl std::fmt::Display for Wrong {
         }
         write!(f, "]);")
     }
+}
+
+/// Plays a history that was written by hand.
+#[track_caller]
+fn assert_agrees(frame: Frame, history: &[Transition]) {
+    let state = State::beginning(frame);
+    let verdict = runtime().block_on(play::play(&state, history, || {}));
+    assert_eq!(verdict, Ok(()), "{history:?}");
+}
+
+/// One thread, so that a history is the same whenever it is played.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
 fn number(variable: &str, default: u64) -> u64 {
