@@ -5,11 +5,9 @@ use super::rows::{Image, Row};
 use super::standard::StandardModel;
 use super::world::{etag_of, last_modified};
 
-/// Writes one item, with or without links.
+/// Writes one item; with links, if it is said where they lead.
 pub(super) fn item(
-    standard: &StandardModel,
-    links: bool,
-    image: &Image,
+    links: Option<(&StandardModel, &Image)>,
     row: &Row,
     salt: u128,
     out: &mut String,
@@ -21,7 +19,7 @@ pub(super) fn item(
     }
     // Everything between the outer braces, with a link at the end of every reference.
     let mut written = 1;
-    if links {
+    if let Some((standard, image)) = links {
         for (place, target) in &row.links {
             let Some(referenced) = image.row(*target) else { continue };
             let model = standard.resource(target.resource);

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::references::{is_person_endpoint, key_of};
 use super::routes::oauth::Tokens;
 use super::routes::{self, Route};
-use super::rows::Key;
+use super::rows::{Image, Key};
 use super::standard::{ResourceModel, StandardModel};
 use super::world::World;
 
@@ -134,6 +134,11 @@ impl Shared {
     pub(super) fn year_inside(&self) -> String {
         let year = self.options.year.filter(|_| self.options.version.year_is_inside());
         year.map(|year| format!("/{year}")).unwrap_or_default()
+    }
+
+    /// Where the links of an answer from `image` lead, if there are to be any.
+    pub(super) fn links<'i>(&'i self, image: &'i Image) -> Option<(&'i StandardModel, &'i Image)> {
+        self.options.links.then_some((&*self.standard, image))
     }
 
     fn problem(&self, problem: &Problem, asked: &Asked) -> Reply {

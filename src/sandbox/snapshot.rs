@@ -29,12 +29,12 @@ impl Snapshots {
         Snapshots { mode, taken: Vec::new() }
     }
 
-    pub(super) fn take(&mut self, image: Image, moment: Timestamp) {
+    pub(super) fn take(&mut self, image: Arc<Image>, moment: Timestamp) {
         if self.mode == SnapshotMode::None {
             return;
         }
         let identifier = format!("{:032x}", rand::random::<u128>());
-        self.taken.push(Snapshot { identifier, moment, image: Arc::new(image) });
+        self.taken.push(Snapshot { identifier, moment, image });
         if self.taken.len() > KEPT {
             self.taken.remove(0);
         }

@@ -21,23 +21,44 @@ use super::world::Effect;
 #[derive(Clone, Debug)]
 pub struct View {
     standard: Arc<StandardModel>,
-    image: Image,
+    image: Arc<Image>,
     people: PeopleAuthorization,
     salt: u128,
 }
 
 /// One item as a client sees it, without links.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Shown {
+    row: Arc<Row>,
+    salt: u128,
+}
+
+impl Shown {
     /// 32 hexadecimal digits.
-    pub id: String,
-    pub version: i64,
+    pub fn id(&self) -> String {
+        hex(self.row.id ^ self.salt)
+    }
+
+    pub fn version(&self) -> i64 {
+        self.row.version
+    }
+
     /// Where a cursor stands when it has come to this item: later ones have larger numbers.
-    pub position: i32,
-    /// With `id`, `_etag` and `_lastModifiedDate`.
-    pub text: String,
+    pub fn position(&self) -> i32 {
+        self.row.surrogate
+    }
+
     /// The bytes that were posted.
-    pub body: Arc<str>,
+    pub fn body(&self) -> &Arc<str> {
+        &self.row.body
+    }
+
+    /// The bytes that are answered: with `id`, `_etag` and `_lastModifiedDate`.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        render::item(None, &self.row, self.salt, &mut text);
+        text
+    }
 }
 
 impl Database {
@@ -144,16 +165,8 @@ impl View {
             || authorize::is_reachable(&self.standard, &self.image, name)
     }
 
-    fn shown(&self, row: &Row) -> Shown {
-        let mut text = String::new();
-        render::item(&self.standard, false, &self.image, row, self.salt, &mut text);
-        Shown {
-            id: hex(row.id ^ self.salt),
-            version: row.version,
-            position: row.surrogate,
-            text,
-            body: row.body.clone(),
-        }
+    fn shown(&self, row: &Arc<Row>) -> Shown {
+        Shown { row: row.clone(), salt: self.salt }
     }
 }
 

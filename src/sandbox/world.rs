@@ -29,7 +29,8 @@ const OF_THE_SERVER: [&str; 4] = ["id", "_etag", "_lastModifiedDate", "link"];
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) standard: Arc<StandardModel>,
-    pub(super) live: Image,
+    /// Shared with every view of it until it is written.
+    pub(super) live: Arc<Image>,
     pub(super) snapshots: Snapshots,
     pub(super) people: PeopleAuthorization,
     pub(super) strict: bool,
@@ -67,7 +68,7 @@ impl World {
         let tables = standard.resources.iter().map(|_| Arc::new(Table::default())).collect();
         World {
             standard,
-            live: Image { tables, newest: 1 },
+            live: Arc::new(Image { tables, newest: 1 }),
             snapshots: Snapshots::new(options.snapshots),
             people: options.people,
             strict: options.strict,
@@ -284,7 +285,7 @@ impl World {
                 return version;
             }
         }
-        self.live.newest += 1;
+        self.live_mut().newest += 1;
         self.live.newest
     }
 
@@ -303,13 +304,13 @@ impl World {
 
     /// Uses numbers up without writing, as a transaction does that is rolled back.
     pub(super) fn burn_versions(&mut self, count: i64) {
-        self.live.newest += count;
+        self.live_mut().newest += count;
     }
 
     /// Takes numbers now for writes that become visible later, as a slow transaction does.
     pub(super) fn reserve_versions(&mut self, count: i64) -> Vec<i64> {
         let first = self.live.newest + 1;
-        self.live.newest += count;
+        self.live_mut().newest += count;
         (first..=self.live.newest).collect()
     }
 
@@ -341,7 +342,11 @@ impl World {
     }
 
     fn table_mut(&mut self, resource: u16) -> &mut Table {
-        Arc::make_mut(&mut self.live.tables[usize::from(resource)])
+        Arc::make_mut(&mut self.live_mut().tables[usize::from(resource)])
+    }
+
+    pub(super) fn live_mut(&mut self) -> &mut Image {
+        Arc::make_mut(&mut self.live)
     }
 
     fn remember_needs(&mut self, row: RowName, needs: &BTreeSet<RowName>) {
@@ -369,7 +374,7 @@ impl World {
     }
 
     /// Takes over what another world of the same standard holds, under ids of this one's own.
-    pub(super) fn adopt(&mut self, live: Image, last_tick: i64) {
+    pub(super) fn adopt(&mut self, live: Arc<Image>, last_tick: i64) {
         self.live = live;
         self.last_tick = last_tick;
     }

@@ -1,13 +1,13 @@
 //! What both ends are made of: databases without a server, the resources they have, and how the
 //! engine's names become the database's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use tidemark::domain::{Fingerprint, KeyShape, NaturalKey, ResourceGraph, ResourcePath};
 use tidemark::edfi::Shapes;
-use tidemark::sandbox::{Database, PeopleAuthorization, SandboxOptions, Seed, Shown};
+use tidemark::sandbox::{Database, PeopleAuthorization, SandboxOptions, Seed, Shown, View};
 
 use crate::simulation::district::COLLECTIONS;
 use crate::{district, scene};
@@ -96,16 +96,46 @@ pub(super) fn without_server_members(text: &str) -> String {
     format!("{{{}}}", &text[start..end])
 }
 
-/// The stored bytes, by resource and key.
-pub(super) type Everything = BTreeMap<ResourcePath, BTreeMap<NaturalKey, Shown>>;
+/// The keys of all that a view holds of a resource.
+pub(super) fn keys(view: &View, resource: &ResourcePath) -> BTreeSet<NaturalKey> {
+    let items = view.items(resource.as_str(), i64::MIN, i64::MAX);
+    items.iter().map(|shown| key_of(resource, shown.body())).collect()
+}
 
-/// All that a view holds of what both ends have.
-pub(super) fn everything(view: &tidemark::sandbox::View) -> Everything {
-    let mut all = Everything::new();
-    for resource in GRAPH.resources() {
-        let items = view.items(resource.as_str(), i64::MIN, i64::MAX).into_iter();
-        let by_key = items.map(|shown| (key_of(resource, &shown.body), shown)).collect();
-        all.insert(resource.clone(), by_key);
+/// A key in which two views differ, with what each has.
+pub(super) struct Difference {
+    pub(super) key: NaturalKey,
+    pub(super) ours: Option<Shown>,
+    pub(super) theirs: Option<Shown>,
+}
+
+/// Keys in which two views differ, in order. Keys are read of what is not the same bytes alone.
+pub(super) fn differences(ours: &View, theirs: &View, resource: &ResourcePath) -> Vec<Difference> {
+    let all = |view: &View| view.items(resource.as_str(), i64::MIN, i64::MAX);
+    let (ours, theirs) = (all(ours), all(theirs));
+    let bodies = |shown: &[Shown]| -> HashSet<Arc<str>> {
+        shown.iter().map(|shown| shown.body().clone()).collect()
+    };
+    let (our_bodies, their_bodies) = (bodies(&ours), bodies(&theirs));
+    let mut differ: BTreeMap<NaturalKey, (Option<Shown>, Option<Shown>)> = BTreeMap::new();
+    for shown in ours.into_iter().filter(|shown| !their_bodies.contains(shown.body())) {
+        let key = key_of(resource, shown.body());
+        differ.entry(key).or_default().0 = Some(shown);
     }
-    all
+    for shown in theirs.into_iter().filter(|shown| !our_bodies.contains(shown.body())) {
+        let key = key_of(resource, shown.body());
+        differ.entry(key).or_default().1 = Some(shown);
+    }
+    let differ = differ.into_iter().map(|(key, (ours, theirs))| Difference { key, ours, theirs });
+    differ.filter(|one| !is_same(one)).collect()
+}
+
+/// The same members with the same values, in whatever order.
+fn is_same(difference: &Difference) -> bool {
+    let value = |shown: &Option<Shown>| {
+        shown
+            .as_ref()
+            .and_then(|shown| serde_json::from_str::<serde_json::Value>(shown.body()).ok())
+    };
+    value(&difference.ours) == value(&difference.theirs)
 }

@@ -4,7 +4,7 @@
 //! or a change that names it lies above the watermark and will be read, or its target id is
 //! journalled by a run that has not come to its commit. Everything else was passed by (I1).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use tidemark::domain::{NaturalKey, ParkReason, ResourcePath};
@@ -13,9 +13,9 @@ use tidemark::sandbox::{Shown, View};
 use tidemark::sources::Isolation;
 use tidemark::state::{Operation, Parked, StateView};
 
-use super::ends::{self, Everything, GRAPH};
+use super::ends::{self, Difference, GRAPH};
 use super::machine::{Frame, Trouble};
-use super::play::{Play, both, pair_id, told};
+use super::play::{Play, pair_id, told};
 use super::script::{Script, What};
 
 /// I14, and no failure that the troubles do not explain.
@@ -64,7 +64,7 @@ pub(super) fn check_writes(frame: Frame, snapshot: &View, script: &Script) -> Re
             What::Body(body)
                 if !moments
                     .iter()
-                    .any(|view| shows(view).is_some_and(|shown| shown.body == *body)) =>
+                    .any(|view| shows(view).is_some_and(|shown| shown.body() == body)) =>
             {
                 return Err(format!("{resource} {} was written as it never was (I9)", told(key)));
             }
@@ -83,17 +83,17 @@ pub(super) async fn check_state(play: &Play) -> Result<(), String> {
     let Some(watermark) = watermark else { return Ok(()) };
     let coverage = play.store.coverage(&pair_id()).await.unwrap();
     let account = Account::of(play, watermark).await;
-    let (source, target) = both(play);
+    let (source, target) = (play.source.view(), play.target.view().of_everyone());
     for resource in GRAPH.resources().filter(|resource| play.is_published(resource)) {
         if !coverage.spoken_for.contains(resource) {
             continue; // It is read again from where it was left, or from its beginning (R17).
         }
-        for (key, ours, theirs) in differences(&source, &target, resource) {
-            if !account.knows(play, resource, key, ours, theirs) {
+        for one in ends::differences(&source, &target, resource) {
+            if !account.knows(play, resource, &one) {
                 return Err(format!(
                     "{resource} {} is {} at the target, not parked, and nothing above the watermark {watermark} names it (I1)",
-                    told(key),
-                    difference(ours, theirs)
+                    told(&one.key),
+                    said(&one)
                 ));
             }
         }
@@ -101,34 +101,12 @@ pub(super) async fn check_state(play: &Play) -> Result<(), String> {
     Ok(())
 }
 
-fn difference(ours: Option<&Shown>, theirs: Option<&Shown>) -> &'static str {
-    match (ours, theirs) {
+fn said(difference: &Difference) -> &'static str {
+    match (&difference.ours, &difference.theirs) {
         (Some(_), None) => "missing",
         (None, _) => "left over",
         (Some(_), Some(_)) => "not what it is",
     }
-}
-
-/// Keys in which the two differ, with what each has.
-fn differences<'a>(
-    source: &'a Everything,
-    target: &'a Everything,
-    resource: &ResourcePath,
-) -> Vec<(&'a NaturalKey, Option<&'a Shown>, Option<&'a Shown>)> {
-    let (ours, theirs) = (&source[resource], &target[resource]);
-    let keys: BTreeSet<&NaturalKey> = ours.keys().chain(theirs.keys()).collect();
-    let both = keys.into_iter().map(|key| (key, ours.get(key), theirs.get(key)));
-    let differ =
-        |(_, ours, theirs): &(&NaturalKey, Option<&Shown>, Option<&Shown>)| match (ours, theirs) {
-            (Some(ours), Some(theirs)) => !is_same(&ours.body, &theirs.body),
-            _ => true,
-        };
-    both.filter(differ).collect()
-}
-
-fn is_same(one: &str, other: &str) -> bool {
-    let value = |text| serde_json::from_str::<serde_json::Value>(text).ok();
-    one == other || value(one) == value(other)
 }
 
 /// What accounts for a difference.
@@ -157,31 +135,25 @@ impl Account {
         Account { parked: play.parked().await, journalled: ids.collect(), named, watermark }
     }
 
-    fn knows(
-        &self,
-        play: &Play,
-        resource: &ResourcePath,
-        key: &NaturalKey,
-        ours: Option<&Shown>,
-        theirs: Option<&Shown>,
-    ) -> bool {
+    fn knows(&self, play: &Play, resource: &ResourcePath, difference: &Difference) -> bool {
+        let Difference { key, ours, theirs } = difference;
+        let our_id = ours.as_ref().map(Shown::id);
+        let their_id = theirs.as_ref().map(Shown::id);
         let is_parked = |record: &Parked| {
+            let source_id = record.source_id.as_ref().map(|id| &id.0);
+            let target_id = record.target_id.as_ref().map(|id| &id.0);
             record.resource == *resource
                 && (record.key.as_ref() == Some(key)
-                    || ours.is_some_and(|ours| {
-                        record.source_id.as_ref().is_some_and(|id| id.0 == ours.id)
-                    })
-                    || theirs.is_some_and(|theirs| {
-                        record.target_id.as_ref().is_some_and(|id| id.0 == theirs.id)
-                    }))
+                    || (our_id.is_some() && source_id == our_id.as_ref())
+                    || (their_id.is_some() && target_id == their_id.as_ref()))
         };
         let slot = (resource.clone(), key.clone());
-        ours.is_some_and(|ours| ours.version > self.watermark)
+        ours.as_ref().is_some_and(|ours| ours.version() > self.watermark)
             || self.named.contains(&slot)
             || play.late.contains(&slot)
-            || theirs.is_some_and(|theirs| self.journalled.contains(&theirs.id))
+            || their_id.as_ref().is_some_and(|id| self.journalled.contains(id))
             || self.parked.iter().any(is_parked)
-            || is_invisible(play, resource, ours)
+            || is_invisible(play, resource, ours.as_ref())
     }
 }
 
@@ -222,7 +194,7 @@ pub(super) async fn check_renamed(play: &Play, script: &Script) -> Result<(), St
             let Some(id) = &record.source_id else { continue };
             let Some(Ok(renamed)) = source.item(resource, &id.0) else { continue };
             let was_called_so = |entry: &String| entry.contains(&id.0) && names(entry);
-            let new = ends::key_of(&gone.resource, &renamed.body);
+            let new = ends::key_of(&gone.resource, renamed.body());
             if source.key_changes(resource, 0, i64::MAX).iter().any(was_called_so)
                 && target.find(resource, &ends::parts(&new)).is_none()
             {
@@ -243,15 +215,18 @@ fn is_upsert_of(record: &Parked, resource: &ResourcePath) -> bool {
 /// I6: same items, same content, nothing parked, and the watermark at the newest version.
 pub(super) async fn check_agreement(play: &Play) -> Result<(), String> {
     let parked = play.parked().await;
-    let (source, target) = both(play);
+    let (source, target) = (play.source.view(), play.target.view().of_everyone());
     for resource in GRAPH.resources().filter(|resource| play.is_published(resource)) {
-        for (key, ours, theirs) in differences(&source, &target, resource) {
-            let accepted = ours.is_none()
-                && (is_invisible(play, resource, ours)
+        for one in ends::differences(&source, &target, resource) {
+            let accepted = one.ours.is_none()
+                && (is_invisible(play, resource, None)
                     || is_circle_at_the_target(resource, &parked));
             if !accepted {
-                let what = difference(ours, theirs);
-                return Err(format!("{what} at the target: {resource} {} (I6)", told(key)));
+                return Err(format!(
+                    "{} at the target: {resource} {} (I6)",
+                    said(&one),
+                    told(&one.key)
+                ));
             }
         }
     }

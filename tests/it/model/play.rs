@@ -16,7 +16,7 @@ use tidemark::state::{
     MemoryStore, PairId, ParkStatus, Parked, StateStore, StateView, Step as Commit,
 };
 
-use super::ends::{self, Everything, GRAPH};
+use super::ends::{self, GRAPH};
 use super::machine::{Frame, Refused, State, Transition, Trouble};
 use super::oracle;
 use super::script::Script;
@@ -113,14 +113,13 @@ impl Play {
 
     fn end_transaction(&mut self, steps: &[Step]) {
         self.was_settled = false;
-        let before = ends::everything(&self.source.view());
+        let before = self.source.view();
         let versions = self.slow.pop_front().unwrap_or_default();
         self.source.commit_late(versions, || self.edit(steps));
-        let after = ends::everything(&self.source.view());
-        for (resource, now) in &after {
-            let keys: BTreeSet<&NaturalKey> = now.keys().chain(before[resource].keys()).collect();
-            let changed = keys.into_iter().filter(|key| now.get(key) != before[resource].get(key));
-            self.late.extend(changed.map(|key| (resource.clone(), key.clone())));
+        let after = self.source.view();
+        for resource in GRAPH.resources() {
+            let changed = ends::differences(&before, &after, resource).into_iter();
+            self.late.extend(changed.map(|one| (resource.clone(), one.key)));
         }
     }
 
@@ -259,7 +258,7 @@ impl Play {
     /// The simulated source has done what the edits say: a mistake in either would otherwise go
     /// by unnoticed at both ends.
     fn compare(&self, reference: &State) -> Result<(), String> {
-        let source = ends::everything(&self.source.view());
+        let source = self.source.view();
         let mut known: BTreeMap<ResourcePath, BTreeSet<NaturalKey>> = BTreeMap::new();
         for thing in reference.district.things() {
             let key = serde_json::from_value(thing.key()).unwrap();
@@ -267,8 +266,8 @@ impl Play {
         }
         for collection in district::COLLECTIONS {
             let path = scene::path(collection);
-            let lives: BTreeSet<NaturalKey> =
-                source[&path].keys().filter(|key| is_of_histories(key)).cloned().collect();
+            let mut lives = ends::keys(&source, &path);
+            lives.retain(is_of_histories);
             let expected = known.remove(&path).unwrap_or_default();
             if lives != expected {
                 let differ: Vec<String> = lives.symmetric_difference(&expected).map(told).collect();
@@ -333,9 +332,4 @@ fn is_of_histories(key: &NaturalKey) -> bool {
 pub(super) fn told(key: &NaturalKey) -> String {
     let parts: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
     parts.join("&")
-}
-
-pub(super) fn both(play: &Play) -> (Everything, Everything) {
-    let of = |database: &Database| ends::everything(&database.view().of_everyone());
-    (of(&play.source), of(&play.target))
 }

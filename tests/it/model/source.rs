@@ -216,7 +216,7 @@ impl Reader for ModelReader {
 }
 
 fn item(shown: Shown) -> Item {
-    Item { id: SourceId(shown.id), body: Body(Bytes::from(shown.text)) }
+    Item { id: SourceId(shown.id()), body: Body(Bytes::from(shown.text())) }
 }
 
 /// Pages by cursor, in the order of creation, or in the order of versions: either way a page
@@ -236,8 +236,8 @@ impl ItemPages for Pages {
         let view = self.reader.look().await?;
         let mut ahead = view.items(self.resource.as_str(), self.from, self.through);
         let place = |shown: &Shown| match by_version {
-            true => shown.version,
-            false => i64::from(shown.position),
+            true => shown.version(),
+            false => i64::from(shown.position()),
         };
         ahead.retain(|shown| place(shown) > self.after);
         ahead.sort_by_key(place);

@@ -205,7 +205,7 @@ impl Target for ModelTarget {
         self.script.asked(Side::Target).await.map_err(failed)?;
         let shown = self.database.view().of_everyone().item(resource.as_str(), &id.0);
         let Some(Ok(shown)) = shown else { return Ok(Deleted::AlreadyGone) };
-        let key = ends::key_of(resource, &shown.body);
+        let key = ends::key_of(resource, shown.body());
         self.write(Doing::Delete, resource, &key, What::Deleted, || {
             match self.database.remove(resource.as_str(), &id.0) {
                 Ok(()) => Ok(Deleted::Deleted),
@@ -270,8 +270,8 @@ fn body_for_target(item: &Item) -> String {
 
 fn found(resource: &ResourcePath, shown: Shown) -> Found {
     Found {
-        id: TargetId(shown.id),
-        key: Some(ends::key_of(resource, &shown.body)),
-        body: Body(Bytes::from(shown.text)),
+        id: TargetId(shown.id()),
+        key: Some(ends::key_of(resource, shown.body())),
+        body: Body(Bytes::from(shown.text())),
     }
 }
