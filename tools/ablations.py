@@ -33,21 +33,16 @@ def main():
     if not names:
         sys.exit("error: there is no patch in tests/ablations/")
 
-    rows = []
+    print(f"Measured on {datetime.date.today()}, seed {asked.seed}, "
+          f"at most {asked.histories:,} histories each.\n")
+    print("| without | rule | patch | histories until the model noticed, and what it said |")
+    print("|---|---|---|---|", flush=True)
     for name in names:
         piece, rule = said(PATCHES / f"{name}.patch")
         copy_tree()
         apply(PATCHES / f"{name}.patch")
         caught = play(asked.histories, asked.seed)
-        print(f"{name}: {caught}", file=sys.stderr, flush=True)
-        rows.append((piece, rule, f"`{name}`", caught))
-
-    print(f"Measured on {datetime.date.today()}, seed {asked.seed}, "
-          f"at most {asked.histories:,} histories each.\n")
-    print("| without | rule | patch | histories until the model noticed, and what it said |")
-    print("|---|---|---|---|")
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
+        print(f"| {piece} | {rule} | `{name}` | {caught} |", flush=True)
 
 
 def said(patch):
@@ -84,7 +79,8 @@ def play(histories, seed):
         "CARGO_TARGET_DIR": str(ROOT / "target" / "ablations" / "target"),
         "TIDEMARK_HISTORIES": str(histories),
         "TIDEMARK_SEED": str(seed),
-        "TIDEMARK_TRIES": "0",
+        "TIDEMARK_TRIES": "1",
+        "CARGO_PROFILE_DEV_DEBUG": "0",
     }
     built = subprocess.run(["cargo", "test", "--locked", "--test", "it", "--no-run"],
                            cwd=COPY, env=env, capture_output=True, text=True)
@@ -116,6 +112,7 @@ KINDS = [
     ("(I9)", "written as it never was (I9)"),
     ("(I14)", "the stages do not add up (I14)"),
     ("(I20)", "refused in a clean run (I20)"),
+    ("(R6)", "deleted while its new key is parked (R6)"),
     ("(I6)", "no agreement in the end (I6)"),
     ("no agreement", "never at rest (I6)"),
     ("though all agreed", "written again though all agreed (I10)"),
