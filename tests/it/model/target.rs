@@ -243,8 +243,8 @@ impl Target for ModelTarget {
         Ok(self.database.view().items(resource.as_str(), i64::MIN, i64::MAX).len() as u64)
     }
 
-    fn pages(&self, _: &ResourcePath) -> Box<dyn FoundPages> {
-        unimplemented!("a run reads no pages of a target")
+    fn pages(&self, resource: &ResourcePath) -> Box<dyn FoundPages> {
+        Box::new(WholePage { target: self.clone(), resource: resource.clone(), is_read: false })
     }
 
     async fn key_shape(
@@ -260,6 +260,25 @@ impl Target for ModelTarget {
 
     fn requests(&self) -> u64 {
         0
+    }
+}
+
+/// Everything of a resource at once.
+struct WholePage {
+    target: ModelTarget,
+    resource: ResourcePath,
+    is_read: bool,
+}
+
+#[async_trait]
+impl FoundPages for WholePage {
+    async fn next(&mut self) -> Result<Option<Vec<Found>>, WriteError> {
+        self.target.script.asked(Side::Target).await.map_err(failed)?;
+        let items = self.target.database.view().items(self.resource.as_str(), i64::MIN, i64::MAX);
+        if std::mem::replace(&mut self.is_read, true) || items.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(items.into_iter().map(|shown| found(&self.resource, shown)).collect()))
     }
 }
 
