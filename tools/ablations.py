@@ -116,6 +116,7 @@ KINDS = [
     ("(I6)", "no agreement in the end (I6)"),
     ("no agreement", "never at rest (I6)"),
     ("though all agreed", "written again though all agreed (I10)"),
+    ("not-conserved", "the stages do not add up (I14)"),
     ("it failed", "runs that fail"),
 ]
 
