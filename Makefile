@@ -8,14 +8,17 @@ SHELL := bash
 
 # The client that nobody here wrote lives in a virtual environment under target/.
 PEERS_PYTHON := $(CURDIR)/target/peers/bin/python
-# Kills of `make soak-kill`, and histories of `make soak-simulation`.
+# Kills of `make soak-kill`, and histories of the soaks that play some.
 ROUNDS ?= 1000
-HISTORIES ?= 20000
+soak-simulation: HISTORIES ?= 20000
+# About an hour on two cores.
+soak-model: HISTORIES ?= 300000
 # Of `make soak-fuzz`, for each target.
 SECONDS_EACH ?= 60
 
 .PHONY: help demo test test-lint test-engine test-peers test-kills test-demo \
-        soak-fuzz soak-kill soak-simulation needs needs-fuzz needs-lint needs-peers
+        soak-fuzz soak-kill soak-simulation soak-model ablations \
+        needs needs-fuzz needs-lint needs-peers
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +56,13 @@ soak-simulation: needs ## Plays random histories, HISTORIES of them; leaves its 
 
 soak-fuzz: needs-fuzz ## Fuzzes every reader of foreign bytes, SECONDS_EACH; leaves its account in docs/samples/
 	@tools/soak-fuzz.sh $(SECONDS_EACH)
+
+soak-model: needs ## Plays HISTORIES of the model; leaves its account in docs/samples/
+	@TIDEMARK_HISTORIES=$(HISTORIES) TIDEMARK_SEED=$(or $(SEED),$(shell date +%s)) \
+		tools/soak.sh model model $(HISTORIES)
+
+ablations: needs ## Removes pieces of the engine one by one; prints which the model misses
+	@tools/ablations.py
 
 needs:
 	@tools/needs.sh build

@@ -158,7 +158,7 @@ fn unreached<'s>(
 }
 
 /// Whether an association leads to the person.
-fn is_reachable(standard: &StandardModel, image: &Image, row: RowName) -> bool {
+pub(super) fn is_reachable(standard: &StandardModel, image: &Image, row: RowName) -> bool {
     let model = standard.resource(row.resource);
     let Some((_, makers)) = ASSOCIATIONS.iter().find(|(person, _)| *person == model.endpoint)
     else {

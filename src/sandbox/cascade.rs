@@ -32,7 +32,7 @@ pub(super) fn rename(
         // What a transaction used of the sequence stays used.
         let newest = world.live.newest;
         world.live = before;
-        world.live.newest = newest;
+        world.live_mut().newest = newest;
         return Err(problem);
     }
     Ok(Written { row: name, effect: Effect::Renamed })

@@ -40,11 +40,15 @@ fn told(
     even_if_living: bool,
 ) -> Vec<Entry> {
     let table = image.table(model.number);
-    table
+    let mut told: Vec<_> = table
         .tombstones
         .iter()
         .filter(|gone| query.is_in_window(gone.version))
         .filter(|gone| even_if_living || !table.by_key.contains_key(&gone.key))
+        .collect();
+    // They were kept in the order of commits, which is not that of the versions.
+    told.sort_by_key(|gone| gone.version);
+    told.into_iter()
         .map(|gone| {
             let mut out =
                 format!("{{\"id\":\"{:032x}\",\"changeVersion\":{}", gone.id ^ salt, gone.version);
@@ -96,20 +100,25 @@ pub(super) fn key_changes(
         }
     }
     collapsed.sort_by_key(|change| change.version);
-    collapsed
-        .iter()
-        .map(|change| {
-            let mut out = format!(
-                "{{\"id\":\"{:032x}\",\"changeVersion\":{}",
-                change.id ^ salt,
-                change.version
-            );
-            write_key(&mut out, "oldKeyValues", model, &change.old);
-            write_key(&mut out, "newKeyValues", model, &change.new);
-            out.push('}');
-            out
-        })
-        .collect()
+    collapsed.iter().map(|change| told_key_change(model, change, salt)).collect()
+}
+
+/// The key changes of the window hop by hop, as a client gets to know them that asks for one
+/// version at a time.
+pub(super) fn hops(image: &Image, model: &ResourceModel, query: &Query, salt: u128) -> Vec<Entry> {
+    let hops = image.table(model.number).key_changes.iter();
+    let mut hops: Vec<_> = hops.filter(|change| query.is_in_window(change.version)).collect();
+    hops.sort_by_key(|change| change.version);
+    hops.into_iter().map(|change| told_key_change(model, change, salt)).collect()
+}
+
+fn told_key_change(model: &ResourceModel, change: &KeyChange, salt: u128) -> Entry {
+    let mut out =
+        format!("{{\"id\":\"{:032x}\",\"changeVersion\":{}", change.id ^ salt, change.version);
+    write_key(&mut out, "oldKeyValues", model, &change.old);
+    write_key(&mut out, "newKeyValues", model, &change.new);
+    out.push('}');
+    out
 }
 
 fn write_key(out: &mut String, name: &str, model: &ResourceModel, key: &Key) {

@@ -9,6 +9,7 @@
 
 mod authorize;
 mod cascade;
+mod database;
 mod direct;
 mod document;
 pub mod edits;
@@ -30,27 +31,29 @@ mod snapshot;
 mod standard;
 mod validate;
 mod version;
+mod view;
 mod world;
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
 use tokio::sync::watch;
 
+pub use database::Database;
 pub use direct::{Refused, Told};
 pub use faults::{Fault, FaultId, Gate, Harm, Part, Refusal};
 pub use log::LoggedRequest;
 pub use options::{Feeds, PeopleAuthorization, SandboxOptions, Seed, SnapshotMode, Standard};
 pub use version::ApiVersion;
+pub use view::{Shown, View};
 
 use crate::tasks::Tasks;
 
 use server::Shared;
-use standard::StandardModel;
-use world::World;
 
 /// Why a sandbox did not start.
 #[derive(Debug, thiserror::Error)]
@@ -85,18 +88,9 @@ impl Sandbox {
         if !options.listen.ip().is_loopback() {
             return Err(SandboxError::NotLoopback(options.listen));
         }
-        let standard = match options.standard {
-            Standard::DataStandard52 => StandardModel::data_standard_52()?,
-            Standard::Other => StandardModel::other()?,
-        };
-        let standard = match options.lacks.as_slice() {
-            [] => standard,
-            lacks => Arc::new(standard.without(lacks)?),
-        };
-        let mut world = World::new(standard.clone(), &options);
-        seed::fill(&mut world, options.standard, &options.data)?;
+        let database = Database::load(&options)?;
         if options.snapshots == SnapshotMode::Auto {
-            world.take_snapshot();
+            database.take_snapshot();
         }
         let (is_up, watched) = watch::channel(true);
         let listen = options.listen;
@@ -104,7 +98,7 @@ impl Sandbox {
             .await
             .map_err(|source| SandboxError::Listen { address: listen, source })?;
         let address = host.address();
-        let shared = Arc::new(Shared::new(options, standard, world, format!("http://{address}")));
+        let shared = Arc::new(Shared::new(options, database, format!("http://{address}")));
         let service = Router::new()
             .fallback(server::answer)
             .with_state(shared.clone())
@@ -180,6 +174,15 @@ impl Sandbox {
     pub async fn stop(self) {
         self.is_up.send_replace(false);
         self.tasks.stop().await;
+    }
+}
+
+/// A sandbox is a database with a server in front of it.
+impl Deref for Sandbox {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.shared.database
     }
 }
 

@@ -2,11 +2,16 @@
 
 use super::document::quoted;
 use super::rows::{Image, Row};
-use super::server::Shared;
+use super::standard::StandardModel;
 use super::world::{etag_of, last_modified};
 
-/// Writes one item.
-pub(super) fn item(shared: &Shared, image: &Image, row: &Row, salt: u128, out: &mut String) {
+/// Writes one item; with links, if it is said where they lead.
+pub(super) fn item(
+    links: Option<(&StandardModel, &Image)>,
+    row: &Row,
+    salt: u128,
+    out: &mut String,
+) {
     out.push_str(&format!("{{\"id\":\"{:032x}\"", row.id ^ salt));
     let body = &row.body;
     if body.len() > 2 {
@@ -14,10 +19,10 @@ pub(super) fn item(shared: &Shared, image: &Image, row: &Row, salt: u128, out: &
     }
     // Everything between the outer braces, with a link at the end of every reference.
     let mut written = 1;
-    if shared.options.links {
+    if let Some((standard, image)) = links {
         for (place, target) in &row.links {
             let Some(referenced) = image.row(*target) else { continue };
-            let model = shared.standard.resource(target.resource);
+            let model = standard.resource(target.resource);
             out.push_str(&body[written..*place]);
             out.push_str(&format!(
                 ",\"link\":{{\"rel\":{},\"href\":\"{}/{:032x}\"}}",

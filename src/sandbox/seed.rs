@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
@@ -52,7 +52,7 @@ pub(super) fn fill(world: &mut World, standard: Standard, data: &Seed) -> Result
 /// Loading takes a second, so a process does it once and its worlds share the tables until they
 /// write to them.
 fn fill_with_sample(world: &mut World) -> Result<(), SandboxError> {
-    static LOADED: OnceLock<(Image, i64)> = OnceLock::new();
+    static LOADED: OnceLock<(Arc<Image>, i64)> = OnceLock::new();
     if world.standard.resources.iter().any(|model| !model.unknown.is_empty()) {
         // What this host drops, others keep.
         return load(world, &unpacked(ITEMS)?, Extent::Everything);

@@ -1,13 +1,14 @@
 //! From a request to its answer: which part of the API it is for, who asks, what is to go wrong,
 //! and what is written down of it.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
+use super::database::Database;
 use super::document::{Json, quoted};
 use super::faults::{Facts, Faults, Harm, Refusal};
 use super::listener::Cut;
@@ -17,7 +18,7 @@ use super::problem::Problem;
 use super::references::{is_person_endpoint, key_of};
 use super::routes::oauth::Tokens;
 use super::routes::{self, Route};
-use super::rows::Key;
+use super::rows::{Image, Key};
 use super::standard::{ResourceModel, StandardModel};
 use super::world::World;
 
@@ -29,7 +30,7 @@ const LARGEST_BODY: usize = 64 * 1024 * 1024;
 pub(super) struct Shared {
     pub(super) options: SandboxOptions,
     pub(super) standard: Arc<StandardModel>,
-    world: RwLock<World>,
+    pub(super) database: Database,
     pub(super) tokens: Mutex<Tokens>,
     pub(super) faults: Faults,
     pub(super) log: Log,
@@ -90,29 +91,24 @@ impl Asked {
 }
 
 impl Shared {
-    pub(super) fn new(
-        options: SandboxOptions,
-        standard: Arc<StandardModel>,
-        world: World,
-        origin: String,
-    ) -> Shared {
+    pub(super) fn new(options: SandboxOptions, database: Database, origin: String) -> Shared {
         Shared {
             tokens: Mutex::new(Tokens::default()),
             faults: Faults::default(),
             log: Log::default(),
             options,
-            standard,
-            world: RwLock::new(world),
+            standard: database.standard.clone(),
+            database,
             origin,
         }
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, World> {
-        self.world.read().unwrap_or_else(PoisonError::into_inner)
+        self.database.read()
     }
 
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, World> {
-        self.world.write().unwrap_or_else(PoisonError::into_inner)
+        self.database.write()
     }
 
     /// The URL that a client is configured with.
@@ -138,6 +134,11 @@ impl Shared {
     pub(super) fn year_inside(&self) -> String {
         let year = self.options.year.filter(|_| self.options.version.year_is_inside());
         year.map(|year| format!("/{year}")).unwrap_or_default()
+    }
+
+    /// Where the links of an answer from `image` lead, if there are to be any.
+    pub(super) fn links<'i>(&'i self, image: &'i Image) -> Option<(&'i StandardModel, &'i Image)> {
+        self.options.links.then_some((&*self.standard, image))
     }
 
     fn problem(&self, problem: &Problem, asked: &Asked) -> Reply {

@@ -29,12 +29,12 @@ impl Snapshots {
         Snapshots { mode, taken: Vec::new() }
     }
 
-    pub(super) fn take(&mut self, image: Image, moment: Timestamp) {
+    pub(super) fn take(&mut self, image: Arc<Image>, moment: Timestamp) {
         if self.mode == SnapshotMode::None {
             return;
         }
         let identifier = format!("{:032x}", rand::random::<u128>());
-        self.taken.push(Snapshot { identifier, moment, image: Arc::new(image) });
+        self.taken.push(Snapshot { identifier, moment, image });
         if self.taken.len() > KEPT {
             self.taken.remove(0);
         }
@@ -46,7 +46,7 @@ impl Snapshots {
 
     /// Keeps the oldest image alone and offers it anew, as the newest.
     pub(super) fn put_back_oldest(&mut self, moment: Timestamp) {
-        let Some(oldest) = self.taken.first().map(|snapshot| Image::clone(&snapshot.image)) else {
+        let Some(oldest) = self.taken.first().map(|snapshot| snapshot.image.clone()) else {
             return;
         };
         self.drop_all();

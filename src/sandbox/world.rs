@@ -1,8 +1,11 @@
 //! The simulated database and its only writer. One sequence numbers every write, each write is one
 //! transaction, and the order of the numbers is that of the real triggers (observed §1).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use super::authorize::{self, Standing};
 use super::cascade;
@@ -26,19 +29,22 @@ const OF_THE_SERVER: [&str; 4] = ["id", "_etag", "_lastModifiedDate", "link"];
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) standard: Arc<StandardModel>,
-    pub(super) live: Image,
+    /// Shared with every view of it until it is written.
+    pub(super) live: Arc<Image>,
     pub(super) snapshots: Snapshots,
     pub(super) people: PeopleAuthorization,
     namespaces: Vec<String>,
     pub(super) strict: bool,
     /// Items that the caller may neither see nor touch.
     masked: HashSet<(u16, Key)>,
-    /// The number that the next write takes instead of the next of the sequence.
-    reserved: Option<i64>,
+    /// Numbers that the next writes take instead of the next of the sequence, ascending.
+    reserved: VecDeque<i64>,
     clock: Clock,
     last_tick: i64,
     /// Makes the ids of two sandboxes differ although they loaded the same data.
     salt: u128,
+    /// Where the ids of new rows come from.
+    ids: SmallRng,
 }
 
 /// What a write did.
@@ -63,17 +69,28 @@ impl World {
         let tables = standard.resources.iter().map(|_| Arc::new(Table::default())).collect();
         World {
             standard,
-            live: Image { tables, newest: 1, oldest: 0 },
+            live: Arc::new(Image { tables, newest: 1, oldest: 0 }),
             snapshots: Snapshots::new(options.snapshots),
             people: options.people,
             namespaces: options.namespaces.clone(),
             strict: options.strict,
             masked: HashSet::new(),
-            reserved: None,
+            reserved: VecDeque::new(),
             clock: options.clock.clone(),
             last_tick: 0,
             salt: rand::random(),
+            ids: SmallRng::from_os_rng(),
         }
+    }
+
+    /// A world that holds the same under ids that `seed` decides, with the rules of `options` and
+    /// no snapshots.
+    pub(super) fn copy(&self, options: &SandboxOptions, seed: u64) -> World {
+        let mut ids = SmallRng::seed_from_u64(seed);
+        let salt = ids.random();
+        let mut copy = World { salt, ids, ..World::new(self.standard.clone(), options) };
+        copy.adopt(self.live.clone(), self.last_tick);
+        copy
     }
 
     /// Creates or updates by natural key: what POST does.
@@ -142,7 +159,7 @@ impl World {
             return Err(Problem::dependent_item(&model.name, by));
         }
         self.forget_needs(name, &row.needs);
-        let version = self.next_version();
+        let version = self.next_version_above(row.version);
         let table = self.table_mut(model.number);
         table.remove(&row);
         table.tombstones.push(Tombstone { id: row.id, key: row.key.clone(), version });
@@ -214,9 +231,9 @@ impl World {
     }
 
     fn insert(&mut self, resource: u16, prepared: Prepared) -> Written {
-        let version = self.next_version();
+        let version = self.next_version_above(self.freed_at(resource, &prepared.key));
         let modified = self.tick();
-        let id = rand::random();
+        let id = self.ids.random();
         let table = self.table_mut(resource);
         let surrogate = table.next_surrogate;
         table.next_surrogate += 1;
@@ -240,7 +257,8 @@ impl World {
     pub(super) fn store(&mut self, resource: u16, row: &Row, prepared: Prepared) {
         let name = RowName { resource, surrogate: row.surrogate };
         self.forget_needs(name, &row.needs);
-        let version = self.next_version();
+        let freed = self.freed_at(resource, &prepared.key);
+        let version = self.next_version_above(row.version.max(freed));
         let modified = self.tick();
         let Prepared { key, body, links, needs } = prepared;
         self.remember_needs(name, &needs);
@@ -268,41 +286,51 @@ impl World {
         if model.is_derived || model.is_descriptor {
             return;
         }
-        let version = self.next_version();
+        let row = self.live.table(model.number).by_id(id).map_or(0, |row| row.version);
+        let version = self.next_version_above(row);
         self.table_mut(model.number).key_changes.push(KeyChange { id, old, new, version });
     }
 
-    /// Takes the next number of the sequence.
-    fn next_version(&mut self) -> i64 {
-        if let Some(reserved) = self.reserved.take() {
-            return reserved;
+    /// Takes the next number of the sequence; in a slow transaction the next one that it took
+    /// before, unless another has meanwhile written the row under a higher one.
+    fn next_version_above(&mut self, written: i64) -> i64 {
+        while let Some(version) = self.reserved.pop_front() {
+            if version > written {
+                return version;
+            }
         }
-        self.live.newest += 1;
+        self.live_mut().newest += 1;
         self.live.newest
+    }
+
+    /// The version under which a key was given up last, as far as a slow transaction has to know:
+    /// it waits for whoever holds the key.
+    fn freed_at(&self, resource: u16, key: &Key) -> i64 {
+        if self.reserved.is_empty() {
+            return 0;
+        }
+        let table = self.live.table(resource);
+        let gone = table.tombstones.iter().filter(|gone| gone.key == *key);
+        let renamed = table.key_changes.iter().filter(|change| change.old == *key);
+        let freed = gone.map(|gone| gone.version).chain(renamed.map(|change| change.version));
+        freed.max().unwrap_or(0)
     }
 
     /// Uses numbers up without writing, as a transaction does that is rolled back.
     pub(super) fn burn_versions(&mut self, count: i64) {
-        self.live.newest += count;
+        self.live_mut().newest += count;
     }
 
-    /// Takes a number now for a write that becomes visible later, as a slow transaction does.
-    pub(super) fn reserve_version(&mut self) -> i64 {
-        self.live.newest += 1;
-        self.live.newest
+    /// Takes numbers now for writes that become visible later, as a slow transaction does.
+    pub(super) fn reserve_versions(&mut self, count: i64) -> Vec<i64> {
+        let first = self.live.newest + 1;
+        self.live_mut().newest += count;
+        (first..=self.live.newest).collect()
     }
 
-    /// The slow transaction ends: an upsert under the number that it took.
-    pub(super) fn upsert_late(
-        &mut self,
-        model: &ResourceModel,
-        text: &str,
-        version: i64,
-    ) -> Result<Written, Problem> {
-        self.reserved = Some(version);
-        let written = self.upsert(model, text, None);
-        self.reserved = None;
-        written
+    /// From now on writes take these numbers, as far as they go.
+    pub(super) fn use_versions(&mut self, reserved: Vec<i64>) {
+        self.reserved = reserved.into();
     }
 
     pub(super) fn mask(&mut self, model: &ResourceModel, key: Key) {
@@ -328,7 +356,11 @@ impl World {
     }
 
     fn table_mut(&mut self, resource: u16) -> &mut Table {
-        Arc::make_mut(&mut self.live.tables[usize::from(resource)])
+        Arc::make_mut(&mut self.live_mut().tables[usize::from(resource)])
+    }
+
+    pub(super) fn live_mut(&mut self) -> &mut Image {
+        Arc::make_mut(&mut self.live)
     }
 
     fn remember_needs(&mut self, row: RowName, needs: &BTreeSet<RowName>) {
@@ -356,7 +388,7 @@ impl World {
     }
 
     /// Takes over what another world of the same standard holds, under ids of this one's own.
-    pub(super) fn adopt(&mut self, live: Image, last_tick: i64) {
+    pub(super) fn adopt(&mut self, live: Arc<Image>, last_tick: i64) {
         self.live = live;
         self.last_tick = last_tick;
     }
@@ -380,8 +412,9 @@ impl World {
 
     /// Forgets what was deleted and renamed below that version.
     pub(super) fn purge_history(&mut self, below: i64) {
-        self.live.oldest = below;
-        for table in &mut self.live.tables {
+        let live = self.live_mut();
+        live.oldest = below;
+        for table in &mut live.tables {
             let table = Arc::make_mut(table);
             table.tombstones.retain(|gone| gone.version >= below);
             table.key_changes.retain(|change| change.version >= below);

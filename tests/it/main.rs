@@ -14,6 +14,7 @@ mod edfi_source;
 mod edfi_target;
 mod kills;
 mod layers;
+mod model;
 mod peers;
 mod publishing;
 mod sandbox;

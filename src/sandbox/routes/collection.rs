@@ -51,7 +51,7 @@ pub(in crate::sandbox) fn items(
         if position > 0 {
             body.push(',');
         }
-        item(shared, &image, row, salt, &mut body);
+        item(shared.links(&image), row, salt, &mut body);
     }
     body.push(']');
     let mut reply = Reply::json(200, body);

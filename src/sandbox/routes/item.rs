@@ -98,7 +98,7 @@ fn read(shared: &Shared, asked: &Asked, model: &ResourceModel, id: u128) -> Resu
         return Ok(Reply::empty(304));
     }
     let mut body = String::new();
-    item(shared, &image, row, salt, &mut body);
+    item(shared.links(&image), row, salt, &mut body);
     Ok(Reply::json(200, body).header("ETag", format!("\"{etag}\"")))
 }
 

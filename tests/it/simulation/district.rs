@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tidemark::sandbox::Sandbox;
+use tidemark::sandbox::{Database, Sandbox};
 
 use super::history::{Step, Thing};
 use crate::district;
 
 /// Collections in which things live, dependencies first.
-pub(super) const COLLECTIONS: [&str; 10] = [
+pub(crate) const COLLECTIONS: [&str; 10] = [
     "gradeLevelDescriptors",
     "classPeriods",
     "courses",
@@ -24,7 +24,7 @@ pub(super) const COLLECTIONS: [&str; 10] = [
 
 /// Published beside them: what stands above, and every resource whose key contains one of theirs,
 /// without which no guard of R6 would allow a PUT.
-pub(super) const BESIDE: [&str; 8] = [
+pub(crate) const BESIDE: [&str; 8] = [
     "localEducationAgencies",
     "schools",
     "grades",
@@ -42,7 +42,7 @@ const SECTIONS: [&str; 5] = ["S1", "s1", "S2", "S3", "S4"];
 const COURSES: [&str; 2] = ["ALG-1", "BIO-1"];
 
 impl Thing {
-    pub(super) fn collection(self) -> &'static str {
+    pub(crate) fn collection(self) -> &'static str {
         match self {
             Thing::GradeLevel(_) => "gradeLevelDescriptors",
             Thing::Period(_) => "classPeriods",
@@ -57,11 +57,11 @@ impl Thing {
         }
     }
 
-    pub(super) fn path(self) -> String {
+    pub(crate) fn path(self) -> String {
         format!("/ed-fi/{}", self.collection())
     }
 
-    pub(super) fn key(self) -> Value {
+    pub(crate) fn key(self) -> Value {
         match self {
             Thing::GradeLevel(n) => {
                 json!({"namespace": "uri://ed-fi.org/GradeLevelDescriptor", "codeValue": grade(n)})
@@ -93,7 +93,7 @@ impl Thing {
     }
 
     /// What must be there before it.
-    fn needs(self) -> Vec<Thing> {
+    pub(crate) fn needs(self) -> Vec<Thing> {
         match self {
             Thing::Offering(course, session) => {
                 vec![Thing::Course(course), Thing::Session(session)]
@@ -114,7 +114,7 @@ impl Thing {
 
     /// What this content refers to beside: a section its class period, a standard its parent and
     /// its grade level. Low numbers refer to nothing.
-    fn refers_to(self, content: u8) -> Option<Thing> {
+    pub(crate) fn refers_to(self, content: u8) -> Option<Thing> {
         match (self, content) {
             (Thing::Section(..), 4..=8) => Some(Thing::Period(content - 4)),
             (Thing::Standard(own), 4..=7) if content - 4 != own => {
@@ -213,7 +213,7 @@ fn grade_uri(n: u8) -> String {
 
 /// Does one step to a source. What its rules refuse does not happen, and that is part of the
 /// history too.
-pub(super) fn edit(source: &Sandbox, step: &Step) {
+pub(crate) fn edit(source: &Database, step: &Step) {
     match step {
         Step::Put(thing, content) => put(source, *thing, *content),
         Step::Delete(thing) => {
@@ -226,7 +226,7 @@ pub(super) fn edit(source: &Sandbox, step: &Step) {
     }
 }
 
-fn put(source: &Sandbox, thing: Thing, content: u8) {
+fn put(source: &Database, thing: Thing, content: u8) {
     for needed in thing.needs() {
         if source.item(&needed.path(), &needed.key()).is_none() {
             put(source, needed, 0);
@@ -242,7 +242,7 @@ fn put(source: &Sandbox, thing: Thing, content: u8) {
 }
 
 /// Whether a standard is below another: no vendor makes a circle of them.
-fn is_below(source: &Sandbox, thing: Thing, above: Thing) -> bool {
+fn is_below(source: &Database, thing: Thing, above: Thing) -> bool {
     let (Thing::Standard(_), Thing::Standard(_)) = (thing, above) else { return false };
     let mut key = thing.key();
     let own = above.key();
@@ -255,7 +255,7 @@ fn is_below(source: &Sandbox, thing: Thing, above: Thing) -> bool {
 }
 
 /// Deletes an item and what depends on it first.
-fn delete(sandbox: &Sandbox, path: &str, key: &Value, asked: &mut BTreeSet<String>) {
+fn delete(sandbox: &Database, path: &str, key: &Value, asked: &mut BTreeSet<String>) {
     if !asked.insert(format!("{path} {key}")) || sandbox.item(path, key).is_none() {
         return;
     }

@@ -8,7 +8,7 @@ use tidemark::sources::Isolation;
 
 /// An item by its key. The numbers choose from a handful of names, so that keys meet again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Thing {
+pub(crate) enum Thing {
     Period(u8),
     Course(u8),
     Session(u8),
@@ -26,7 +26,7 @@ pub(super) enum Thing {
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Creates or replaces an item at the source, what it needs first. The number is its content.
     Put(Thing, u8),
     /// Deletes an item at the source, what depends on it first.
@@ -39,7 +39,7 @@ pub(super) enum Step {
 
 /// Something that goes wrong in one run. Numbers of requests are counted from the run's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// A request of one side that is harmed, after so many others passed, and perhaps a few more.
     Harm(Side, Hurt, u8, u8),
     /// Every write of a collection is refused at the target.
@@ -69,14 +69,14 @@ pub(super) enum Trouble {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Source,
     Target,
 }
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hurt {
+pub(crate) enum Hurt {
     /// 500, and nothing was done.
     Error,
     /// 500, though it was done.

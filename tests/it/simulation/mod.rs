@@ -6,9 +6,9 @@
 //!
 //! `TIDEMARK_HISTORIES` says how many are played, `TIDEMARK_SEED` with which seed they begin.
 
-mod district;
+pub(crate) mod district;
 mod generator;
-mod history;
+pub(crate) mod history;
 mod play;
 mod regressions;
 mod shrinking;

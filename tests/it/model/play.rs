@@ -1,0 +1,339 @@
+//! The engine itself, through what a history does to it. Everything that is wrong is a sentence.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tidemark::clock::Clock;
+use tidemark::domain::{NaturalKey, Outcome, ParkReason, ResourcePath, Selection};
+use tidemark::engine::observe::Observers;
+use tidemark::engine::report::RunReport;
+use tidemark::engine::run::Surroundings;
+use tidemark::engine::runner::{RunOptions, Runner};
+use tidemark::engine::{Pair, Policy};
+use tidemark::sandbox::{Database, SandboxOptions, View};
+use tidemark::state::{
+    MemoryStore, PairId, ParkStatus, Parked, StateStore, StateView, Step as Commit,
+};
+
+use super::ends::{self, GRAPH};
+use super::machine::{Frame, Refused, State, Transition, Trouble};
+use super::oracle;
+use super::script::Script;
+use super::source::ModelSource;
+use super::target::ModelTarget;
+use crate::scene;
+use crate::simulation::district;
+use crate::simulation::history::{Step, Thing};
+
+/// Runs without faults after which a target has to agree.
+const RUNS_TO_AGREE: usize = 8;
+
+/// The engine between two databases, and what is known of it.
+pub(super) struct Play {
+    pub(super) frame: Frame,
+    pub(super) source: Arc<Database>,
+    pub(super) target: Arc<Database>,
+    pub(super) store: Arc<MemoryStore>,
+    clock: Clock,
+    /// What the source showed when the last snapshot was taken.
+    snapshot: View,
+    refuses: Vec<Refused>,
+    /// Versions of the transactions that go on, oldest first.
+    slow: VecDeque<Vec<i64>>,
+    /// Keys that a slow transaction has touched: their versions may lie below the watermark.
+    pub(super) late: BTreeSet<(ResourcePath, NaturalKey)>,
+    pub(super) watermark: Option<i64>,
+    /// The run before this one left nothing to do, and nothing late has come since.
+    was_settled: bool,
+    runs: usize,
+}
+
+/// Plays a history; the error is what was wrong with it. `did` hears of every step before it.
+pub(super) async fn play(
+    state: &State,
+    history: &[Transition],
+    mut did: impl FnMut(),
+) -> Result<(), String> {
+    let mut play = Play::new(state.frame);
+    for transition in history {
+        did();
+        play.step(transition).await?;
+    }
+    let reference = history.iter().fold(state.clone(), |state, transition| {
+        use proptest_state_machine::ReferenceStateMachine;
+        super::machine::Machine::apply(state, transition)
+    });
+    play.compare(&reference)?;
+    play.come_to_rest().await
+}
+
+impl Play {
+    fn new(frame: Frame) -> Play {
+        let clock = Clock::held_at(chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap());
+        let options = SandboxOptions { clock: clock.clone(), ..SandboxOptions::default() };
+        let source = Arc::new(ends::source(&options));
+        let target = Arc::new(ends::target(&options, frame.people));
+        Play {
+            frame,
+            snapshot: source.view(),
+            source,
+            target,
+            store: Arc::new(MemoryStore::new()),
+            clock,
+            refuses: Vec::new(),
+            slow: VecDeque::new(),
+            late: BTreeSet::new(),
+            watermark: None,
+            was_settled: false,
+            runs: 0,
+        }
+    }
+
+    async fn step(&mut self, transition: &Transition) -> Result<(), String> {
+        match transition {
+            Transition::Edit(steps) => self.edit(steps),
+            Transition::Begin(versions) => {
+                self.slow.push_back(self.source.reserve_versions(*versions));
+            }
+            Transition::End(steps) => self.end_transaction(steps),
+            Transition::RollBack(versions) => self.source.burn_versions(*versions),
+            Transition::Refuse(refused) => self.refuses.push(*refused),
+            Transition::Repair => self.repair().await,
+            Transition::Run(troubles) => self.run(troubles).await?,
+        }
+        Ok(())
+    }
+
+    fn edit(&self, steps: &[Step]) {
+        for step in steps {
+            district::edit(&self.source, step);
+        }
+    }
+
+    fn end_transaction(&mut self, steps: &[Step]) {
+        self.was_settled = false;
+        let before = self.source.view();
+        let versions = self.slow.pop_front().unwrap_or_default();
+        self.source.commit_late(versions, || self.edit(steps));
+        let after = self.source.view();
+        for resource in GRAPH.resources() {
+            let changed = ends::differences(&before, &after, resource).into_iter();
+            self.late.extend(changed.map(|one| (resource.clone(), one.key)));
+        }
+    }
+
+    /// One run with its troubles, and what has to hold whatever they are.
+    async fn run(&mut self, troubles: &[Trouble]) -> Result<(), String> {
+        self.runs += 1;
+        // No transaction is open for longer than an overlap reaches back (R14).
+        self.clock.advance(match self.slow.is_empty() {
+            true => TimeDelta::minutes(10),
+            false => TimeDelta::seconds(30),
+        });
+        if !troubles.contains(&Trouble::OldSnapshot) {
+            self.snapshot = self.source.view();
+        }
+        let script = Arc::new(Script::new(troubles, Arc::clone(&self.source)));
+
+        let report = self.run_through(troubles, &script).await;
+        script.catch_up();
+
+        let outcome = report.as_ref().map_or("crashed", |report| report.outcome.as_str());
+        let said = |why: String| format!("run {} ({outcome}): {why}", self.runs);
+        if let Some(report) = &report {
+            oracle::check_report(report, troubles).map_err(said)?;
+        }
+        oracle::check_writes(self.frame, &self.snapshot, &script).map_err(said)?;
+        oracle::check_state(self).await.map_err(said)?;
+        oracle::check_renamed(self, &script).await.map_err(said)?;
+        if self.was_settled
+            && troubles.is_empty()
+            && self.refuses.is_empty()
+            && let Some(refused) = script.first_refused()
+        {
+            return Err(said(format!("{refused} was refused in a clean run (I20)")));
+        }
+        self.watermark = self.committed_watermark().await;
+        let is_whole = report.is_some_and(|report| report.outcome != Outcome::Failed);
+        self.was_settled = is_whole && self.parked().await.is_empty() && !was_partial(troubles);
+        Ok(())
+    }
+
+    /// The report of the run, or nothing if its process ended.
+    async fn run_through(
+        &mut self,
+        troubles: &[Trouble],
+        script: &Arc<Script>,
+    ) -> Option<RunReport> {
+        for trouble in troubles {
+            if let Trouble::FullDisk(commits) = trouble {
+                self.store.break_after(u64::from(*commits));
+            }
+        }
+        let around = Surroundings {
+            store: Arc::clone(&self.store) as Arc<dyn StateStore>,
+            clock: self.clock.clone(),
+            observers: Observers::default(),
+            stop: script.stop.clone(),
+            configured: None,
+        };
+        let options = RunOptions {
+            allow_deletes: false,
+            all_parked: !troubles.contains(&Trouble::Scheduled),
+        };
+        let runner = Runner::new(around);
+        let run = runner.run_publication(vec![self.pair(troubles, script)], &options);
+        let report = tokio::select! {
+            biased;
+            () = script.crash() => None,
+            reports = run => reports.into_iter().last(),
+        };
+        // A new process: what it finds is what was committed.
+        self.store = Arc::new(self.store.reopened());
+        report
+    }
+
+    fn pair(&self, troubles: &[Trouble], script: &Arc<Script>) -> Pair {
+        let published = GRAPH.resources().filter(|resource| self.is_published(resource));
+        let mut selection = Selection {
+            descriptors: self.frame.descriptors,
+            include_only: published.map(|resource| resource.collection().to_owned()).collect(),
+            ..Selection::default()
+        };
+        for trouble in troubles {
+            if let Trouble::Without(collection) = trouble {
+                selection.exclude_only.push((*collection).to_owned());
+            }
+        }
+        Pair {
+            id: pair_id(),
+            source: Arc::new(ModelSource {
+                database: Arc::clone(&self.source),
+                frame: self.frame,
+                snapshot: self.snapshot.clone(),
+                script: Arc::clone(script),
+            }),
+            target: Arc::new(ModelTarget {
+                database: Arc::clone(&self.target),
+                refuses: self.refuses.clone(),
+                script: Arc::clone(script),
+            }),
+            policy: Arc::new(Policy {
+                isolation: self.frame.isolation,
+                selection,
+                ..scene::policy()
+            }),
+        }
+    }
+
+    pub(super) fn is_published(&self, resource: &ResourcePath) -> bool {
+        self.frame.descriptors || !resource.is_descriptor()
+    }
+
+    pub(super) async fn parked(&self) -> Vec<Parked> {
+        self.store.parked(&pair_id(), None, 10_000).await.unwrap()
+    }
+
+    pub(super) async fn committed_watermark(&self) -> Option<i64> {
+        let state = self.store.load(&pair_id()).await.unwrap().unwrap_or_default();
+        state.watermark.map(|watermark| watermark.change_version().0)
+    }
+
+    /// The target takes everything again, and a person has said so.
+    async fn repair(&mut self) {
+        self.refuses.clear();
+        let mut commit = Commit::default();
+        for mut record in self.parked().await {
+            if record.reason == ParkReason::ResourceClosed {
+                commit.settle.push(record.id);
+                let mut state = self.store.load(&pair_id()).await.unwrap().unwrap_or_default();
+                state.selection = None;
+                commit.state = Some(state);
+            } else if record.status == ParkStatus::Dead {
+                record.status = ParkStatus::Parked;
+                record.attempts = 0;
+                commit.park.push(record);
+            }
+        }
+        self.store.commit(&pair_id(), commit).await.unwrap();
+    }
+
+    /// The simulated source has done what the edits say: a mistake in either would otherwise go
+    /// by unnoticed at both ends.
+    fn compare(&self, reference: &State) -> Result<(), String> {
+        let source = self.source.view();
+        let mut known: BTreeMap<ResourcePath, BTreeSet<NaturalKey>> = BTreeMap::new();
+        for thing in reference.district.things() {
+            let key = serde_json::from_value(thing.key()).unwrap();
+            known.entry(scene::path(thing.collection())).or_default().insert(key);
+        }
+        for collection in district::COLLECTIONS {
+            let path = scene::path(collection);
+            let mut lives = ends::keys(&source, &path);
+            lives.retain(is_of_histories);
+            let expected = known.remove(&path).unwrap_or_default();
+            if lives != expected {
+                let differ: Vec<String> = lives.symmetric_difference(&expected).map(told).collect();
+                return Err(format!("source and reference differ in {collection}: {differ:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing goes wrong any more: the target has to come to agree (I6).
+    async fn come_to_rest(&mut self) -> Result<(), String> {
+        if self.frame.people {
+            // Who is not enrolled cannot be updated by anyone.
+            for n in 0..3 {
+                let student = Thing::Student(n);
+                if self.source.item(&student.path(), &student.key()).is_some() {
+                    self.edit(&[Step::Put(Thing::Enrolment(n), 0)]);
+                }
+            }
+        }
+        let mut why = String::new();
+        for _ in 0..RUNS_TO_AGREE {
+            self.repair().await;
+            self.run(&[]).await?;
+            match oracle::check_agreement(self).await {
+                Ok(()) => return self.has_nothing_to_do().await,
+                Err(reason) => why = reason,
+            }
+        }
+        Err(format!("no agreement after {RUNS_TO_AGREE} runs: {why}"))
+    }
+
+    /// I10.
+    async fn has_nothing_to_do(&mut self) -> Result<(), String> {
+        let before = self.target.newest();
+        self.run(&[]).await?;
+        match self.target.newest() > before && !self.frame.people {
+            true => Err("something was written though all agreed".to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A run after which something may have to be done again.
+fn was_partial(troubles: &[Trouble]) -> bool {
+    let partial = |trouble: &Trouble| {
+        matches!(trouble, Trouble::Without(_) | Trouble::Meanwhile(..) | Trouble::OldSnapshot)
+    };
+    troubles.iter().any(partial)
+}
+
+pub(super) fn pair_id() -> PairId {
+    PairId { publication: "district-to-state".to_owned(), target: "state".to_owned() }
+}
+
+/// Descriptors that both ends have had from the start are no part of a history.
+fn is_of_histories(key: &NaturalKey) -> bool {
+    key.get("codeValue").is_none_or(|code| code.starts_with("Custom"))
+}
+
+/// A key as a person reads it; there is nobody behind the names of histories.
+pub(super) fn told(key: &NaturalKey) -> String {
+    let parts: Vec<String> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    parts.join("&")
+}

@@ -1,0 +1,79 @@
+//! Histories by hand: those in which something once went wrong, as small as the model made them,
+//! and their neighbours in which nothing may.
+
+use tidemark::sources::Isolation;
+
+use super::machine::Transition::{Edit, Refuse, Repair, Run};
+use super::machine::Trouble::{Crash, Lost};
+use super::machine::{Frame, Refused};
+use super::{Transition, assert_agrees};
+use crate::simulation::history::Side::Target;
+use crate::simulation::history::Step::{Delete, Put, Rename};
+use crate::simulation::history::Thing::{Course, Offering, Period, Section, Session};
+
+/// What most histories have in common.
+const FRAME: Frame = Frame {
+    isolation: Isolation::Snapshot,
+    page_size: 1,
+    by_version: false,
+    people: false,
+    descriptors: false,
+};
+
+/// An offering is deleted and its session renamed; a run crashes at its n-th call of the target.
+fn deleted_below_a_rename(call: u16) -> Vec<Transition> {
+    vec![
+        Edit(vec![Put(Offering(0, 1), 0)]),
+        Run(vec![]),
+        Edit(vec![Delete(Course(0)), Rename(Session(1), Session(2))]),
+        Run(vec![Crash(Target, call)]),
+    ]
+}
+
+/// R5: the PUT of the session moves the offering to a key that no tombstone tells.
+#[test]
+fn r5_what_a_crashed_run_moved_is_found_by_the_id_that_it_journalled() {
+    for call in 0..20 {
+        assert_agrees(FRAME, &deleted_below_a_rename(call));
+    }
+}
+
+/// R5: and renamed on, after the crash.
+#[test]
+fn r5_what_a_crashed_run_moved_is_found_though_the_rename_goes_on() {
+    for call in 0..20 {
+        let mut history = deleted_below_a_rename(call);
+        history.push(Edit(vec![Rename(Session(2), Session(0))]));
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// R6: what was refused under its new key keeps its old one until the target takes it.
+#[test]
+fn r6_a_rename_that_is_refused_keeps_the_old_item_until_it_is_taken() {
+    let history = [
+        Edit(vec![Put(Period(0), 1), Put(Section(0, 0, 0), 4)]),
+        Run(vec![]),
+        Refuse(Refused::Item(Period(2))),
+        Edit(vec![Rename(Period(0), Period(2))]),
+        Run(vec![]),
+        Repair,
+        Run(vec![]),
+    ];
+    assert_agrees(FRAME, &history);
+}
+
+/// I11: a swap whose answers are lost, one after the other.
+#[test]
+fn i11_a_swap_of_which_any_answer_is_lost_ends_right() {
+    for write in 0..8 {
+        let swap = [(0, 4), (1, 0), (4, 1)].map(|(old, new)| Rename(Session(old), Session(new)));
+        let history = [
+            Edit(vec![Put(Section(0, 0, 0), 1), Put(Section(1, 1, 1), 1)]),
+            Run(vec![]),
+            Edit(swap.to_vec()),
+            Run(vec![Lost(write)]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}

@@ -1,0 +1,304 @@
+//! The seam `Source` over a simulated database, without a wire.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Deserialize;
+use tidemark::domain::{
+    Body, ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, ResourceGraph, ResourcePath,
+    SourceId, Tombstone, Window,
+};
+use tidemark::sandbox::{Database, Shown, View};
+use tidemark::sources::{
+    Isolation, ItemPages, KeyChangePages, Lookup, Reader, Source, SourceCapabilities, SourceError,
+    TombstonePages,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::ends::{self, GRAPH};
+use super::machine::Frame;
+use super::script::Script;
+use crate::simulation::history::Side;
+
+/// One end of a run.
+#[derive(Clone)]
+pub(super) struct ModelSource {
+    pub(super) database: Arc<Database>,
+    pub(super) frame: Frame,
+    /// What a snapshot shows.
+    pub(super) snapshot: View,
+    pub(super) script: Arc<Script>,
+}
+
+fn failed(what: &str) -> SourceError {
+    SourceError::Unusable { connection: "district".to_owned(), what: what.to_owned() }
+}
+
+#[async_trait]
+impl Source for ModelSource {
+    async fn capabilities(&self) -> Result<Arc<SourceCapabilities>, SourceError> {
+        Ok(Arc::new(SourceCapabilities {
+            api_version: "7.3".to_owned(),
+            fingerprint: ends::fingerprint("district"),
+            snapshots: true,
+            deletes: true,
+            key_changes: true,
+            cursor_paging: !self.frame.by_version,
+            hides_recreated: true,
+        }))
+    }
+
+    async fn resources(&self) -> Result<Arc<ResourceGraph>, SourceError> {
+        Ok(Arc::clone(&GRAPH))
+    }
+
+    async fn live_newest(&self) -> Result<ChangeVersion, SourceError> {
+        self.script.asked(Side::Source).await.map_err(failed)?;
+        Ok(ChangeVersion(self.database.newest()))
+    }
+
+    async fn open(&self, isolation: Isolation) -> Result<Arc<dyn Reader>, SourceError> {
+        self.script.asked(Side::Source).await.map_err(failed)?;
+        let view = match isolation == Isolation::Snapshot {
+            true => self.snapshot.clone(),
+            false => self.database.view(),
+        };
+        let newest = ChangeVersion(view.newest());
+        Ok(Arc::new(ModelReader { source: self.clone(), isolation, newest }))
+    }
+
+    fn for_run(&self, _: &str, _: CancellationToken) -> Arc<dyn Source> {
+        Arc::new(self.clone())
+    }
+
+    fn requests(&self) -> u64 {
+        0
+    }
+}
+
+#[derive(Clone)]
+struct ModelReader {
+    source: ModelSource,
+    isolation: Isolation,
+    newest: ChangeVersion,
+}
+
+impl ModelReader {
+    /// What this answer shows; every answer of a source without snapshot shows its own present.
+    async fn look(&self) -> Result<View, SourceError> {
+        self.source.script.asked(Side::Source).await.map_err(failed)?;
+        Ok(match self.isolation == Isolation::Snapshot {
+            true => self.source.snapshot.clone(),
+            false => self.source.database.view(),
+        })
+    }
+
+    /// The window of tombstones as versions; under a snapshot it has no upper edge (R8).
+    fn edges(&self, window: Window) -> (i64, i64) {
+        let from = window.min_change_version().map_or(0, |min| min.0);
+        match self.isolation.bounds_deletes() {
+            true => (from, window.through.0),
+            false => (from, i64::MAX),
+        }
+    }
+}
+
+#[async_trait]
+impl Reader for ModelReader {
+    fn newest(&self) -> ChangeVersion {
+        self.newest
+    }
+
+    fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages> {
+        Box::new(Pages {
+            reader: self.clone(),
+            resource: resource.clone(),
+            from: window.min_change_version().map_or(0, |min| min.0),
+            through: match self.isolation.bounds_upserts() {
+                true => window.through.0,
+                false => i64::MAX,
+            },
+            after: i64::MIN,
+        })
+    }
+
+    fn key_changes(
+        &self,
+        resource: &ResourcePath,
+        after: ChangeVersion,
+    ) -> Box<dyn KeyChangePages> {
+        let (reader, resource) = (self.clone(), resource.clone());
+        Box::new(KeyChanges { reader, resource, after: Some(after) })
+    }
+
+    fn tombstones(&self, resource: &ResourcePath, window: Window) -> Box<dyn TombstonePages> {
+        let (from, through) = self.edges(window);
+        let (reader, resource) = (self.clone(), resource.clone());
+        Box::new(Tombstones { reader, resource, ahead: Some(from), through })
+    }
+
+    fn tombstones_after(
+        &self,
+        resource: &ResourcePath,
+        after: ChangeVersion,
+    ) -> Box<dyn TombstonePages> {
+        let (reader, resource) = (self.clone(), resource.clone());
+        Box::new(Tombstones { reader, resource, ahead: Some(after.0 + 1), through: i64::MAX })
+    }
+
+    async fn count_tombstones(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+    ) -> Result<u64, SourceError> {
+        let (from, through) = self.edges(window);
+        Ok(self.look().await?.deletes(resource.as_str(), from, through).len() as u64)
+    }
+
+    async fn count(
+        &self,
+        resource: &ResourcePath,
+        window: Option<Window>,
+    ) -> Result<u64, SourceError> {
+        let from = window.and_then(|window| window.min_change_version()).map_or(0, |min| min.0);
+        let through = window.map_or(i64::MAX, |window| window.through.0);
+        Ok(self.look().await?.items(resource.as_str(), from, through).len() as u64)
+    }
+
+    async fn get(&self, resource: &ResourcePath, id: &SourceId) -> Result<Lookup, SourceError> {
+        Ok(match self.look().await?.item(resource.as_str(), &id.0) {
+            Some(Ok(shown)) => Lookup::Lives(item(shown)),
+            Some(Err(_)) => Lookup::Hidden,
+            None => Lookup::Absent,
+        })
+    }
+
+    async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Lookup, SourceError> {
+        let key = ends::in_own_words(resource, key);
+        let found = self.look().await?.find(resource.as_str(), &ends::parts(&key));
+        Ok(found.map_or(Lookup::Absent, |shown| Lookup::Lives(item(shown))))
+    }
+
+    async fn key_shape(
+        &self,
+        resource: &ResourcePath,
+    ) -> Result<Option<Arc<KeyShape>>, SourceError> {
+        Ok(Some(ends::shape_of(resource)))
+    }
+
+    async fn confirm(&self) -> Result<(), SourceError> {
+        self.look().await.map(drop)
+    }
+
+    fn for_run(&self, _: &str, _: CancellationToken) -> Arc<dyn Reader> {
+        Arc::new(self.clone())
+    }
+
+    fn requests(&self) -> u64 {
+        0
+    }
+}
+
+fn item(shown: Shown) -> Item {
+    Item { id: SourceId(shown.id()), body: Body(Bytes::from(shown.text())) }
+}
+
+/// Pages by cursor, in the order of creation, or in the order of versions: either way a page
+/// begins after the last item of the one before.
+struct Pages {
+    reader: ModelReader,
+    resource: ResourcePath,
+    from: i64,
+    through: i64,
+    after: i64,
+}
+
+#[async_trait]
+impl ItemPages for Pages {
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
+        let Frame { by_version, page_size, .. } = self.reader.source.frame;
+        let view = self.reader.look().await?;
+        let mut ahead = view.items(self.resource.as_str(), self.from, self.through);
+        let place = |shown: &Shown| match by_version {
+            true => shown.version(),
+            false => i64::from(shown.position()),
+        };
+        ahead.retain(|shown| place(shown) > self.after);
+        ahead.sort_by_key(place);
+        ahead.truncate(page_size);
+        let Some(last) = ahead.last() else { return Ok(None) };
+        self.after = place(last);
+        Ok(Some(ahead.into_iter().map(item).collect()))
+    }
+}
+
+/// The whole feed at once.
+struct KeyChanges {
+    reader: ModelReader,
+    resource: ResourcePath,
+    after: Option<ChangeVersion>,
+}
+
+#[async_trait]
+impl KeyChangePages for KeyChanges {
+    async fn next(&mut self) -> Result<Option<Vec<KeyChange>>, SourceError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Told {
+            id: SourceId,
+            change_version: ChangeVersion,
+            old_key_values: NaturalKey,
+            new_key_values: NaturalKey,
+        }
+        let Some(after) = self.after.take() else { return Ok(None) };
+        let view = self.reader.look().await?;
+        let told = view.key_changes(self.resource.as_str(), after.0 + 1, i64::MAX);
+        let told = told.iter().map(|entry| serde_json::from_str(entry).unwrap());
+        let changes = told.map(|told: Told| KeyChange {
+            id: told.id,
+            version: told.change_version,
+            old: told.old_key_values,
+            new: told.new_key_values,
+        });
+        let changes: Vec<KeyChange> = changes.collect();
+        Ok((!changes.is_empty()).then_some(changes))
+    }
+}
+
+struct Tombstones {
+    reader: ModelReader,
+    resource: ResourcePath,
+    ahead: Option<i64>,
+    through: i64,
+}
+
+#[async_trait]
+impl TombstonePages for Tombstones {
+    async fn next(&mut self) -> Result<Option<Vec<Tombstone>>, SourceError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Told {
+            id: SourceId,
+            change_version: ChangeVersion,
+            key_values: NaturalKey,
+        }
+        let Some(from) = self.ahead else { return Ok(None) };
+        let told = self.reader.look().await?.deletes(self.resource.as_str(), from, self.through);
+        let told = told.iter().take(self.reader.source.frame.page_size);
+        let page: Vec<Tombstone> = told
+            .map(|entry| serde_json::from_str(entry).unwrap())
+            .map(|Told { id, change_version, key_values }| Tombstone {
+                id,
+                version: change_version,
+                key: Some(key_values),
+            })
+            .collect();
+        self.ahead = page.last().map(|last| last.version.0 + 1);
+        Ok((!page.is_empty()).then_some(page))
+    }
+}
