@@ -18,6 +18,7 @@ use crate::targets::{Deleted, Disposition, Match, Refusal, WriteError};
 
 use super::apply::{self, Settled, Turn};
 use super::brake::{self, Told};
+use super::names::Of;
 use super::observe::Event;
 use super::parked::Parking;
 use super::under_way::{Run, lock};
@@ -55,7 +56,7 @@ enum Gone {
 pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     let mut told = brake::tombstones(run).await?;
     let parked = run.book().named_for_deletion();
-    let left = run.store().left_behind(&run.pair.id).await.map_err(RunError::State)?;
+    let left = Arc::new(left_behind::all(run).await?);
     if told.is_empty()
         && parked.is_empty()
         && left.is_empty()
@@ -69,9 +70,12 @@ pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     let once_more = Arc::new(std::sync::Mutex::new(Vec::new()));
     order::visit(&run.graph.reversed(), |resource| {
         let (run, once_more) = (Arc::clone(run), Arc::clone(&once_more));
-        let told = told.remove(&resource);
+        let (told, left) = (told.remove(&resource), Arc::clone(&left));
         async move {
             let waiting = delete_resource(&run, &resource, told).await?;
+            if !run.is_closed(&resource) && run.ownership.is_own(&resource) {
+                left_behind::delete(&run, &resource, &left).await?;
+            }
             lock(&once_more).extend(waiting.into_iter().map(|named| (resource.clone(), named)));
             run.commit_parked().await
         }
@@ -110,14 +114,15 @@ async fn look_up_people(
             Some(Told::Many) => {
                 let Some(mut pages) = run.tombstones(person) else { continue };
                 while let Some(page) = pages.next().await.map_err(RunError::Source)? {
-                    names::look_up(run, person, page.into_iter().filter_map(|t| t.key)).await?;
+                    let keys = page.into_iter().filter_map(|t| t.key);
+                    names::look_up(run, person, keys, Of::OldKeys).await?;
                 }
             }
             None => {}
         }
         let remembered = parked.iter().filter(|r| r.resource == *person && r.target_id.is_none());
         keys.extend(remembered.filter_map(|record| record.key.clone()));
-        names::look_up(run, person, keys).await?;
+        names::look_up(run, person, keys, Of::OldKeys).await?;
     }
     Ok(())
 }
@@ -139,7 +144,6 @@ async fn delete_resource(
         return Ok(Vec::new());
     }
     let mut waiting = delete_old_keys(run, resource).await?;
-    left_behind::delete(run, resource).await?;
     let mut named = parked_names(run, resource);
     match told {
         Some(Told::All(tombstones)) => named.extend(tombstones.into_iter().map(from_tombstone)),
@@ -159,7 +163,9 @@ async fn delete_resource(
 
 /// Applied, skipped or parked: a window that reaches back over this one need not ask again (R16).
 fn note_settled(run: &Run, resource: &ResourcePath, named: &Named) {
-    if let (NamedBy::Tombstone, Some(id)) = (&named.by, &named.id) {
+    if let (NamedBy::Tombstone, Some(id)) = (&named.by, &named.id)
+        && !run.is_closed(resource)
+    {
         remembered::settled_tombstone(run, resource, id, named.version);
     }
 }

@@ -78,6 +78,28 @@ async fn was_dealt_with(
         .any(|known| known.change.version == change.version && known.commits < run.commits()))
 }
 
+/// What this run was told and has not dealt with, because the target closed the resource: it stays
+/// to be dealt with, however many runs are committed before somebody opens the resource (R23a).
+pub(super) async fn of_closed(run: &Run) -> Result<Vec<RememberedKeyChange>, RunError> {
+    const UNTIL_IT_IS_TOLD_AGAIN: u64 = u64::MAX;
+    let mut open = Vec::new();
+    for resource in run.closed() {
+        let mut after = None;
+        loop {
+            let page = run.store().key_changes(&run.pair.id, &resource, after.as_ref(), HELD).await;
+            let page = page.map_err(RunError::State)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.change.id.clone());
+            let untouched = page.into_iter().filter(|known| known.commits >= run.commits());
+            open.extend(
+                untouched
+                    .map(|known| RememberedKeyChange { commits: UNTIL_IT_IS_TOLD_AGAIN, ..known }),
+            );
+        }
+    }
+    Ok(open)
+}
+
 /// What is remembered of one item.
 pub(super) async fn of_item(
     run: &Run,

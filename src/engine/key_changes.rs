@@ -16,6 +16,7 @@ use crate::targets::{Disposition, Match};
 
 use super::apply::Settled;
 use super::history::{self, Renamed};
+use super::names::Of;
 use super::observe::Event;
 use super::under_way::{Run, lock};
 use super::{Publish, RunError, names, references, remembered};
@@ -132,7 +133,7 @@ async fn journal_old_keys_of(
         for id in &items {
             let item = history::of_item(run, resource, id).await?;
             let olds = item.map(|item| item.olds).unwrap_or_default();
-            names::look_up(run, resource, olds).await?;
+            names::look_up(run, resource, olds, Of::OldKeys).await?;
         }
     }
     Ok(told)
@@ -153,7 +154,8 @@ async fn journal_tombstones(
         lock(&run.moved_by_renames).insert(resource.clone());
         let Some(mut pages) = run.tombstones(resource) else { continue };
         while let Some(page) = pages.next().await.map_err(RunError::Source)? {
-            names::look_up(run, resource, page.into_iter().filter_map(|t| t.key)).await?;
+            let keys = page.into_iter().filter_map(|t| t.key);
+            names::look_up(run, resource, keys, Of::Deleted).await?;
         }
     }
     Ok(())
@@ -175,7 +177,7 @@ async fn journal_parked(
         }
     }
     for (resource, keys) in keys {
-        names::look_up(run, &resource, keys).await?;
+        names::look_up(run, &resource, keys, Of::Deleted).await?;
     }
     Ok(())
 }
@@ -340,11 +342,10 @@ async fn guards_allow(
         return Ok(false);
     }
     for old in renamed.olds.iter().chain([shown]) {
-        if !old.surely_differs_from(&renamed.new) {
-            continue; // The same key to the source: it finds the renamed item itself.
-        }
         match run.reader.find(resource, old).await.map_err(RunError::Source)? {
             Lookup::Absent => {}
+            // The same key to the source, which finds the renamed item itself (R2).
+            Lookup::Lives(item) if item.id == renamed.id => {}
             Lookup::Lives(_) | Lookup::Hidden => return Ok(false),
         }
     }

@@ -1,14 +1,16 @@
-//! Target ids that items had before they were written under other keys, where no feed told of it
-//! (R7).
+//! Target ids that no feed tells of any more: what each shows now goes, unless it lives at the
+//! source (R5, R7).
 //!
-//! The one thing to know: an id is no key, so nothing at rest tells what it was called. What it
-//! shows now is asked, and goes unless it lives at the source (R5).
+//! An item that was written under another key left its old id behind. An item that was deleted had
+//! its id journalled before a rename moved it; when its key lives again, the feed hides its
+//! tombstone, and the id is all that is left. The one thing to know: an id is no key, so the target
+//! is asked what it is called now.
 
 use std::sync::Arc;
 
-use crate::domain::{NaturalKey, ParkReason, ResourcePath, Stage, Tally};
+use crate::domain::{NaturalKey, ParkReason, ResourcePath, SourceId, Stage, Tally, TargetId};
 use crate::sources::Lookup;
-use crate::state::{LeftBehind, Operation};
+use crate::state::{JournalledName, LeftBehind, Operation};
 use crate::targets::{Deleted, Disposition, WriteError};
 
 use super::apply::Settled;
@@ -16,33 +18,64 @@ use super::parked::Parking;
 use super::under_way::Run;
 use super::{Publish, RunError, remembered};
 
-pub(super) async fn delete(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), RunError> {
+/// One id, and the item that had it, where that is known.
+pub(super) struct Left {
+    resource: ResourcePath,
+    id: Option<SourceId>,
+    target_id: TargetId,
+}
+
+/// Everything that was left behind in this run, or in one of this window that was broken off.
+pub(super) async fn all(run: &Run) -> Result<Vec<Left>, RunError> {
+    let mut all = Vec::new();
     if run.pair.policy.key_changes == Publish::Skip {
-        return Ok(());
+        return Ok(all);
     }
-    let left = run.store().left_behind(&run.pair.id).await.map_err(RunError::State)?;
+    for left in run.store().left_behind(&run.pair.id).await.map_err(RunError::State)? {
+        let LeftBehind { resource, id, target_id } = left;
+        all.push(Left { resource, id: Some(id), target_id });
+    }
+    let names = run.store().names(&run.pair.id).await.map_err(RunError::State)?;
+    for name in names.into_iter().filter(|name| name.deleted) {
+        let JournalledName { resource, target_id, .. } = name;
+        all.extend(target_id.map(|target_id| Left { resource, id: None, target_id }));
+    }
+    Ok(all)
+}
+
+pub(super) async fn delete(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    left: &[Left],
+) -> Result<(), RunError> {
     for left in left.iter().filter(|left| left.resource == *resource) {
         run.check_stop()?;
+        let Some(key) = dead_key(run, left).await? else { continue };
         run.take_up(Stage::Deletes, 1);
-        let settled = agree_that_gone(run, left).await?;
+        let settled = delete_one(run, left, key).await?;
         let seen = Tally { read: 1, ..Tally::default() };
         run.count(Stage::Deletes, resource, settled, seen);
     }
     Ok(())
 }
 
-async fn agree_that_gone(run: &Arc<Run>, left: &LeftBehind) -> Result<Settled, RunError> {
-    let LeftBehind { resource, target_id, .. } = left;
+/// What the id shows now, if that does not live at the source.
+async fn dead_key(run: &Arc<Run>, left: &Left) -> Result<Option<NaturalKey>, RunError> {
+    let Left { resource, target_id, .. } = left;
     let shown = match run.target(|target| target.get(resource, target_id)).await {
         Ok(found) => found.and_then(|found| found.key),
         Err(error) if error.refusal().is_some() => None,
         Err(error) => return Err(RunError::Target(error)),
     };
-    let Some(key) = shown else { return Ok(Settled::Skipped) };
+    let Some(key) = shown else { return Ok(None) };
     match run.reader.find(resource, &key).await.map_err(RunError::Source)? {
-        Lookup::Absent => {}
-        Lookup::Lives(_) | Lookup::Hidden => return Ok(Settled::Skipped),
+        Lookup::Absent => Ok(Some(key)),
+        Lookup::Lives(_) | Lookup::Hidden => Ok(None),
     }
+}
+
+async fn delete_one(run: &Arc<Run>, left: &Left, key: NaturalKey) -> Result<Settled, RunError> {
+    let Left { resource, target_id, .. } = left;
     remembered::deleted(run, resource, target_id).await?;
     match run.target(|target| target.delete(resource, target_id)).await {
         Ok(Deleted::Deleted) => Ok(Settled::Applied),
@@ -52,12 +85,7 @@ async fn agree_that_gone(run: &Arc<Run>, left: &LeftBehind) -> Result<Settled, R
 }
 
 /// Refused: it waits as any other name for a deletion does, by the id that was remembered.
-fn park(
-    run: &Run,
-    left: &LeftBehind,
-    key: NaturalKey,
-    error: WriteError,
-) -> Result<Settled, RunError> {
+fn park(run: &Run, left: &Left, key: NaturalKey, error: WriteError) -> Result<Settled, RunError> {
     let refusal = error.refusal().cloned().unwrap_or_default();
     let reason = match error.disposition() {
         Disposition::FailRun => return Err(RunError::Target(error)),
@@ -73,7 +101,7 @@ fn park(
     };
     run.park(Parking {
         resource: left.resource.clone(),
-        source_id: Some(left.id.clone()),
+        source_id: left.id.clone(),
         key: Some(key),
         operation: Operation::Delete,
         reason,

@@ -14,16 +14,30 @@ use crate::targets::Match;
 use super::RunError;
 use super::under_way::Run;
 
+/// What the keys are names of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// Items that live under other keys now, or people whose keys never change.
+    OldKeys,
+    /// Items that were deleted. A key that lives again hides that; the id that it had does not.
+    Deleted,
+}
+
 /// Finds the target ids of `keys` and journals them. What an earlier attempt of this window has
 /// journalled stands: the name may have moved since.
 pub(super) async fn look_up(
     run: &Arc<Run>,
     resource: &ResourcePath,
     keys: impl IntoIterator<Item = NaturalKey>,
+    of: Of,
 ) -> Result<(), RunError> {
+    let mut names = Vec::new();
     let mut asked = FuturesUnordered::new();
     for key in keys.into_iter().collect::<BTreeSet<_>>() {
-        if run.journalled(resource, &key).await?.is_some() {
+        if let Some(known) = run.journalled_name(resource, &key).await? {
+            if of == Of::Deleted && !known.deleted {
+                names.push(JournalledName { deleted: true, ..known });
+            }
             continue;
         }
         asked.push(async move {
@@ -31,7 +45,6 @@ pub(super) async fn look_up(
             (key, found)
         });
     }
-    let mut names = Vec::new();
     while let Some((key, found)) = asked.next().await {
         let target_id = match found {
             Ok(Match::One(found)) => Some(found.id),
@@ -40,7 +53,8 @@ pub(super) async fn look_up(
             Err(error) if error.refusal().is_some() => None,
             Err(error) => return Err(RunError::Target(error)),
         };
-        names.push(JournalledName { resource: resource.clone(), key, target_id });
+        let deleted = of == Of::Deleted;
+        names.push(JournalledName { resource: resource.clone(), key, target_id, deleted });
     }
     run.journal_names(names).await
 }

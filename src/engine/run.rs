@@ -15,7 +15,9 @@ use super::observe::{Event, Observers};
 use super::parked::ParkedBook;
 use super::runner::RunOptions;
 use super::under_way::{Run, lock};
-use super::{Pair, Publish, RunError, deletes, identity, key_changes, overlap, resume, upserts};
+use super::{
+    Pair, Publish, RunError, deletes, history, identity, key_changes, overlap, resume, upserts,
+};
 
 /// What a run of a pair needs beside the pair.
 #[derive(Clone)]
@@ -222,6 +224,7 @@ async fn commit(
         state: Some(state),
         coverage: run.changed_coverage(),
         forget: run.passed_by(next_reach),
+        key_changes: history::of_closed(run).await?,
         end_journal: true,
         names: run.names_to_keep().await?,
         ..Step::default()

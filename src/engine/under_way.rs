@@ -290,7 +290,8 @@ impl Run {
 
     /// What of the run's resources no later window will need (R7, R16).
     pub(super) fn passed_by(&self, next_reach: ChangeVersion) -> Forgotten {
-        let resources = self.graph.resources().cloned().collect();
+        let is_open = |resource: &&ResourcePath| !self.is_closed(resource);
+        let resources = self.graph.resources().filter(is_open).cloned().collect();
         Forgotten {
             below: Some((ChangeVersion(next_reach.0 + 1), resources)),
             ..Forgotten::default()
@@ -452,6 +453,10 @@ impl Run {
         })
     }
 
+    pub(super) fn closed(&self) -> BTreeSet<ResourcePath> {
+        lock(&self.closed).clone()
+    }
+
     pub(super) fn is_closed(&self, resource: &ResourcePath) -> bool {
         lock(&self.closed).contains(resource)
     }
@@ -532,8 +537,15 @@ impl Run {
         resource: &ResourcePath,
         key: &NaturalKey,
     ) -> Result<Option<Option<TargetId>>, RunError> {
-        let name = self.store().name(&self.pair.id, resource, key).await;
-        Ok(name.map_err(RunError::State)?.map(|name| name.target_id))
+        Ok(self.journalled_name(resource, key).await?.map(|name| name.target_id))
+    }
+
+    pub(super) async fn journalled_name(
+        &self,
+        resource: &ResourcePath,
+        key: &NaturalKey,
+    ) -> Result<Option<JournalledName>, RunError> {
+        self.store().name(&self.pair.id, resource, key).await.map_err(RunError::State)
     }
 
     /// The names that outlive the commit: a view that was lost was newer, and what was renamed

@@ -280,6 +280,10 @@ pub struct JournalledName {
     pub key: NaturalKey,
     /// `None`: looked up and not there.
     pub target_id: Option<TargetId>,
+    /// It named an item that was deleted: what the target id shows goes, though the key may live
+    /// again by then.
+    #[serde(default)]
+    pub deleted: bool,
 }
 
 /// A run that ended, for `status` and the history.

@@ -115,6 +115,7 @@ pub(in crate::state) fn name(number: &str, target_id: Option<&str>) -> Journalle
         resource: students(),
         key: key(number),
         target_id: target_id.map(|id| TargetId(id.to_owned())),
+        deleted: target_id.is_none(),
     }
 }
 

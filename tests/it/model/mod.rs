@@ -29,7 +29,7 @@ use machine::{Frame, Machine, State, Transition};
 
 /// Whether transactions may commit below a version that is visible already (R14 to R16). What they
 /// write is lost without an overlap.
-const LATE_COMMITS: bool = false;
+const LATE_COMMITS: bool = true;
 
 /// Histories of an ordinary run of the tests.
 const HISTORIES: u64 = 2_000;

@@ -4,7 +4,7 @@
 use tidemark::sources::Isolation;
 
 use super::machine::Transition::{Edit, Refuse, Repair, Run};
-use super::machine::Trouble::{Crash, Lost};
+use super::machine::Trouble::{Crash, Lost, Meanwhile};
 use super::machine::{Frame, Refused};
 use super::{Transition, assert_agrees};
 use crate::simulation::history::Side::Target;
@@ -75,5 +75,42 @@ fn i11_a_swap_of_which_any_answer_is_lost_ends_right() {
             Run(vec![Lost(write)]),
         ];
         assert_agrees(FRAME, &history);
+    }
+}
+
+/// R2, R6: an old key that differs from the new one in case alone lives again as another item.
+#[test]
+fn r6_an_old_key_that_lives_again_is_looked_up_though_it_is_nearly_the_new_one() {
+    assert_agrees(
+        FRAME,
+        &[
+            Edit(vec![Put(Offering(0, 1), 0)]),
+            Run(vec![]),
+            Edit(vec![Delete(Course(0)), Rename(Session(1), Session(0)), Put(Offering(0, 1), 0)]),
+        ],
+    );
+}
+
+/// R5: the PUT of a crashed run moved the offering; its key lives again, which hides its tombstone.
+#[test]
+fn r5_what_a_crashed_run_moved_goes_though_its_key_lives_again() {
+    for call in 0..40 {
+        let mut history = deleted_below_a_rename(call);
+        history.push(Edit(vec![Put(Offering(0, 1), 0)]));
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// The same without a snapshot and without a crash: the key lives again while the run goes on.
+#[test]
+fn r5_what_a_rename_moved_goes_though_its_key_lives_again_meanwhile() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Offering(0, 1), 0)]),
+            Run(vec![]),
+            Edit(vec![Delete(Course(0)), Rename(Session(1), Session(2))]),
+            Run(vec![Meanwhile(call, vec![Put(Offering(0, 1), 0)])]),
+        ];
+        assert_agrees(Frame { isolation: Isolation::Bounded, ..FRAME }, &history);
     }
 }
