@@ -78,12 +78,13 @@ async fn was_dealt_with(
         .any(|known| known.change.version == change.version && known.commits < run.commits()))
 }
 
-/// What this run was told and has not dealt with, because the target closed the resource: it stays
-/// to be dealt with, however many runs are committed before somebody opens the resource (R23a).
-pub(super) async fn of_closed(run: &Run) -> Result<Vec<RememberedKeyChange>, RunError> {
+/// What was told of resources that this run leaves behind, because they are not selected or the
+/// target has closed them: it stays to be dealt with, however many runs are committed before they
+/// join again (R17, R23a).
+pub(super) async fn of_left(run: &Run) -> Result<Vec<RememberedKeyChange>, RunError> {
     const UNTIL_IT_IS_TOLD_AGAIN: u64 = u64::MAX;
     let mut open = Vec::new();
-    for resource in run.closed() {
+    for resource in run.left() {
         let mut after = None;
         loop {
             let page = run.store().key_changes(&run.pair.id, &resource, after.as_ref(), HELD).await;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, Stage, Tally, TargetId};
+use crate::domain::{ChangeVersion, NaturalKey, ParkReason, ResourcePath, Stage, Tally, TargetId};
 use crate::sources::Lookup;
 use crate::targets::{Disposition, Match};
 
@@ -167,17 +167,20 @@ async fn journal_parked(
     changed: &BTreeSet<ResourcePath>,
     renameable: &Renameable,
 ) -> Result<(), RunError> {
-    let mut keys: BTreeMap<ResourcePath, Vec<NaturalKey>> = BTreeMap::new();
+    let mut keys: BTreeMap<(ResourcePath, Of), Vec<NaturalKey>> = BTreeMap::new();
     for record in run.book().named_for_deletion() {
         if let Some(key) = record.key
             && record.target_id.is_none()
             && renameable.contains_key_of(&record.resource, changed)
         {
-            keys.entry(record.resource).or_default().push(key);
+            // The old item is all that the target has of it (R6).
+            let waits = record.reason == ParkReason::WaitsForNewKey;
+            let of = if waits { Of::OldKeys } else { Of::Deleted };
+            keys.entry((record.resource, of)).or_default().push(key);
         }
     }
-    for (resource, keys) in keys {
-        names::look_up(run, &resource, keys, Of::Deleted).await?;
+    for ((resource, of), keys) in keys {
+        names::look_up(run, &resource, keys, of).await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::RunError;
 use super::under_way::Run;
 
 /// What the keys are names of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Of {
     /// Items that live under other keys now, or people whose keys never change.
     OldKeys,

@@ -69,12 +69,7 @@ pub(super) fn begin_at(
 }
 
 /// The version after which the next window reads: at most the watermark (R14).
-pub(super) fn reach(
-    overlap: &Overlap,
-    watermark: ChangeVersion,
-    policy: &Policy,
-    now: Timestamp,
-) -> ChangeVersion {
+pub(super) fn reach(overlap: &Overlap, watermark: ChangeVersion, policy: &Policy) -> ChangeVersion {
     let Some(first) = &overlap.first else { return watermark };
     if !first.succeeded {
         return first.floor.min(watermark);
@@ -87,11 +82,7 @@ pub(super) fn reach(
     let reached = anchor.and_then(|anchor| newest_at(overlap, anchor - length));
     match reached {
         Some(version) => version.min(watermark),
-        // Nothing is known of that time. What the successor of the first run read stands until the
-        // overlap of the first watermark has passed; then it is read once more (R15).
-        None if policy.isolation != Isolation::Snapshot && now < first.at + length => {
-            first.version.min(watermark)
-        }
+        // Nothing is known of that time.
         None => first.floor.min(watermark),
     }
 }
@@ -147,7 +138,12 @@ pub(super) fn worth_remembering_since(
     if length.is_zero() {
         return None;
     }
-    Some(anchor(overlap, through, policy.isolation)? - length - CLOCK_MARGIN)
+    let reached = anchor(overlap, through, policy.isolation)? - length;
+    if newest_at(overlap, reached).is_none() {
+        // The next window goes to the floor, and brings all of it again.
+        return Some(Timestamp::MIN_UTC);
+    }
+    Some(reached - CLOCK_MARGIN)
 }
 
 fn length(policy: &Policy) -> TimeDelta {
@@ -248,10 +244,8 @@ mod tests {
         let policy = policy(Isolation::Bounded, 15);
         let overlap = after_runs(&policy, &[(0, 1000), (20, 2000), (40, 3000), (60, 4000)]);
 
-        for now in [61, 80, 10_000] {
-            // 4000 was first seen at 60; the newest that had been seen by 45 was 3000.
-            assert_eq!(reach(&overlap, version(4000), &policy, at(now)), version(3000), "{now}");
-        }
+        // 4000 was first seen at 60; the newest that had been seen by 45 was 3000.
+        assert_eq!(reach(&overlap, version(4000), &policy), version(3000));
     }
 
     #[test]
@@ -265,7 +259,7 @@ mod tests {
         let overlap = after_commit(overlap, Some(version(1000)), version(2800), &policy, at(1210));
 
         // The snapshot of 2800 was taken after 610; by 595 the live source had shown 1000.
-        assert_eq!(reach(&overlap, version(2800), &policy, at(1211)), version(1000));
+        assert_eq!(reach(&overlap, version(2800), &policy), version(1000));
     }
 
     #[test]
@@ -279,19 +273,22 @@ mod tests {
                 let policy = Policy { first_overlap, ..policy(isolation, 15) };
                 let overlap = after_runs(&policy, &[(0, 1000)]);
 
-                assert_eq!(reach(&overlap, version(1000), &policy, at(1)), version(floor));
+                assert_eq!(reach(&overlap, version(1000), &policy), version(floor));
             }
         }
     }
 
     #[test]
-    fn runs_that_follow_closely_on_the_first_two_do_not_go_to_the_floor_again_until_it_has_settled()
-    {
+    fn while_nothing_is_known_of_the_time_before_windows_go_to_the_floor_and_all_is_worth_a_hash() {
         let policy = policy(Isolation::Bounded, 15);
-        let overlap = after_runs(&policy, &[(0, 1000), (1, 1010)]);
+        let early = after_runs(&policy, &[(0, 1000), (1, 1010)]);
+        let later = after_runs(&policy, &[(0, 1000), (1, 1010), (20, 1020)]);
 
-        assert_eq!(reach(&overlap, version(1010), &policy, at(2)), version(1000));
-        assert_eq!(reach(&overlap, version(1010), &policy, at(16)), version(900));
+        assert_eq!(reach(&early, version(1010), &policy), version(900));
+        let since = worth_remembering_since(&early, version(1010), &policy);
+        assert_eq!(since, Some(Timestamp::MIN_UTC));
+        assert_eq!(reach(&later, version(1020), &policy), version(1010));
+        assert_eq!(worth_remembering_since(&later, version(1020), &policy), Some(at(0)));
     }
 
     #[test]
@@ -299,7 +296,7 @@ mod tests {
         let policy = policy(Isolation::Bounded, 0);
         let overlap = after_runs(&policy, &[(0, 1000), (20, 2000)]);
 
-        assert_eq!(reach(&overlap, version(2000), &policy, at(21)), version(2000));
+        assert_eq!(reach(&overlap, version(2000), &policy), version(2000));
         assert!(!pass_is_due(&overlap, version(2000), &policy, at(10_000)));
     }
 
@@ -334,7 +331,7 @@ mod tests {
         let many: Vec<(i64, i64)> = (0..5_000).map(|n| (n, n * 10)).collect();
         let overlap = after_runs(&policy, &many);
 
-        let reached = reach(&overlap, version(49_990), &policy, at(5_000));
+        let reached = reach(&overlap, version(49_990), &policy);
 
         assert!(reached <= version(49_840), "{reached:?}");
         assert!(reached >= version(49_000), "{reached:?}");
@@ -344,7 +341,7 @@ mod tests {
             let watermark = Some(version(49_990));
             saw(&mut idle, watermark, version(49_990 + minute), at(5_000 + minute));
             assert!(idle.seen.len() <= SEEN_KEPT);
-            assert!(reach(&idle, version(49_990), &policy, at(9_999)) <= version(49_840));
+            assert!(reach(&idle, version(49_990), &policy) <= version(49_840));
         }
     }
 }

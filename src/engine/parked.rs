@@ -118,9 +118,10 @@ impl ParkedBook {
         self.records.values().filter(due).cloned().collect()
     }
 
-    /// Upserts whose cause was applied in this run, after their own turn perhaps.
-    pub(super) fn called(&self) -> Vec<Parked> {
-        self.called.iter().filter_map(|id| self.records.get(id)).cloned().collect()
+    /// Upserts whose cause was applied in this run, after their own turn perhaps; each once a call.
+    pub(super) fn take_called(&mut self) -> Vec<Parked> {
+        let called = std::mem::take(&mut self.called);
+        called.iter().filter_map(|id| self.records.get(id)).cloned().collect()
     }
 
     pub(super) fn resources_with_due(&self, now: Timestamp, all: bool) -> BTreeSet<ResourcePath> {

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, ResourcePath, Tally, Window};
 use crate::sources::Isolation;
 use crate::state::{Finished, RunJournal, Step};
@@ -21,14 +22,26 @@ pub(super) struct Beginning {
     pub(super) window: Window,
     /// The version after which it reads, overlap included (R14).
     pub(super) reach: Option<ChangeVersion>,
+    /// When the first of what stands was read: the overlap is settled from then (R15).
+    pub(super) read_since: Timestamp,
     pub(super) finished: BTreeMap<ResourcePath, Tally>,
     /// A newer view was read from before, and what it told is in the journal.
     pub(super) is_older_than_begun: bool,
 }
 
 impl Beginning {
-    pub(super) fn anew(window: Window, reach: Option<ChangeVersion>) -> Beginning {
-        Beginning { window, reach, finished: BTreeMap::new(), is_older_than_begun: false }
+    pub(super) fn anew(
+        window: Window,
+        reach: Option<ChangeVersion>,
+        read_since: Timestamp,
+    ) -> Beginning {
+        Beginning {
+            window,
+            reach,
+            read_since,
+            finished: BTreeMap::new(),
+            is_older_than_begun: false,
+        }
     }
 }
 
@@ -40,16 +53,17 @@ pub(super) async fn beginning(
     isolation: Isolation,
     fresh: Window,
     reach: Option<ChangeVersion>,
+    began: Timestamp,
 ) -> Result<Beginning, RunError> {
     let journal = around.store.journal(&pair.id).await.map_err(RunError::State)?;
-    let Some(journal) = journal else { return Ok(Beginning::anew(fresh, reach)) };
+    let Some(journal) = journal else { return Ok(Beginning::anew(fresh, reach, began)) };
     let begun = journal.window;
     // The lower edge is the watermark: what was begun above another says nothing here.
     if begun.after != fresh.after {
-        return Ok(Beginning::anew(fresh, reach));
+        return Ok(Beginning::anew(fresh, reach, began));
     }
     let is_older_than_begun = fresh.through < begun.through;
-    let anew = Beginning { is_older_than_begun, ..Beginning::anew(fresh, reach) };
+    let anew = Beginning { is_older_than_begun, ..Beginning::anew(fresh, reach, began) };
     if (is_older_than_begun && !is_merely_old(pair, isolation, begun).await?)
         || !is_the_same(&journal, pair).await?
     {
@@ -73,6 +87,7 @@ pub(super) async fn beginning(
     Ok(Beginning {
         window,
         reach: journal.reach,
+        read_since: journal.began_at,
         finished: finished.collect(),
         is_older_than_begun,
     })

@@ -77,9 +77,9 @@ pub(super) async fn publish(
     if identity::is_another_target(pair, &state).await? {
         book.renew_dead(around.clock.now());
     }
-    let reach =
-        window.after.map(|after| overlap::reach(&state.overlap, after, &pair.policy, began));
-    let beginning = resume::beginning(around, pair, reader.isolation(), window, reach).await?;
+    let reach = window.after.map(|after| overlap::reach(&state.overlap, after, &pair.policy));
+    let beginning =
+        resume::beginning(around, pair, reader.isolation(), window, reach, began).await?;
     if was_broken_off(around, pair).await? || identity::is_another_end(pair, &state).await? {
         state.overlap.broken_off += 1;
     }
@@ -97,7 +97,7 @@ pub(super) async fn publish(
     upserts::publish_what_waited(&run).await?;
 
     run.reader.confirm().await.map_err(RunError::Source)?;
-    commit(&run, run_id, state, began).await
+    commit(&run, run_id, state).await
 }
 
 /// Whether a run of the pair has begun since the last commit: it may have written anything.
@@ -184,12 +184,7 @@ pub(super) fn selection_fingerprint(pair: &Pair) -> String {
 
 /// The one commit that moves the watermark: everything of the window is applied, unneeded or
 /// durably parked (I1).
-async fn commit(
-    run: &Run,
-    run_id: &str,
-    before: PairState,
-    began: Timestamp,
-) -> Result<Ended, RunError> {
+async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, RunError> {
     let stages = run.stages();
     if !stages.is_conserved() {
         return Err(RunError::NotConserved);
@@ -201,8 +196,9 @@ async fn commit(
     let outcome = if run.book().len() > 0 { Outcome::Parked } else { Outcome::Complete };
     let now = run.now();
     let (window, policy) = (run.window, &run.pair.policy);
-    let overlap = overlap::after_commit(run.overlap(), window.after, window.through, policy, began);
-    let next_reach = overlap::reach(&overlap, window.through, policy, now);
+    let overlap =
+        overlap::after_commit(run.overlap(), window.after, window.through, policy, run.read_since);
+    let next_reach = overlap::reach(&overlap, window.through, policy);
     let state = PairState {
         overlap,
         watermark: Some(Watermark::ChangeVersion(run.window.through)),
@@ -224,7 +220,7 @@ async fn commit(
         state: Some(state),
         coverage: run.changed_coverage(),
         forget: run.passed_by(next_reach),
-        key_changes: history::of_closed(run).await?,
+        key_changes: history::of_left(run).await?,
         end_journal: true,
         names: run.names_to_keep().await?,
         ..Step::default()

@@ -45,6 +45,8 @@ pub(super) struct Run {
     pub(super) window: Window,
     /// The version after which this window reads: below the watermark by the overlap (R14).
     reach: Option<ChangeVersion>,
+    /// When the first of what it commits was read; before it began, where it goes on from another.
+    pub(super) read_since: Timestamp,
     /// The selected resources, in the target's order.
     pub(super) graph: ResourceGraph,
     /// Every resource that the target has.
@@ -109,8 +111,13 @@ impl Run {
         book: ParkedBook,
         state: &PairState,
     ) -> Result<Arc<Run>, RunError> {
-        let Beginning { window, reach, finished: mut finished_before, is_older_than_begun } =
-            beginning;
+        let Beginning {
+            window,
+            reach,
+            read_since,
+            finished: mut finished_before,
+            is_older_than_begun,
+        } = beginning;
         let target_resources = pair.target.resources().await.map_err(RunError::Target)?;
         let source_resources = pair.source.resources().await.map_err(RunError::Source)?;
         let both = target_resources.joined_with(&source_resources);
@@ -153,6 +160,7 @@ impl Run {
             reader,
             window,
             reach,
+            read_since,
             options: options.clone(),
             around: around.clone(),
             stages: Mutex::new(stages),
@@ -188,7 +196,7 @@ impl Run {
     ) -> Result<Arc<Run>, RunError> {
         let window = Window { after: None, through: reader.newest() };
         let book = load_parked(around, pair).await?;
-        let beginning = Beginning::anew(window, None);
+        let beginning = Beginning::anew(window, None, around.clock.now());
         Run::prepare(around, pair, reader, options, beginning, book, &PairState::default()).await
     }
 
@@ -205,7 +213,7 @@ impl Run {
             run_id: run_id.to_owned(),
             window: self.window,
             reach: self.reach,
-            began_at: self.now(),
+            began_at: self.read_since,
             source: Some(source.fingerprint.clone()),
             target: Some(target.fingerprint.clone()),
             selection,
@@ -453,8 +461,10 @@ impl Run {
         })
     }
 
-    pub(super) fn closed(&self) -> BTreeSet<ResourcePath> {
-        lock(&self.closed).clone()
+    /// Resources for which the watermark does not speak once this run is committed.
+    pub(super) fn left(&self) -> BTreeSet<ResourcePath> {
+        let left = self.coverage_after().left.into_keys();
+        left.chain(lock(&self.closed).iter().cloned()).collect()
     }
 
     pub(super) fn is_closed(&self, resource: &ResourcePath) -> bool {

@@ -277,7 +277,7 @@ async fn retry_people(run: &Arc<Run>, person: &ResourcePath) -> Result<(), RunEr
 pub(super) async fn publish_what_waited(run: &Arc<Run>) -> Result<(), RunError> {
     loop {
         let after_deletes = run.take_deferred_until_deleted();
-        let called = run.book().called();
+        let called = run.book().take_called();
         if after_deletes.is_empty() && called.is_empty() {
             return run.commit_parked().await;
         }
