@@ -193,11 +193,14 @@ pub(super) async fn check_renamed(play: &Play, script: &Script) -> Result<(), St
         for record in parked.iter().filter(|record| is_upsert_of(record, &gone.resource)) {
             let Some(id) = &record.source_id else { continue };
             let Some(Ok(renamed)) = source.item(resource, &id.0) else { continue };
-            let was_called_so = |entry: &String| entry.contains(&id.0) && names(entry);
+            let changes = source.key_changes(resource, 0, i64::MAX);
+            let (own, others): (Vec<_>, Vec<_>) =
+                changes.iter().filter(|entry| names(entry)).partition(|e| e.contains(&id.0));
+            if !others.is_empty() {
+                continue; // The old name of another item as well, whose new key may be taken.
+            }
             let new = ends::key_of(&gone.resource, renamed.body());
-            if source.key_changes(resource, 0, i64::MAX).iter().any(was_called_so)
-                && target.find(resource, &ends::parts(&new)).is_none()
-            {
+            if !own.is_empty() && target.find(resource, &ends::parts(&new)).is_none() {
                 return Err(format!(
                     "{resource} {} was deleted while its new key is parked (R6)",
                     told(&gone.key)
