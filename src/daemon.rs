@@ -17,6 +17,7 @@ pub mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,9 @@ use status::PairCondition;
 /// Writes in flight at once for one pair; the connection's ceiling and the origin's adaptive limit
 /// lie below it or above it, and the lowest counts.
 const MAX_IN_FLIGHT: usize = 128;
+
+/// What a run that is killed may have to read again, in time; each look is two requests.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Every pair of a configuration, with what they share.
 pub struct Assembly {
@@ -269,6 +273,7 @@ fn policy(publication: &PublicationConfig, sole_writer: bool, ceiling: usize) ->
         sole_writer,
         shared: publication.shared.clone(),
         create_only: publication.create_only.clone(),
+        look_again_after: LOOK_AGAIN_AFTER,
         max_in_flight: MAX_IN_FLIGHT.min(ceiling),
     }
 }

@@ -112,6 +112,9 @@ pub struct Policy {
     pub shared: Vec<String>,
     /// Resources that belong to somebody else: written only where they are missing (R28a).
     pub create_only: Vec<String>,
+    /// While a run goes on, its view is looked at again after so long, and what is finished by then
+    /// is journalled (R11, R12).
+    pub look_again_after: Duration,
     /// Writes in flight at once for one pair, below the adaptive limit of the origin.
     pub max_in_flight: usize,
 }

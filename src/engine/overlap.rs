@@ -222,6 +222,7 @@ mod tests {
             shared: Vec::new(),
             create_only: Vec::new(),
             sole_writer: true,
+            look_again_after: Duration::ZERO,
             max_in_flight: 1,
         }
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::domain::{
@@ -63,6 +64,7 @@ pub(super) struct Run {
     finished_before: BTreeMap<ResourcePath, Tally>,
     /// The journal speaks of versions that this window does not reach.
     is_older_than_begun: bool,
+    unconfirmed: Mutex<Unconfirmed>,
     /// What became of the upserts of each resource in this run.
     upserts: Mutex<BTreeMap<ResourcePath, Tally>>,
     pub(super) options: RunOptions,
@@ -92,6 +94,12 @@ pub(super) struct Run {
     answered: AtomicU64,
     refused: AtomicU64,
     writes: Semaphore,
+}
+
+/// Resources that were finished since the view was last looked at.
+struct Unconfirmed {
+    finished: Vec<(ResourcePath, Tally)>,
+    looked_at: Instant,
 }
 
 /// People whose update was refused before their association existed, by source id (R30).
@@ -149,6 +157,10 @@ impl Run {
         Ok(Arc::new(Run {
             finished_before,
             is_older_than_begun,
+            unconfirmed: Mutex::new(Unconfirmed {
+                finished: Vec::new(),
+                looked_at: Instant::now(),
+            }),
             upserts: Mutex::default(),
             graph: target_resources.restricted_to(&selected),
             target_resources,
@@ -235,6 +247,10 @@ impl Run {
 
     /// Journals that every upsert of the resource is settled, unless something of it waits for
     /// what comes later. A resource without items costs as much to journal as to read again.
+    ///
+    /// A page may have come from a snapshot that took the place of the one that was opened: what is
+    /// finished counts when the view has been looked at once more (R11), now and then, because that
+    /// is a request.
     pub(super) async fn journal_finished(&self, resource: &ResourcePath) -> Result<(), RunError> {
         let tally = lock(&self.upserts).get(resource).copied().unwrap_or_default();
         let waits = lock(&self.people).refused.get(resource).is_some_and(|ids| !ids.is_empty())
@@ -242,16 +258,34 @@ impl Run {
         if tally.read == 0 || waits || self.is_closed(resource) || self.was_finished(resource) {
             return Ok(());
         }
+        let Some(finished) = self.finished_since_the_last_look(resource, tally) else {
+            return Ok(());
+        };
+        self.reader.confirm().await.map_err(RunError::Source)?;
         // A target that does not tell its newest version could be restored unnoticed.
         let newest = self.pair.target.newest().await.map_err(RunError::Target)?;
         let Some(target_newest) = newest else { return Ok(()) };
-        let finished = Finished {
-            resource: resource.clone(),
-            through: self.window.through,
-            tally,
-            target_newest,
-        };
-        self.write(Step { finished: vec![finished], ..Step::default() }).await
+        let through = self.window.through;
+        let finished = finished
+            .into_iter()
+            .map(|(resource, tally)| Finished { resource, through, tally, target_newest })
+            .collect();
+        self.write(Step { finished, ..Step::default() }).await
+    }
+
+    /// Adds one; all of them when it is time to look at the view again.
+    fn finished_since_the_last_look(
+        &self,
+        resource: &ResourcePath,
+        tally: Tally,
+    ) -> Option<Vec<(ResourcePath, Tally)>> {
+        let mut unconfirmed = lock(&self.unconfirmed);
+        unconfirmed.finished.push((resource.clone(), tally));
+        if unconfirmed.looked_at.elapsed() < self.pair.policy.look_again_after {
+            return None;
+        }
+        unconfirmed.looked_at = Instant::now();
+        Some(std::mem::take(&mut unconfirmed.finished))
     }
 
     /// What is read from its beginning is so until a run of it is committed: one that fails leaves

@@ -63,6 +63,7 @@ pub(crate) fn policy() -> Policy {
         sole_writer: true,
         shared: Vec::new(),
         create_only: Vec::new(),
+        look_again_after: Duration::ZERO,
         max_in_flight: 64,
     }
 }

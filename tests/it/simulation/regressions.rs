@@ -7,7 +7,7 @@ use tidemark::sources::Isolation;
 use super::assert_agrees;
 use super::history::Step::{Delete, Put, Rename, Run};
 use super::history::Thing::{Attends, Enrolment, Period, Section, Session, Student};
-use super::history::Trouble::{Close, Fail};
+use super::history::Trouble::{Close, Fail, PutBack};
 use super::history::{Frame, History};
 
 /// What most histories have in common.
@@ -111,4 +111,21 @@ fn r23a_what_is_parked_waits_while_its_resource_is_closed() {
             Run(vec![Close("sections")]),
         ],
     });
+}
+
+/// R11, R16: the image that the run goes on through is older than the one it began with. What the
+/// newer one showed is not settled by a commit at the older one's version.
+#[test]
+fn r11_what_only_a_lost_view_showed_is_read_again_though_the_overlap_remembers_it() {
+    for request in 20..30 {
+        assert_agrees(&History {
+            frame: Frame { target: ApiVersion::V6_1, page_size: 1, ..frame() },
+            steps: vec![
+                Put(Student(2), 0),
+                Run(vec![]),
+                Put(Section(2, 1, 2), 1),
+                Run(vec![PutBack(request)]),
+            ],
+        });
+    }
 }
