@@ -10,12 +10,13 @@
 //! as once, and recovering from a crash is doing it again.
 //!
 //! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
-//! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`].
-//! Before them stand [`identity`], [`overlap`] and [`resume`]; [`history`] and [`remembered`] are what an overlap
-//! needs to know of what it brings again; [`order`] starts a resource when what it needs has finished;
-//! [`apply`] is one change at one target, [`references`] what it needs there first; [`names`] are
-//! target ids looked up before anything moves, [`brake`] stops what would delete too much,
-//! [`ownership`] is what belongs to others too; [`parked`] is what waits. [`plan`] and [`verify`] look without publishing.
+//! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`] with
+//! its [`coverage`]. Before them stand [`identity`], [`overlap`] and [`resume`]; [`history`],
+//! [`remembered`] and [`left_behind`] are what an overlap has to know of what it brings again.
+//! [`order`] starts a resource when what it needs has finished; [`apply`] is one change at one
+//! target, [`references`] what it needs there first; [`names`] are target ids looked up before
+//! anything moves, [`brake`] stops what would delete too much, [`ownership`] is what belongs to
+//! others too; [`parked`] is what waits. [`plan`] and [`verify`] look without publishing.
 //!
 //! # Invariants held here
 //!
@@ -47,6 +48,7 @@ mod order;
 mod history;
 mod key_changes;
 mod upserts;
+mod coverage;
 mod deletes;
 mod left_behind;
 mod names;

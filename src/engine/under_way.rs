@@ -17,8 +17,8 @@ use crate::domain::{
 };
 use crate::sources::{Reader, TombstonePages};
 use crate::state::{
-    Coverage, Finished, Forgotten, JournalledName, LeftOut, Operation, Overlap, PairState,
-    RunJournal, StateStore, Step,
+    Coverage, Finished, JournalledName, LeftOut, Operation, Overlap, PairState, RunJournal,
+    StateStore, Step,
 };
 use crate::targets::{Refusal, Target, WriteError};
 
@@ -45,7 +45,7 @@ pub(super) struct Run {
     pub(super) reader: Arc<dyn Reader>,
     pub(super) window: Window,
     /// The version after which this window reads: below the watermark by the overlap (R14).
-    reach: Option<ChangeVersion>,
+    pub(super) reach: Option<ChangeVersion>,
     /// When the first of what it commits was read; before it began, where it goes on from another.
     pub(super) read_since: Timestamp,
     /// The selected resources, in the target's order.
@@ -59,7 +59,7 @@ pub(super) struct Run {
     /// What other runs began to read from its beginning and none has finished, with the version
     /// after which it may have changed at the source since.
     begun_before: BTreeMap<ResourcePath, ChangeVersion>,
-    coverage: Coverage,
+    pub(super) coverage: Coverage,
     /// What another run of this window has finished, with what became of it (R12).
     finished_before: BTreeMap<ResourcePath, Tally>,
     /// The journal speaks of versions that this window does not reach.
@@ -76,7 +76,7 @@ pub(super) struct Run {
     pub(super) learnt: Mutex<Learnt>,
     /// See [`overlap::worth_remembering_since`].
     pub(super) worth_remembering_since: Option<Timestamp>,
-    closed: Mutex<BTreeSet<ResourcePath>>,
+    pub(super) closed: Mutex<BTreeSet<ResourcePath>>,
     people: Mutex<People>,
     after_deletes: Mutex<Vec<(ResourcePath, SourceId)>>,
     /// Items whose key change is settled: renamed by PUT, or found under the new key. At most
@@ -288,58 +288,6 @@ impl Run {
         Some(std::mem::take(&mut unconfirmed.finished))
     }
 
-    /// What is read from its beginning is so until a run of it is committed: one that fails leaves
-    /// items at the target that only the feeds can name (I9).
-    fn coverage_with_begun(&self) -> Coverage {
-        let mut coverage = self.coverage.clone();
-        for resource in self.graph.resources() {
-            if self.window_of(resource).is_some_and(|window| window.after.is_none()) {
-                coverage.begun.entry(resource.clone()).or_insert(self.window.through);
-            }
-        }
-        coverage
-    }
-
-    /// What the watermark speaks for once this run is committed, if that is not what it did
-    /// before (R17, R23a).
-    pub(super) fn changed_coverage(&self) -> Option<Coverage> {
-        let after = self.coverage_after();
-        (after != self.coverage_with_begun()).then_some(after)
-    }
-
-    fn coverage_after(&self) -> Coverage {
-        let closed = lock(&self.closed).clone();
-        let mut after = self.coverage_with_begun();
-        for resource in self.graph.resources().filter(|resource| !closed.contains(*resource)) {
-            after.left.remove(resource);
-            after.begun.remove(resource);
-            after.spoken_for.insert(resource.clone());
-        }
-        let left: Vec<_> = after
-            .spoken_for
-            .iter()
-            .filter(|resource| !self.graph.contains(resource) || closed.contains(*resource))
-            .cloned()
-            .collect();
-        for resource in left {
-            after.spoken_for.remove(&resource);
-            if let Some(version) = self.reach {
-                after.left.insert(resource, version);
-            }
-        }
-        after
-    }
-
-    /// What of the run's resources no later window will need (R7, R16).
-    pub(super) fn passed_by(&self, next_reach: ChangeVersion) -> Forgotten {
-        let is_open = |resource: &&ResourcePath| !self.is_closed(resource);
-        let resources = self.graph.resources().filter(is_open).cloned().collect();
-        Forgotten {
-            below: Some((ChangeVersion(next_reach.0 + 1), resources)),
-            ..Forgotten::default()
-        }
-    }
-
     /// How many deletes of a resource a person has allowed to this run (R27). Asked for only where
     /// many are about to happen.
     pub(super) async fn allowed_deletes(&self, resource: &ResourcePath) -> Result<u64, RunError> {
@@ -493,12 +441,6 @@ impl Run {
             hash: None,
             news: false,
         })
-    }
-
-    /// Resources for which the watermark does not speak once this run is committed.
-    pub(super) fn left(&self) -> BTreeSet<ResourcePath> {
-        let left = self.coverage_after().left.into_keys();
-        left.chain(lock(&self.closed).iter().cloned()).collect()
     }
 
     pub(super) fn is_closed(&self, resource: &ResourcePath) -> bool {

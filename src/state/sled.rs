@@ -1,5 +1,7 @@
 //! State on this machine's disk, in sled. No sled type leaves this file.
 //!
+//! Past 600 lines because what sled must and must not do is one thing to check (ADR 0003).
+//!
 //! What lives here: opening without ever changing what cannot be read, and making one step one
 //! durable batch. What does not: what a step means (`records.rs`) and how it is spelt (`codec.rs`).
 //! The one thing to know: a commit counts only when its flush has returned, and the first error
