@@ -200,6 +200,7 @@ fn settings(
         timeout: connection.timeout,
         max_concurrency: connection.max_concurrency,
         max_requests_per_second: connection.max_requests_per_second.unwrap_or(0),
+        look_again_after: crate::edfi::LOOK_AGAIN_AFTER,
     }
 }
 

@@ -1,7 +1,9 @@
 //! One Ed-Fi API, reached and understood.
 //!
-//! What lives here: what is asked once and kept. The one thing to know: everything is asked when
-//! it is first needed, by one asker at a time, and a failure is not remembered.
+//! What lives here: what is asked now and then and kept. The one thing to know: everything is asked
+//! when it is first needed, by one asker at a time, and a failure is not remembered. A run keeps the
+//! root document that it began with; a later run looks again, because another database may stand
+//! behind the same address by then (R19).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +18,15 @@ use super::discovery::{Discovery, RootError};
 use super::json::is_markup;
 use super::open_api::{self, Members, Metadata};
 use super::shapes::Shapes;
-use crate::domain::{KeyShape, ResourceGraph, ResourcePath};
+use crate::domain::{Fingerprint, KeyShape, ResourceGraph, ResourcePath};
 use crate::http::{
     ApiClient, ApiRequest, ApiResponse, ClientOptions, Credentials, HttpError, HttpObserver,
     Origins, SecretSource,
 };
 
-/// How long the dependency document is believed. A new extension is seen after that at the latest.
-const DEPENDENCIES_KEPT: Duration = Duration::from_secs(15 * 60);
+/// How long the root document and the dependencies are believed. Another database behind the same
+/// address, or a new extension, is seen after that at the latest.
+pub const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// One connection, as the configuration describes it.
 #[derive(Clone)]
@@ -41,6 +44,8 @@ pub struct ConnectionSettings {
     pub max_concurrency: usize,
     /// 0: no fixed rate.
     pub max_requests_per_second: u32,
+    /// How long the root document and the dependencies are believed: [`LOOK_AGAIN_AFTER`].
+    pub look_again_after: Duration,
 }
 
 /// Why an API could not be understood. Each names the connection.
@@ -66,18 +71,21 @@ pub enum ApiError {
     Unusable { connection: String, what: String },
 }
 
-/// One Ed-Fi API. Discovery happens once, when it is first needed; a failure is not remembered.
+/// One Ed-Fi API, for one run after [`Api::for_run`].
 pub struct Api {
     known: Arc<Known>,
     client: ApiClient,
+    /// What this run goes by.
+    discovery: OnceCell<Arc<Discovery>>,
 }
 
-/// What is learnt of an API once, whoever asks first.
+/// What is learnt of an API, whoever asks first.
 struct Known {
     settings: ConnectionSettings,
-    discovery: OnceCell<Arc<Discovery>>,
+    discovery: Mutex<Option<(Instant, Arc<Discovery>)>>,
     dependencies: Mutex<Option<(Instant, Arc<ResourceGraph>)>>,
-    open_api: OnceCell<Arc<Shapes>>,
+    /// Of the API that had this fingerprint.
+    open_api: Mutex<Option<(Fingerprint, Arc<Shapes>)>>,
     members: OnceCell<Arc<Members>>,
 }
 
@@ -113,19 +121,19 @@ impl Api {
         let client = ApiClient::new(options, origins, observer)?;
         let known = Known {
             settings,
-            discovery: OnceCell::new(),
+            discovery: Mutex::default(),
             dependencies: Mutex::default(),
-            open_api: OnceCell::new(),
+            open_api: Mutex::default(),
             members: OnceCell::new(),
         };
-        Ok(Arc::new(Api { known: Arc::new(known), client }))
+        Ok(Arc::new(Api { known: Arc::new(known), client, discovery: OnceCell::new() }))
     }
 
     /// The same API for one run: its requests are counted from nothing and carry the run's id, and
     /// no wait outlasts `stop`.
     pub fn for_run(&self, run: &str, stop: CancellationToken) -> Arc<Api> {
         let client = self.client.for_run(run, stop);
-        Arc::new(Api { known: Arc::clone(&self.known), client })
+        Arc::new(Api { known: Arc::clone(&self.known), client, discovery: OnceCell::new() })
     }
 
     pub fn connection(&self) -> &str {
@@ -134,7 +142,19 @@ impl Api {
 
     /// What the root document tells. A version that this program does not work with is an error.
     pub async fn discovered(&self) -> Result<Arc<Discovery>, ApiError> {
-        self.known.discovery.get_or_try_init(|| self.discover()).await.cloned()
+        self.discovery.get_or_try_init(|| self.discovered_lately()).await.cloned()
+    }
+
+    async fn discovered_lately(&self) -> Result<Arc<Discovery>, ApiError> {
+        let mut kept = self.known.discovery.lock().await;
+        if let Some((since, discovery)) = kept.as_ref()
+            && since.elapsed() < self.known.settings.look_again_after
+        {
+            return Ok(Arc::clone(discovery));
+        }
+        let discovery = self.discover().await?;
+        *kept = Some((Instant::now(), Arc::clone(&discovery)));
+        Ok(discovery)
     }
 
     /// Sends with the connection's token; nothing else is added. Ask for [`Api::discovered`] first:
@@ -152,7 +172,7 @@ impl Api {
     pub async fn dependencies(&self) -> Result<Arc<ResourceGraph>, ApiError> {
         let mut kept = self.known.dependencies.lock().await;
         if let Some((since, graph)) = kept.as_ref()
-            && since.elapsed() < DEPENDENCIES_KEPT
+            && since.elapsed() < self.known.settings.look_again_after
         {
             return Ok(Arc::clone(graph));
         }
@@ -260,7 +280,15 @@ impl Api {
     }
 
     async fn open_api_shapes(&self, discovery: &Discovery) -> Result<Arc<Shapes>, ApiError> {
-        self.known.open_api.get_or_try_init(|| self.read_open_api(discovery)).await.cloned()
+        let mut kept = self.known.open_api.lock().await;
+        if let Some((of, shapes)) = kept.as_ref()
+            && *of == discovery.fingerprint
+        {
+            return Ok(Arc::clone(shapes));
+        }
+        let shapes = self.read_open_api(discovery).await?;
+        *kept = Some((discovery.fingerprint.clone(), Arc::clone(&shapes)));
+        Ok(shapes)
     }
 
     async fn read_open_api(&self, discovery: &Discovery) -> Result<Arc<Shapes>, ApiError> {

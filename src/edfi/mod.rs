@@ -13,7 +13,7 @@ mod open_api;
 pub mod problem;
 pub mod shapes;
 
-pub use api::{Api, ApiError, ConnectionSettings};
+pub use api::{Api, ApiError, ConnectionSettings, LOOK_AGAIN_AFTER};
 pub use dialect::{Dialect, SnapshotStyle};
 pub use discovery::{Discovery, Root};
 pub use json::{PageShapeError, split_page};

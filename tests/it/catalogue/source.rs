@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidemark::domain::ParkReason;
+use tidemark::engine::runner::{RunOptions, Runner};
 use tidemark::sandbox::{Fault, Gate, Harm, Part, Refusal, SandboxOptions, SnapshotMode};
 use tidemark::sources::Isolation;
 use tidemark::state::BlockCause;
 
-use super::wire::{Act, End, Wire, gzip, json_head, run_through, run_within};
+use super::wire::{Act, End, Wire, gzip, json_head, pair_between, run_through, run_within};
 use crate::district::{open_school, student, student_key};
 use crate::scene::{Scene, Setting, assert_ended, bare, put};
 
@@ -21,6 +22,28 @@ async fn wired() -> (Scene, Wire) {
     open_school(&scene.source);
     let wire = Wire::to(&scene.source).await;
     (scene, wire)
+}
+
+// A daemon runs for months; the database behind an address is replaced one night.
+#[tokio::test]
+async fn r19_a_process_that_lives_on_notices_another_database_at_its_next_run() {
+    let (scene, wire) = wired().await;
+    let timeout = Duration::from_secs(20);
+    let pair = pair_between(&scene, &wire.url(), &scene.target().url(), timeout, Duration::ZERO);
+    let runner = Runner::new(scene.surroundings());
+    let options = RunOptions { allow_deletes: false, all_parked: true };
+    let first = runner.run_publication(vec![pair.clone()], &options).await.remove(0);
+    assert_ended(&first, "complete");
+    let another = |root: &[u8]| -> Vec<u8> {
+        String::from_utf8_lossy(root).replace("\"5.2.0\"", "\"6.0.0\"").into_bytes()
+    };
+    wire.hurt("GET / ", 9, Act::with_body(another));
+
+    let second = runner.run_publication(vec![pair], &options).await.remove(0);
+
+    assert_ended(&second, "failed");
+    assert_eq!(second.error.unwrap().kind, "blocked");
+    assert_eq!(scene.state("state").await.blocked.unwrap().cause, BlockCause::SourceChanged);
 }
 
 #[tokio::test]

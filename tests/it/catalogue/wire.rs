@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use secrecy::SecretString;
 use tidemark::clock::Clock;
-use tidemark::edfi::{Api, ConnectionSettings};
+use tidemark::edfi::{Api, ConnectionSettings, LOOK_AGAIN_AFTER};
 use tidemark::engine::Pair;
 use tidemark::engine::report::RunReport;
 use tidemark::engine::runner::{RunOptions, Runner};
@@ -306,18 +306,36 @@ pub(super) async fn run_within(
     target: &str,
     timeout: Duration,
 ) -> RunReport {
-    let origins = Origins::new(Clock::system());
-    let pair = Pair {
-        id: scene.pair_id("state"),
-        source: Arc::new(EdfiSource::new(connect("district", source, timeout, &origins), 500)),
-        target: Arc::new(EdfiTarget::new(connect("state", target, timeout, &origins))),
-        policy: Arc::new(scene.policy.clone()),
-    };
+    let pair = pair_between(scene, source, target, timeout, LOOK_AGAIN_AFTER);
     let options = RunOptions { allow_deletes: false, all_parked: true };
     Runner::new(scene.surroundings()).run_publication(vec![pair], &options).await.remove(0)
 }
 
-fn connect(name: &str, url: &str, timeout: Duration, origins: &Origins) -> Arc<Api> {
+/// The pair of a process that lives on, whose root documents are believed for so long.
+pub(super) fn pair_between(
+    scene: &Scene,
+    source: &str,
+    target: &str,
+    timeout: Duration,
+    look_again_after: Duration,
+) -> Pair {
+    let origins = Origins::new(Clock::system());
+    let connect = |name, url| connect(name, url, timeout, look_again_after, &origins);
+    Pair {
+        id: scene.pair_id("state"),
+        source: Arc::new(EdfiSource::new(connect("district", source), 500)),
+        target: Arc::new(EdfiTarget::new(connect("state", target))),
+        policy: Arc::new(scene.policy.clone()),
+    }
+}
+
+fn connect(
+    name: &str,
+    url: &str,
+    timeout: Duration,
+    look_again_after: Duration,
+    origins: &Origins,
+) -> Arc<Api> {
     let text =
         |text: &'static str| -> SecretSource { Arc::new(move || Ok(SecretString::from(text))) };
     let settings = ConnectionSettings {
@@ -332,6 +350,7 @@ fn connect(name: &str, url: &str, timeout: Duration, origins: &Origins) -> Arc<A
         timeout,
         max_concurrency: 16,
         max_requests_per_second: 0,
+        look_again_after,
     };
     Api::new(settings, origins, Arc::new(Unobserved)).unwrap()
 }
