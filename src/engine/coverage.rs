@@ -51,6 +51,13 @@ impl Run {
         after
     }
 
+    /// Whether the run read its window at all: one that is for parked items or joiners alone settles
+    /// nothing of the overlap.
+    pub(super) fn looked_back(&self) -> bool {
+        let nothing_is_newer = self.window.after == Some(self.window.through);
+        !(nothing_is_newer && self.reach == self.window.after)
+    }
+
     /// What of the run's resources no later window will need (R7, R16).
     pub(super) fn passed_by(&self, next_reach: ChangeVersion) -> Forgotten {
         let is_open = |resource: &&ResourcePath| !self.is_closed(resource);

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{ChangeVersion, Outcome, Stage, Stages, Tally, Watermark, Window};
 use crate::sources::Reader;
-use crate::state::{LastRun, LeftOut, Overlap, PairId, PairState, RunRecord, StateStore, Step};
+use crate::state::{
+    Forgotten, LastRun, LeftOut, Overlap, PairId, PairState, RunRecord, StateStore, Step,
+};
 
 use super::observe::{Event, Observers};
 use super::parked::ParkedBook;
@@ -77,10 +79,11 @@ pub(super) async fn publish(
     if identity::is_another_target(pair, &state).await? {
         book.renew_dead(around.clock.now());
     }
-    let reach = window.after.map(|after| overlap::reach(&state.overlap, after, &pair.policy));
+    let broken_off = was_broken_off(around, pair).await?;
+    let reach = reach(pair, &state, window, broken_off, began);
     let beginning =
         resume::beginning(around, pair, reader.isolation(), window, reach, began).await?;
-    if was_broken_off(around, pair).await? || identity::is_another_end(pair, &state).await? {
+    if broken_off || identity::is_another_end(pair, &state).await? {
         state.overlap.broken_off += 1;
     }
     let window = beginning.window;
@@ -98,6 +101,24 @@ pub(super) async fn publish(
 
     run.reader.confirm().await.map_err(RunError::Source)?;
     commit(&run, run_id, state).await
+}
+
+/// The version after which the window reads: below the watermark by the overlap (R14). A run for
+/// parked items or joiners alone reads nothing again.
+fn reach(
+    pair: &Pair,
+    state: &PairState,
+    window: Window,
+    broken_off: bool,
+    began: Timestamp,
+) -> Option<ChangeVersion> {
+    let after = window.after?;
+    let nothing_is_newer = after == window.through;
+    let pass_is_due = overlap::pass_is_due(&state.overlap, after, &pair.policy, began);
+    if nothing_is_newer && !pass_is_due && !broken_off {
+        return Some(after);
+    }
+    Some(overlap::reach(&state.overlap, after, &pair.policy))
 }
 
 /// Whether a run of the pair has begun since the last commit: it may have written anything.
@@ -196,9 +217,12 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
     let outcome = if run.book().len() > 0 { Outcome::Parked } else { Outcome::Complete };
     let now = run.now();
     let (window, policy) = (run.window, &run.pair.policy);
-    let overlap =
-        overlap::after_commit(run.overlap(), window.after, window.through, policy, run.read_since);
-    let next_reach = overlap::reach(&overlap, window.through, policy);
+    let (mut overlap, mut forget) = (run.overlap(), Forgotten::default());
+    if run.looked_back() {
+        let Window { after, through } = window;
+        overlap = overlap::after_commit(overlap, after, through, policy, run.read_since);
+        forget = run.passed_by(overlap::reach(&overlap, through, policy));
+    }
     let state = PairState {
         overlap,
         watermark: Some(Watermark::ChangeVersion(run.window.through)),
@@ -219,7 +243,7 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
     let step = Step {
         state: Some(state),
         coverage: run.changed_coverage(),
-        forget: run.passed_by(next_reach),
+        forget,
         key_changes: history::of_left(run).await?,
         end_journal: true,
         names: run.names_to_keep().await?,

@@ -319,3 +319,26 @@ async fn a_cascade_within_the_overlap_is_followed_and_settles() {
         scene.assert_agrees();
     }
 }
+
+#[tokio::test]
+async fn a_run_for_parked_items_alone_reads_nothing_of_the_overlap_again_and_settles_nothing() {
+    let scene = live(Isolation::Bounded).start().await;
+    with_history(&scene).await;
+    let late = scene.source.reserve_version();
+    let poison = Harm::Refuse(Refusal::Validation("no".to_owned()));
+    let fault =
+        scene.target().fault(Fault::on("/ed-fi/students", poison).key("studentUniqueId", "900"));
+    put(&scene.source, "students", &student("900"));
+    assert_ended(&scene.run().await, "parked");
+    scene.target().repair(fault);
+    scene.source.upsert_late("/ed-fi/students", &student("899"), late).unwrap();
+    scene.clock.advance(TimeDelta::minutes(14));
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    assert_eq!(report.stages.upserts.read, 1, "{report:?}");
+    scene.clock.advance(TimeDelta::minutes(1));
+    assert_ended(&scene.run().await, "complete");
+    scene.assert_agrees();
+}
