@@ -34,8 +34,8 @@ pub(super) struct Global {
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(super) log_level: Option<LogLevel>,
     /// How the answer is shown
-    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
-    pub(super) output: Output,
+    #[arg(long, global = true, value_enum, default_value_t = Form::Text)]
+    pub(super) output: Form,
     #[arg(long, global = true, hide = true)]
     pub(super) server: Option<String>,
     #[arg(long, global = true, hide = true)]
@@ -43,6 +43,15 @@ pub(super) struct Global {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    Text,
+    Json,
+    /// Of `parked list` only
+    Csv,
+}
+
+/// What every command can answer in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Output {
     Text,
     Json,
@@ -202,8 +211,8 @@ pub(super) enum ParkedCommand {
     Show(ParkedShowArguments),
     /// Make items due now, dead ones too, with fresh attempts
     Retry(ParkedRetryArguments),
-    #[command(hide = true)]
-    Discard(Later),
+    /// Give items up: nobody tries them again, and the watermark stays
+    Discard(ParkedDiscardArguments),
 }
 
 #[derive(Clone, Debug, Default, Args)]
@@ -225,7 +234,10 @@ pub(super) struct ParkedListArguments {
     pub(super) selector: Selector,
     #[command(flatten)]
     pub(super) filter: ParkedFilter,
-    /// Count instead: any of `reason` and `resource`, separated by commas
+    /// Every item in a row, those too that only wait for another
+    #[arg(long)]
+    pub(super) every: bool,
+    /// Count instead: any of `reason`, `resource`, `member` and `cause`, separated by commas
     #[arg(long, value_name = "FIELD[,…]", value_delimiter = ',')]
     pub(super) group_by: Vec<String>,
 }
@@ -253,6 +265,23 @@ pub(super) struct ParkedRetryArguments {
     pub(super) yes: bool,
     #[arg(long, hide = true)]
     pub(super) show: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ParkedDiscardArguments {
+    /// Ids as `parked list` shows them (their beginning is enough), or publications
+    #[arg(value_name = "ID|PUBLICATION")]
+    pub(super) named: Vec<String>,
+    #[command(flatten)]
+    pub(super) narrow: Narrow,
+    #[command(flatten)]
+    pub(super) filter: ParkedFilter,
+    /// Yes, more than one item
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Why, for whoever asks later; for more than one item
+    #[arg(long, value_name = "TEXT")]
+    pub(super) because: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -11,7 +11,7 @@ use crate::engine::Pair;
 use crate::state::{MemoryStore, StateStore};
 use crate::telemetry::{self, LogLevel};
 
-use super::arguments::{Global, Output};
+use super::arguments::{Form, Global, Output};
 use super::failure::Failure;
 use super::show;
 
@@ -45,7 +45,15 @@ impl Context {
     }
 
     pub(super) fn output(&self) -> Output {
-        self.global.output
+        match self.global.output {
+            Form::Text | Form::Csv => Output::Text,
+            Form::Json => Output::Json,
+        }
+    }
+
+    /// The command line lets it through to `parked list` alone.
+    pub(super) fn wants_csv(&self) -> bool {
+        self.global.output == Form::Csv
     }
 
     /// Logs to standard error, by default only what a person should look at.

@@ -194,6 +194,7 @@ async fn what_waits(stage: &Stage) -> Result<(), Failure> {
     let command = ParkedCommand::List(ParkedListArguments {
         selector: Selector::default(),
         filter: ParkedFilter::default(),
+        every: false,
         group_by: Vec::new(),
     });
     expect::exit("parked list", parked::run(&stage.commands, command).await?, Exit::Done)?;

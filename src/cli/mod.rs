@@ -8,6 +8,7 @@
 mod approve;
 mod arguments;
 mod ask;
+mod causes;
 mod check;
 mod choose;
 mod config;
@@ -16,6 +17,8 @@ mod demo;
 mod failure;
 mod not_yet;
 mod parked;
+mod parked_groups;
+mod parked_table;
 mod plan;
 mod progress;
 mod run;
@@ -33,7 +36,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Form, ParkedCommand};
 use context::Context;
 use failure::Failure;
 
@@ -64,6 +67,8 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
     not_yet::refuse_global(&arguments.global)?;
+    let lists_parked = matches!(arguments.command, Command::Parked(ParkedCommand::List(_)));
+    not_yet::option("--output csv", arguments.global.output == Form::Csv && !lists_parked)?;
     let context = Context::new(arguments.global);
     match arguments.command {
         Command::Run(options) => run::run(&context, options).await,

@@ -1,7 +1,7 @@
-//! `tidemark parked`: looks at what waits, and has it tried again. The one place where natural
+//! `tidemark parked`: looks at what waits, has it tried again, or gives it up. The one place where natural
 //! keys are printed: whoever asks here has to know which item it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -13,14 +13,17 @@ use crate::state::{
 };
 
 use super::arguments::{
-    Output, ParkedCommand, ParkedFilter, ParkedListArguments, ParkedRetryArguments,
-    ParkedShowArguments, Selector,
+    Narrow, Output, ParkedCommand, ParkedDiscardArguments, ParkedFilter, ParkedListArguments,
+    ParkedRetryArguments, ParkedShowArguments, Selector,
 };
+use super::causes::{self, Root};
 use super::choose;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::not_yet;
-use super::show::{self, Column};
+use super::parked_groups::GroupBy;
+use super::parked_table;
+use super::show;
 
 pub(super) async fn run(context: &Context, command: ParkedCommand) -> Result<Exit, Failure> {
     context.log_quietly()?;
@@ -28,27 +31,35 @@ pub(super) async fn run(context: &Context, command: ParkedCommand) -> Result<Exi
         ParkedCommand::List(arguments) => list(context, &arguments).await,
         ParkedCommand::Show(arguments) => show(context, &arguments).await,
         ParkedCommand::Retry(arguments) => retry(context, arguments).await,
-        ParkedCommand::Discard(_) => not_yet::command("parked discard"),
+        ParkedCommand::Discard(arguments) => discard(context, arguments).await,
     }
 }
 
 /// One parked item (contract, `items[]`).
 #[derive(Clone, Debug, Serialize)]
-struct Shown {
-    id: String,
-    publication: String,
-    target: String,
-    resource: ResourcePath,
-    key: Option<NaturalKey>,
-    operation: Operation,
-    status: ParkStatus,
-    reason: ParkReason,
-    error: RefusalRecord,
-    attempts: u32,
-    first_seen_at: Timestamp,
+pub(super) struct Shown {
+    pub(super) id: String,
+    pub(super) publication: String,
+    pub(super) target: String,
+    pub(super) resource: ResourcePath,
+    pub(super) key: Option<NaturalKey>,
+    pub(super) operation: Operation,
+    pub(super) status: ParkStatus,
+    pub(super) reason: ParkReason,
+    pub(super) error: RefusalRecord,
+    pub(super) attempts: u32,
+    pub(super) first_seen_at: Timestamp,
     /// `null` for a dead one: nothing is planned.
-    next_attempt_at: Option<Timestamp>,
-    waits_for: Option<WaitsFor>,
+    pub(super) next_attempt_at: Option<Timestamp>,
+    pub(super) waits_for: Option<WaitsFor>,
+}
+
+/// An item, and what all that waits behind it comes down to.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    pub(super) shown: Shown,
+    /// `None` when it waits for nothing but itself.
+    pub(super) root: Option<Root>,
 }
 
 impl Shown {
@@ -130,17 +141,72 @@ async fn list(context: &Context, arguments: &ParkedListArguments) -> Result<Exit
     let mut items = Vec::new();
     for pair in pairs(&assembly, &arguments.selector).await? {
         let waiting = load(&*assembly.store, &pair).await?;
-        let fitting = waiting.into_iter().filter(|item| filter.admits(item));
-        items.extend(fitting.map(|item| Shown::new(&pair, item)));
+        let roots = causes::roots(&waiting);
+        for (item, root) in waiting.iter().zip(roots) {
+            if filter.admits(item) {
+                let root = root.named(item, &waiting);
+                items.push(Listed { shown: Shown::new(&pair, item.clone()), root });
+            }
+        }
     }
     if let Some(by) = by {
         return by.print(context, &items);
     }
+    if context.wants_csv() {
+        show::answer(&csv(&items))?;
+        return Ok(Exit::Done);
+    }
     match context.output() {
-        Output::Json => show::json_list(&items)?,
-        Output::Text => show::answer(&table(&items, context.clock.now()))?,
+        Output::Json => {
+            show::json_list(&items.iter().map(|item| &item.shown).collect::<Vec<_>>())?;
+        }
+        Output::Text if items.is_empty() => show::answer("nothing is parked")?,
+        Output::Text => {
+            show::answer(&parked_table::text(&items, context.clock.now(), arguments.every))?;
+        }
     }
     Ok(Exit::Done)
+}
+
+/// A row an item, the members of the contract's JSON as columns.
+fn csv(items: &[Listed]) -> String {
+    let columns = [
+        "id",
+        "publication",
+        "target",
+        "resource",
+        "key",
+        "operation",
+        "status",
+        "reason",
+        "error_status",
+        "error_type",
+        "error_members",
+        "attempts",
+        "first_seen_at",
+        "next_attempt_at",
+        "waits_for",
+    ];
+    let row = |Listed { shown, .. }: &Listed| {
+        vec![
+            shown.id.clone(),
+            shown.publication.clone(),
+            shown.target.clone(),
+            shown.resource.to_string(),
+            shown.key.as_ref().map(leaves).unwrap_or_default(),
+            word(&shown.operation),
+            word(&shown.status),
+            shown.reason.as_str().to_owned(),
+            shown.error.status.to_string(),
+            shown.error.kind.clone().unwrap_or_default(),
+            shown.error.members.join(" "),
+            shown.attempts.to_string(),
+            show::moment(shown.first_seen_at),
+            shown.next_attempt_at.map(show::moment).unwrap_or_default(),
+            shown.waits_for.as_ref().map(cause).unwrap_or_default(),
+        ]
+    };
+    show::csv(&columns, items.iter().map(row))
 }
 
 /// The chosen pairs; without a selector also those that the configuration no longer names.
@@ -152,45 +218,7 @@ async fn pairs(assembly: &Assembly, selector: &Selector) -> Result<Vec<PairId>, 
     Ok(chosen.into_iter().map(|pair| pair.id).collect())
 }
 
-fn table(items: &[Shown], now: Timestamp) -> String {
-    if items.is_empty() {
-        return "nothing is parked".to_owned();
-    }
-    let several = items
-        .windows(2)
-        .any(|two| two[0].publication != two[1].publication || two[0].target != two[1].target);
-    let mut columns = vec![Column::Text("id")];
-    if several {
-        columns.push(Column::Text("pair"));
-    }
-    columns.extend([
-        Column::Text("resource"),
-        Column::Text("operation"),
-        Column::Text("reason"),
-        Column::Number("attempts"),
-        Column::Text("next"),
-        Column::Text("key"),
-    ]);
-    let row = |item: &Shown| {
-        let mut row = vec![short(&item.id).to_owned()];
-        if several {
-            row.push(format!("{} → {}", item.publication, item.target));
-        }
-        let next = item.next_attempt_at.map(|next| show::until(now, next));
-        row.extend([
-            item.resource.to_string(),
-            word(&item.operation),
-            item.reason.as_str().to_owned(),
-            show::number(item.attempts.into()),
-            next.unwrap_or_else(|| "dead".to_owned()),
-            key(item),
-        ]);
-        row
-    };
-    show::table(&columns, items.iter().map(row).collect())
-}
-
-fn key(item: &Shown) -> String {
+pub(super) fn key(item: &Shown) -> String {
     item.key.as_ref().map_or_else(|| "-".to_owned(), leaves)
 }
 
@@ -199,13 +227,13 @@ fn leaves(key: &NaturalKey) -> String {
 }
 
 /// What it refers to, where it may live and by which key.
-fn cause(what: &WaitsFor) -> String {
+pub(super) fn cause(what: &WaitsFor) -> String {
     let resources: Vec<&str> = what.resources.iter().map(ResourcePath::as_str).collect();
     format!("{} {}", resources.join(" or "), leaves(&what.key))
 }
 
 /// As JSON spells it.
-fn word<T: Serialize>(value: &T) -> String {
+pub(super) fn word<T: Serialize>(value: &T) -> String {
     let text = serde_json::to_value(value).ok();
     text.and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default()
 }
@@ -297,7 +325,8 @@ async fn retry(context: &Context, arguments: ParkedRetryArguments) -> Result<Exi
     let filter = Filter::parse(&arguments.filter)?;
     let assembly = context.assembly()?;
     let everything = everything(&assembly).await?;
-    let due = to_retry(&assembly, &everything, arguments, &filter)?;
+    let choice = Choice { named: arguments.named, narrow: arguments.narrow, yes: arguments.yes };
+    let due = chosen(&assembly, &everything, choice, &filter, "`parked retry`")?;
 
     let now = context.clock.now();
     let mut by_pair: BTreeMap<&PairId, Vec<&Parked>> = BTreeMap::new();
@@ -336,18 +365,83 @@ async fn retry(context: &Context, arguments: ParkedRetryArguments) -> Result<Exi
 fn due_now(mut parked: Parked, now: Timestamp) -> Parked {
     parked.status = ParkStatus::Parked;
     parked.attempts = 0;
+    parked.early_attempts = 0;
     parked.next_attempt_at = now;
     parked
 }
 
-fn to_retry(
+/// What is no longer waited for is forgotten: nobody tries it again, and the watermark stays. What
+/// source and target then differ in, `verify` finds.
+async fn discard(context: &Context, arguments: ParkedDiscardArguments) -> Result<Exit, Failure> {
+    let filter = Filter::parse(&arguments.filter)?;
+    let assembly = context.assembly()?;
+    let everything = everything(&assembly).await?;
+    let choice = Choice { named: arguments.named, narrow: arguments.narrow, yes: arguments.yes };
+    let gone = chosen(&assembly, &everything, choice, &filter, "`parked discard`")?;
+    let many = show::many(gone.len());
+    if let Some((_, closed)) =
+        gone.iter().find(|(_, item)| item.reason == ParkReason::ResourceClosed)
+    {
+        return Err(Failure::usage(format!(
+            "{} is closed: its record is what keeps the watermark from speaking for it. Exclude the \
+             resource, or `tidemark parked retry {}` when the target takes it",
+            closed.resource,
+            short(&closed.id)
+        )));
+    }
+    let because = arguments.because.as_deref().map(str::trim).filter(|text| !text.is_empty());
+    if many > 1 && !arguments.yes {
+        return Err(Failure::usage(format!(
+            "`parked discard` would give up {}: add `--yes` if that is meant",
+            show::count(many, "item")
+        )));
+    }
+    if many > 1 && because.is_none() {
+        return Err(Failure::usage(format!(
+            "`parked discard` would give up {} and wants a `--because TEXT`: whoever asks later \
+             sees it",
+            show::count(many, "item")
+        )));
+    }
+    let mut by_pair: BTreeMap<&PairId, Vec<String>> = BTreeMap::new();
+    for (pair, item) in &gone {
+        by_pair.entry(pair).or_default().push(item.id.clone());
+    }
+    for (pair, ids) in by_pair {
+        let items = ids.len();
+        assembly.store.commit(pair, Step { settle: ids, ..Step::default() }).await?;
+        let (publication, target) = (&pair.publication, &pair.target);
+        tracing::info!(publication, target, items, because, "parked items discarded");
+    }
+    match context.output() {
+        Output::Json => show::json("discarded", &many)?,
+        Output::Text if gone.is_empty() => show::answer("nothing that fits is parked")?,
+        Output::Text => show::answer(&format!(
+            "{} discarded; the watermark stays. What source and target differ in now, `tidemark \
+             verify` finds",
+            show::count(many, "item")
+        ))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Ids and publications as they were typed.
+struct Choice {
+    named: Vec<String>,
+    narrow: Narrow,
+    yes: bool,
+}
+
+/// The items that a command is to change, each once.
+fn chosen(
     assembly: &Assembly,
     everything: &[(PairId, Parked)],
-    arguments: ParkedRetryArguments,
+    choice: Choice,
     filter: &Filter,
+    what: &str,
 ) -> Result<Vec<(PairId, Parked)>, Failure> {
     let is_id = |name: &String| everything.iter().any(|(_, parked)| parked.id.starts_with(name));
-    let (ids, publications): (Vec<String>, Vec<String>) = arguments
+    let (ids, publications): (Vec<String>, Vec<String>) = choice
         .named
         .into_iter()
         .partition(|name| !assembly.pairs.contains_key(name) && is_id(name));
@@ -356,9 +450,9 @@ fn to_retry(
         let (pair, parked) = with_id(everything, id)?;
         due.push((pair.clone(), parked.clone()));
     }
-    let selector = Selector { publications, narrow: arguments.narrow };
+    let selector = Selector { publications, narrow: choice.narrow };
     if ids.is_empty() || !choose::says_nothing(&selector) {
-        let pairs = choose::pairs_to_change(assembly, &selector, arguments.yes, "`parked retry`")?;
+        let pairs = choose::pairs_to_change(assembly, &selector, choice.yes, what)?;
         let chosen = |pair: &PairId| pairs.iter().any(|chosen| chosen.id == *pair);
         due.extend(
             everything
@@ -367,6 +461,8 @@ fn to_retry(
                 .cloned(),
         );
     }
+    let mut seen = BTreeSet::new();
+    due.retain(|(pair, parked)| seen.insert((pair.clone(), parked.id.clone())));
     Ok(due)
 }
 
@@ -407,77 +503,4 @@ fn parse_word<T: serde::de::DeserializeOwned>(
         let known = known.split_once("expected ").map_or("", |(_, known)| known);
         Failure::usage(format!("there is no {what} `{word}`; expected {known}"))
     })
-}
-
-/// Reason and resource, where they were asked for, and how many items have them.
-type Group<'a> = ((Option<&'a str>, Option<&'a str>), u64);
-
-#[derive(Clone, Copy)]
-struct GroupBy {
-    reason: bool,
-    resource: bool,
-}
-
-impl GroupBy {
-    fn parse(fields: &[String]) -> Result<Option<GroupBy>, Failure> {
-        let mut by = GroupBy { reason: false, resource: false };
-        for field in fields {
-            match field.as_str() {
-                "reason" => by.reason = true,
-                "resource" => by.resource = true,
-                "member" => not_yet::option("--group-by member", true)?,
-                other => {
-                    return Err(Failure::usage(format!(
-                        "cannot group by `{other}`: reason and resource are known"
-                    )));
-                }
-            }
-        }
-        Ok((!fields.is_empty()).then_some(by))
-    }
-
-    fn print(self, context: &Context, items: &[Shown]) -> Result<Exit, Failure> {
-        let mut groups: BTreeMap<(Option<&str>, Option<&str>), u64> = BTreeMap::new();
-        for item in items {
-            let reason = self.reason.then(|| item.reason.as_str());
-            let resource = self.resource.then(|| item.resource.as_str());
-            *groups.entry((reason, resource)).or_default() += 1;
-        }
-        let mut groups: Vec<Group<'_>> = groups.into_iter().collect();
-        groups.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        match context.output() {
-            Output::Json => {
-                let items: Vec<_> = groups.iter().map(Self::json).collect();
-                show::json_list(&items)?;
-            }
-            Output::Text if groups.is_empty() => show::answer("nothing is parked")?,
-            Output::Text => show::answer(&self.table(&groups))?,
-        }
-        Ok(Exit::Done)
-    }
-
-    fn json(group: &Group<'_>) -> serde_json::Value {
-        let ((reason, resource), count) = group;
-        let mut json = serde_json::Map::new();
-        json.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
-        json.extend(resource.map(|resource| ("resource".to_owned(), resource.into())));
-        json.insert("count".to_owned(), (*count).into());
-        json.into()
-    }
-
-    fn table(self, groups: &[Group<'_>]) -> String {
-        let mut columns = Vec::new();
-        if self.reason {
-            columns.push(Column::Text("reason"));
-        }
-        if self.resource {
-            columns.push(Column::Text("resource"));
-        }
-        columns.push(Column::Number("items"));
-        let row = |((reason, resource), count): &Group<'_>| {
-            let names = [reason, resource].into_iter().flatten().map(|name| (*name).to_owned());
-            names.chain([show::number(*count)]).collect()
-        };
-        show::table(&columns, groups.iter().map(row).collect())
-    }
 }

@@ -8,6 +8,7 @@ use crate::domain::{Outcome, ParkReason, ResourcePath, Stage, Tally};
 use crate::engine::report::RunReport;
 use crate::state::{PairId, ParkStatus, StateView};
 
+use super::causes::{self, Behind};
 use super::failure::Failure;
 use super::parked;
 use super::show::{self, Column};
@@ -164,43 +165,73 @@ fn taken_up(report: &RunReport) -> u64 {
     total(report).read
 }
 
+/// Why root causes wait, dead or not.
 type Cause = (ParkReason, ParkStatus);
 
-/// Why items wait and what to do about it, the most frequent cause first.
+/// The items that are the root of it, by resource, and how many only wait for one of them.
+#[derive(Default)]
+struct Rooted {
+    resources: BTreeMap<ResourcePath, u64>,
+    behind: u64,
+}
+
+impl Rooted {
+    fn items(&self) -> u64 {
+        self.resources.values().sum()
+    }
+}
+
+/// Why items wait and what to do about it, the cause that holds up most first. What waits for
+/// another parked item has nothing of its own to mend, and is counted behind it.
 async fn waiting(state: &dyn StateView, reports: &[RunReport]) -> Result<String, Failure> {
-    let mut causes: BTreeMap<Cause, BTreeMap<ResourcePath, u64>> = BTreeMap::new();
+    let mut causes: BTreeMap<Cause, Rooted> = BTreeMap::new();
     for report in reports.iter().filter(|report| report.parked + report.dead > 0) {
         let id = PairId { publication: report.publication.clone(), target: report.target.clone() };
-        for item in parked::load(state, &id).await? {
-            let resources = causes.entry((item.reason, item.status)).or_default();
-            *resources.entry(item.resource).or_default() += 1;
+        let items = parked::load(state, &id).await?;
+        for (item, root) in items.iter().zip(causes::roots(&items)) {
+            if let Behind::Item(place) = root {
+                let root = &items[place];
+                causes.entry((root.reason, root.status)).or_default().behind += 1;
+            } else {
+                let rooted = causes.entry((item.reason, item.status)).or_default();
+                *rooted.resources.entry(item.resource.clone()).or_default() += 1;
+            }
         }
     }
     if causes.is_empty() {
         return Ok(String::new());
     }
-    let mut causes: Vec<(Cause, Vec<(ResourcePath, u64)>)> =
-        causes.into_iter().map(|(cause, resources)| (cause, most_first(resources))).collect();
-    let items = |resources: &[(ResourcePath, u64)]| resources.iter().map(|(_, n)| n).sum::<u64>();
-    causes.sort_by_key(|(_, resources)| std::cmp::Reverse(items(resources)));
+    let mut causes: Vec<(Cause, Rooted)> = causes.into_iter().collect();
+    causes.sort_by_key(|(_, rooted)| std::cmp::Reverse(rooted.items() + rooted.behind));
 
     let mut text = "\nwaiting:\n".to_owned();
-    for ((reason, status), resources) in &causes {
-        let dead = if *status == ParkStatus::Dead { ", dead" } else { "" };
-        let listed: Vec<String> = resources
-            .iter()
-            .map(|(resource, count)| format!("{} of {resource}", show::number(*count)))
-            .collect();
-        text.push_str(&format!(
-            "  {}, {}{dead}: {}\n",
-            show::count(items(resources), "item"),
-            reason.as_str(),
-            show::few(&listed)
-        ));
-        text.push_str(&show::wrapped(parked::advice(*reason), "    ", "    "));
+    for ((reason, status), rooted) in causes {
+        text.push_str(&told(reason, status, rooted));
     }
     text.push_str("see them with `tidemark parked list`; the next run tries again what is due\n");
     Ok(text)
+}
+
+fn told(reason: ParkReason, status: ParkStatus, rooted: Rooted) -> String {
+    let dead = if status == ParkStatus::Dead { ", dead" } else { "" };
+    let items = rooted.items();
+    let behind = match rooted.behind {
+        0 => String::new(),
+        many => {
+            let wait = if many == 1 { "waits" } else { "wait" };
+            let them = if items == 1 { "it" } else { "them" };
+            format!("; {} {wait} behind {them}", show::count(many, "item"))
+        }
+    };
+    let listed: Vec<String> = most_first(rooted.resources)
+        .iter()
+        .map(|(resource, count)| format!("{} of {resource}", show::number(*count)))
+        .collect();
+    let items = show::count(items, "item");
+    let mut text =
+        format!("  {items}, {}{dead}: {}{behind}\n", reason.as_str(), show::few(&listed));
+    text.push_str(&show::wrapped(parked::advice(reason), "    ", "    "));
+    text
 }
 
 fn most_first(resources: BTreeMap<ResourcePath, u64>) -> Vec<(ResourcePath, u64)> {

@@ -109,6 +109,25 @@ fn alignment(column: Column) -> CellAlignment {
     }
 }
 
+/// Comma-separated values with a header, as RFC 4180 has them.
+pub(super) fn csv(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let header = columns.iter().map(|name| (*name).to_owned()).collect();
+    let mut text = String::new();
+    for row in std::iter::once(header).chain(rows) {
+        let fields: Vec<String> = row.into_iter().map(csv_field).collect();
+        text.push_str(&fields.join(","));
+        text.push_str("\r\n");
+    }
+    text
+}
+
+fn csv_field(text: String) -> String {
+    if text.contains(['"', ',', '\r', '\n']) {
+        return format!("\"{}\"", text.replace('"', "\"\""));
+    }
+    text
+}
+
 /// A paragraph of lines that read well, with a margin before the first and before the others.
 pub(super) fn wrapped(text: &str, first: &str, next: &str) -> String {
     let mut lines = String::new();

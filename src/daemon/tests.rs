@@ -164,6 +164,7 @@ fn parked(id: &str) -> Parked {
         reason: ParkReason::Invalid,
         error: RefusalRecord { status: 400, kind: None, members: Vec::new(), detail: None },
         attempts: 3,
+        early_attempts: 0,
         first_seen_at: moment("2026-01-31T09:00:00Z"),
         next_attempt_at: moment("2026-01-31T09:10:00Z"),
         waits_for: None,

@@ -57,6 +57,7 @@ mod references;
 mod apply;
 mod ownership;
 pub mod parked;
+mod attempts;
 pub mod plan;
 pub mod verify;
 pub mod observe;

@@ -4,9 +4,7 @@
 //! is durable before the watermark passes it (I4). Bounded by `retry.max_parked`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
@@ -14,8 +12,9 @@ use crate::domain::{Item, NaturalKey, ParkReason, ResourcePath, SourceId, Target
 use crate::state::{Operation, PairId, ParkStatus, Parked, RefusalRecord, Step, WaitsFor};
 use crate::targets::Refusal;
 
+use super::RetryPolicy;
+use super::attempts;
 use super::remembered::hash_of;
-use super::{INVALID_ATTEMPTS, RetryPolicy};
 
 /// What is to be parked; the book adds attempts and times.
 #[derive(Clone, Debug)]
@@ -78,6 +77,11 @@ impl ParkedBook {
         self.records.len().try_into().unwrap_or(u64::MAX)
     }
 
+    #[cfg(test)]
+    pub(super) fn records(&self) -> impl Iterator<Item = &Parked> {
+        self.records.values()
+    }
+
     pub(super) fn dead(&self) -> u64 {
         let dead = self.records.values().filter(|record| record.status == ParkStatus::Dead);
         dead.count().try_into().unwrap_or(u64::MAX)
@@ -112,8 +116,7 @@ impl ParkedBook {
                 && record.status == ParkStatus::Parked
                 && record.reason != ParkReason::ResourceClosed
                 && (self.called.contains(&record.id)
-                    || ((all || record.next_attempt_at <= now)
-                        && !self.touched.contains(&record.id)))
+                    || (self.is_time(record, now, all) && !self.touched.contains(&record.id)))
         };
         self.records.values().filter(due).cloned().collect()
     }
@@ -128,9 +131,14 @@ impl ParkedBook {
         let due = |record: &&Parked| {
             record.status == ParkStatus::Parked
                 && record.reason != ParkReason::ResourceClosed
-                && (all || record.next_attempt_at <= now)
+                && self.is_time(record, now, all)
         };
         self.records.values().filter(due).map(|record| record.resource.clone()).collect()
+    }
+
+    /// Whether `record` may be tried now, or before its time because `all` are.
+    fn is_time(&self, record: &Parked, now: Timestamp, all: bool) -> bool {
+        record.next_attempt_at <= now || (all && !attempts::is_paused(&self.retry, record))
     }
 
     /// Records named for deletion: their target ids are looked up before anything moves (R5).
@@ -155,7 +163,8 @@ impl ParkedBook {
         let id = self.by_source_id.get(&slot);
         let Some(record) = id.and_then(|id| self.records.get(id)) else { return false };
         let is_due = record.status == ParkStatus::Parked
-            && (all || record.next_attempt_at <= now || self.called.contains(&record.id));
+            && (self.called.contains(&record.id)
+                || (self.is_time(record, now, all) && !self.touched.contains(&record.id)));
         !is_due && record.hash.as_ref().is_some_and(|hash| *hash == hash_of(item))
     }
 
@@ -173,34 +182,15 @@ impl ParkedBook {
 
     pub(super) fn park(&mut self, parking: Parking, now: Timestamp) {
         let id = self.known_id(&parking).unwrap_or_else(|| record_id(&self.pair, &parking));
-        let mut before = self.records.get(&id).cloned();
-        if parking.news
-            && let Some(record) = before.as_mut().filter(|record| record.status == ParkStatus::Dead)
-        {
-            record.attempts = 0;
-            record.next_attempt_at = now;
-        }
-        // Meeting again what is not due is not an attempt (R22, R23).
-        let counts = before.as_ref().is_none_or(|record| record.next_attempt_at <= now)
-            || before.as_ref().is_some_and(|record| record.reason != parking.reason);
-        let attempts = before.as_ref().map_or(0, |record| record.attempts) + u32::from(counts);
-        let status = match parking.reason {
-            ParkReason::ResourceClosed => ParkStatus::Dead,
-            ParkReason::Invalid if attempts >= INVALID_ATTEMPTS => ParkStatus::Dead,
-            _ if attempts >= self.retry.max_attempts => ParkStatus::Dead,
-            _ => ParkStatus::Parked,
-        };
-        let next_attempt_at = match &before {
-            Some(record) if !counts => record.next_attempt_at,
-            _ => now + delay(&self.retry, attempts),
-        };
+        let before = self.records.get(&id).cloned();
+        let attempts = attempts::after_refusal(&self.retry, before.as_ref(), &parking, now);
         let record = Parked {
             id: id.clone(),
             resource: parking.resource,
             source_id: parking.source_id,
             key: parking.key.or_else(|| before.as_ref().and_then(|record| record.key.clone())),
             operation: parking.operation,
-            status,
+            status: attempts.status,
             reason: parking.reason,
             error: RefusalRecord {
                 status: parking.refusal.status,
@@ -208,9 +198,10 @@ impl ParkedBook {
                 members: parking.refusal.members,
                 detail: parking.refusal.detail,
             },
-            attempts,
+            attempts: attempts.made,
+            early_attempts: attempts.early,
             first_seen_at: before.map_or(now, |record| record.first_seen_at),
-            next_attempt_at,
+            next_attempt_at: attempts.next_at,
             waits_for: parking.waits_for,
             named_for_deletion: parking.named_for_deletion,
             target_id: parking.target_id,
@@ -224,8 +215,8 @@ impl ParkedBook {
         self.insert(record);
     }
 
-    /// The item with this key was applied: what waits for it is due now, and a dead one has fresh
-    /// attempts (R22).
+    /// The item with this key was applied: what waits for it is due now, dead or not (R22), unless
+    /// it was called before and refused all the same.
     pub(super) fn call_who_waits_for(
         &mut self,
         resource: &ResourcePath,
@@ -234,8 +225,18 @@ impl ParkedBook {
     ) {
         let ids = self.by_cause.get(&(resource.clone(), values(key))).cloned().unwrap_or_default();
         for id in ids {
-            self.renew(&id, now);
-            self.called.insert(id);
+            let Some(record) = self.records.get_mut(&id) else { continue };
+            if record.reason == ParkReason::ResourceClosed {
+                continue; // It waits for a person (R23a).
+            }
+            let before = record.clone();
+            attempts::after_call(&self.retry, &before, now).write_to(record);
+            if *record != before {
+                self.changed.insert(id.clone(), record.clone());
+            }
+            if record.next_attempt_at <= now {
+                self.called.insert(id);
+            }
         }
     }
 
@@ -250,9 +251,12 @@ impl ParkedBook {
     /// Gives a dead item fresh attempts. A closed resource waits for a person (R23a).
     fn renew(&mut self, id: &str, now: Timestamp) {
         let Some(record) = self.records.get_mut(id) else { return };
-        if record.status == ParkStatus::Dead && record.reason != ParkReason::ResourceClosed {
+        let has_none_left =
+            record.status == ParkStatus::Dead || attempts::is_paused(&self.retry, record);
+        if has_none_left && record.reason != ParkReason::ResourceClosed {
             record.status = ParkStatus::Parked;
             record.attempts = 0;
+            record.early_attempts = 0;
             record.next_attempt_at = now;
             self.changed.insert(id.to_owned(), record.clone());
         }
@@ -289,11 +293,7 @@ impl ParkedBook {
     /// It could not be looked at: one more attempt, and otherwise as it was.
     pub(super) fn keep_parked(&mut self, id: &str, now: Timestamp) {
         let Some(mut record) = self.records.get(id).cloned() else { return };
-        record.attempts += 1;
-        record.next_attempt_at = now + delay(&self.retry, record.attempts);
-        if record.attempts >= self.retry.max_attempts {
-            record.status = ParkStatus::Dead;
-        }
+        attempts::after_no_answer(&self.retry, &record.clone(), now).write_to(&mut record);
         self.called.remove(id);
         self.touched.insert(id.to_owned());
         self.changed.insert(id.to_owned(), record.clone());
@@ -373,7 +373,7 @@ fn causes(record: &Parked) -> Vec<(ResourcePath, Vec<String>)> {
 
 /// A key without its names, which differ between an item and what refers to it. Two keys that look
 /// alike so cost an attempt, no more.
-fn values(key: &NaturalKey) -> Vec<String> {
+pub(crate) fn values(key: &NaturalKey) -> Vec<String> {
     let mut values: Vec<String> = key.iter().map(|(_, value)| value.to_lowercase()).collect();
     values.sort();
     values
@@ -407,16 +407,10 @@ fn record_id(pair: &PairId, parking: &Parking) -> String {
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Doubling from `first_delay` to `max_delay`.
-fn delay(retry: &RetryPolicy, attempts: u32) -> TimeDelta {
-    let doublings = attempts.saturating_sub(1).min(31);
-    let grown = retry.first_delay.saturating_mul(1 << doublings).min(retry.max_delay);
-    TimeDelta::from_std(grown.min(Duration::from_secs(366 * 86_400)))
-        .expect("a year fits a time delta")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn pair() -> PairId {
@@ -472,7 +466,7 @@ mod tests {
             now = record(&book).next_attempt_at;
         }
 
-        assert_eq!(delays, [60, 120, 240, 300, 300]);
+        assert_eq!(delays, [60, 240, 300, 300, 300]);
         assert_eq!(record(&book).status, ParkStatus::Dead);
         assert_eq!(book.dead(), 1);
     }

@@ -134,6 +134,11 @@ async fn publish_one(
         }
         let found = run.reader.find(resource, &key).await.map_err(RunError::Source)?;
         let Lookup::Lives(item) = found else { continue };
+        // Nor is one that is dead or not due tried for the sake of every new item that refers to it.
+        let (now, all) = (run.now(), run.options.all_parked);
+        if run.book().still_refuses(resource, &item, now, all) {
+            continue;
+        }
         run.take_up(Stage::Upserts, 1);
         let settled = apply::upsert(run, resource, &item, Turn::Referenced(depth + 1)).await?;
         run.count(Stage::Upserts, resource, settled, Tally { read: 1, ..Tally::default() });

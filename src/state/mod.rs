@@ -173,7 +173,11 @@ pub struct Parked {
     pub reason: ParkReason,
     /// Status, type, members and a cleaned text; never what was sent.
     pub error: RefusalRecord,
+    /// Made when they were due, since the item or its refusal changed.
     pub attempts: u32,
+    /// Made before, because somebody ran the pair (R22).
+    #[serde(default)]
+    pub early_attempts: u32,
     pub first_seen_at: Timestamp,
     pub next_attempt_at: Timestamp,
     /// `None` when nothing is known that would let it through.

@@ -85,6 +85,7 @@ pub(in crate::state) fn parked(id: &str, status: ParkStatus) -> Parked {
             detail: None,
         },
         attempts: 2,
+        early_attempts: 0,
         first_seen_at: moment(4),
         next_attempt_at: moment(5),
         waits_for: None,

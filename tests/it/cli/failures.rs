@@ -76,7 +76,7 @@ async fn what_a_later_version_brings_is_refused_by_name() {
         &["report", "district-to-state"],
         &["config", "show"],
         &["config", "schema"],
-        &["parked", "discard", "--all"],
+        &["status", "--output", "csv"],
         &["status", "--watch"],
         &["status", "--sort", "lag"],
         &["--server", "http://127.0.0.1:1", "status"],

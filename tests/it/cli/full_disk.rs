@@ -92,6 +92,7 @@ fn parked(number: usize) -> Parked {
         reason: ParkReason::Invalid,
         error: RefusalRecord { detail: Some("x".repeat(200)), ..RefusalRecord::default() },
         attempts: 1,
+        early_attempts: 0,
         first_seen_at: Clock::system().now(),
         next_attempt_at: Clock::system().now(),
         waits_for: None,

@@ -253,9 +253,10 @@ impl Play {
                 let mut state = self.store.load(&pair_id()).await.unwrap().unwrap_or_default();
                 state.selection = None;
                 commit.state = Some(state);
-            } else if record.status == ParkStatus::Dead {
+            } else {
                 record.status = ParkStatus::Parked;
                 record.attempts = 0;
+                record.early_attempts = 0;
                 commit.park.push(record);
             }
         }

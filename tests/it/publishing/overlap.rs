@@ -238,7 +238,7 @@ async fn r22_a_parked_item_that_the_overlap_brings_again_is_not_tried_before_it_
     // It changes: the feed brings news, and that is an attempt.
     let edited = json!({"studentUniqueId": "700", "firstName": "Later", "lastSurname": "D", "birthDate": "2010-01-13"});
     put(&scene.source, "students", &edited);
-    scene.clock.advance(TimeDelta::minutes(2));
+    scene.clock.advance(TimeDelta::hours(7));
     scene.run_with(&scheduled).await;
     assert_eq!(scene.parked().await[0].attempts, 2);
 }

@@ -108,14 +108,14 @@ async fn r22_a_schedule_tries_what_is_due_and_only_used_up_attempts_make_dead() 
     scene.run_with(&scheduled).await;
 
     let not_due = scene.run_with(&scheduled).await.remove(0);
-    scene.clock.advance(TimeDelta::seconds(61));
+    scene.clock.advance(TimeDelta::hours(7));
     let due = scene.run_with(&scheduled).await.remove(0);
 
     assert_eq!(not_due.stages.upserts.read, 0);
     assert_ended(&not_due, "parked");
     assert_eq!(due.stages.upserts.parked, 1);
     assert_eq!(scene.parked().await[0].attempts, 2);
-    scene.clock.advance(TimeDelta::hours(1));
+    scene.clock.advance(TimeDelta::hours(7));
     scene.run_with(&scheduled).await;
     assert_eq!(
         scene.parked().await[0].status,
