@@ -115,26 +115,6 @@ fn r5_what_a_rename_moved_goes_though_its_key_lives_again_meanwhile() {
     }
 }
 
-/// R7: the second rename of an item carries a version below the first, which has been published:
-/// what is told of it ends with a name that it has no more.
-#[test]
-fn r7_a_rename_with_a_version_below_the_one_before_it_leaves_nothing_behind() {
-    for isolation in [Isolation::Snapshot, Isolation::Bounded] {
-        for thing in [Period as fn(u8) -> _, Session] {
-            let history = [
-                Edit(vec![Put(thing(0), 1)]),
-                Run(vec![]),
-                Begin(3),
-                Edit(vec![Rename(thing(0), thing(1))]),
-                Run(vec![]),
-                End(vec![Rename(thing(1), thing(2))]),
-                Run(vec![]),
-            ];
-            assert_agrees(Frame { isolation, ..FRAME }, &history);
-        }
-    }
-}
-
 /// R15: what a crashed run had finished was read before the transaction ended; the run that goes on
 /// from it commits when the overlap has passed, and settles nothing that was read before.
 #[test]
