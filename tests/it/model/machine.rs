@@ -1,5 +1,7 @@
 //! The reference state machine: what can happen next, given what has happened.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -14,6 +16,9 @@ use crate::simulation::history::{Side, Step, Thing};
 /// Transactions that are open at once at most.
 const SLOW_AT_ONCE: usize = 2;
 
+/// Names that are remembered to come back to.
+const LATELY: usize = 4;
+
 /// What has happened, as far as it says what can happen next.
 #[derive(Clone, Debug)]
 pub(super) struct State {
@@ -22,6 +27,10 @@ pub(super) struct State {
     /// Slow transactions that have begun and not ended.
     pub(super) slow: usize,
     pub(super) refuses: bool,
+    /// What was deleted or given up its name last, and what was renamed last, oldest first: edits
+    /// that come back to it are what an overlap has to bear (R5, R7).
+    gone: VecDeque<Thing>,
+    renamed: VecDeque<Thing>,
 }
 
 /// What holds for a whole history.
@@ -129,7 +138,7 @@ impl ReferenceStateMachine for Machine {
             all.push((2, (1..12_u32).prop_map(Transition::Begin).boxed()));
         }
         if state.slow > 0 {
-            all.push((3, edits(state).prop_map(Transition::End).boxed()));
+            all.push((3, late_edits(state).prop_map(Transition::End).boxed()));
         }
         prop::strategy::Union::new_weighted(all).boxed()
     }
@@ -172,14 +181,81 @@ impl ReferenceStateMachine for Machine {
 
 impl State {
     pub(super) fn beginning(frame: Frame) -> State {
-        State { frame, district: District::default(), slow: 0, refuses: false }
+        State {
+            frame,
+            district: District::default(),
+            slow: 0,
+            refuses: false,
+            gone: VecDeque::new(),
+            renamed: VecDeque::new(),
+        }
     }
 
     fn edit(&mut self, steps: &[Step]) {
         for step in steps {
+            let before: BTreeSet<Thing> = self.district.things().collect();
             self.district.edit(step);
+            let after: BTreeSet<Thing> = self.district.things().collect();
+            note(&mut self.gone, before.difference(&after));
+            if let Step::Rename(_, new) = step {
+                note(&mut self.renamed, after.get(new));
+            }
         }
     }
+}
+
+fn note<'a>(lately: &mut VecDeque<Thing>, things: impl IntoIterator<Item = &'a Thing>) {
+    for thing in things {
+        lately.push_back(*thing);
+        if lately.len() > LATELY {
+            lately.pop_front();
+        }
+    }
+}
+
+/// What a slow transaction did: it often touches what was renamed while it went on.
+fn late_edits(state: &State) -> BoxedStrategy<Vec<Step>> {
+    match renamed_on(state) {
+        Some(on) => prop_oneof![2 => edits(state), 2 => on].boxed(),
+        None => edits(state),
+    }
+}
+
+/// What was renamed lately goes on to another name, or back, or is deleted.
+fn renamed_on(state: &State) -> Option<BoxedStrategy<Vec<Step>>> {
+    let lives = |thing: &Thing| state.district.holds(*thing);
+    let renamed: Vec<Thing> = state.renamed.iter().copied().filter(lives).collect();
+    if renamed.is_empty() {
+        return None;
+    }
+    let drawn = (select(renamed), 0..4_u8, 0..5_u8);
+    let steps = drawn.prop_map(|(thing, name, kind)| match kind {
+        0 => vec![Step::Delete(thing)],
+        _ => vec![Step::Rename(thing, called(thing, name))],
+    });
+    Some(steps.boxed())
+}
+
+/// Something below a session is deleted and the session renamed: the name that its tombstone tells
+/// is not what a rename by PUT makes of it (R5).
+fn deleted_below_a_rename(living: &[Thing]) -> Option<BoxedStrategy<Vec<Step>>> {
+    let below: Vec<(Thing, Thing)> = living
+        .iter()
+        .filter_map(|thing| match thing {
+            Thing::Offering(_, session)
+            | Thing::Section(_, _, session)
+            | Thing::Attends(_, _, _, session) => Some((*thing, Thing::Session(*session))),
+            _ => None,
+        })
+        .collect();
+    if below.is_empty() {
+        return None;
+    }
+    let drawn = (select(below), 0..4_u8);
+    let steps = drawn.prop_map(|((thing, session), name)| {
+        vec![Step::Delete(thing), Step::Rename(session, called(session, name))]
+    });
+    Some(steps.boxed())
 }
 
 /// Edits that belong together, or some of them.
@@ -198,6 +274,13 @@ fn edits(state: &State) -> BoxedStrategy<Vec<Step>> {
         false => vec![Step::Delete(thing)],
     });
     let mut all = vec![(4, put.boxed()), (2, change.boxed()), (3, delete.boxed())];
+    if !state.gone.is_empty() {
+        let gone: Vec<Thing> = state.gone.iter().copied().collect();
+        let again = (select(gone), 0..10_u8);
+        all.push((1, again.prop_map(|(thing, n)| vec![Step::Put(thing, n)]).boxed()));
+    }
+    all.extend(deleted_below_a_rename(&living).map(|steps| (1, steps)));
+    all.extend(renamed_on(state).map(|steps| (1, steps)));
     let can_be_renamed: Vec<Thing> = living.into_iter().filter(|thing| has_names(*thing)).collect();
     if !can_be_renamed.is_empty() {
         all.push((5, renames(can_be_renamed).boxed()));

@@ -3,7 +3,7 @@
 
 use tidemark::sources::Isolation;
 
-use super::machine::Transition::{Edit, Refuse, Repair, Run};
+use super::machine::Transition::{Begin, Edit, End, Refuse, Repair, Run};
 use super::machine::Trouble::{Crash, Lost, Meanwhile};
 use super::machine::{Frame, Refused};
 use super::{Transition, assert_agrees};
@@ -110,6 +110,24 @@ fn r5_what_a_rename_moved_goes_though_its_key_lives_again_meanwhile() {
             Run(vec![]),
             Edit(vec![Delete(Course(0)), Rename(Session(1), Session(2))]),
             Run(vec![Meanwhile(call, vec![Put(Offering(0, 1), 0)])]),
+        ];
+        assert_agrees(Frame { isolation: Isolation::Bounded, ..FRAME }, &history);
+    }
+}
+
+/// R15: what a crashed run had finished was read before the transaction ended; the run that goes on
+/// from it commits when the overlap has passed, and settles nothing that was read before.
+#[test]
+fn r15_what_a_crashed_run_has_finished_is_read_once_more() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Section(0, 0, 0), 0)]),
+            Run(vec![]),
+            Begin(3),
+            Edit(vec![Put(Period(1), 1), Put(Course(1), 1), Put(Section(1, 1, 1), 1)]),
+            Run(vec![Crash(Target, call)]),
+            End(vec![Put(Period(2), 1), Put(Session(2), 1)]),
+            Run(vec![]),
         ];
         assert_agrees(Frame { isolation: Isolation::Bounded, ..FRAME }, &history);
     }
