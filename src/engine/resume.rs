@@ -148,7 +148,10 @@ pub(super) async fn first_page(
 
 /// Journals that everything before the page at `position` is settled, unless something of it waits
 /// for what comes later in the run. Every page but the first is journalled, before it is worked on:
-/// that is one small request and one flush for so many writes as a page has items.
+/// that is two small requests and one flush for so many writes as a page has items.
+///
+/// A page may have come from a snapshot that took the place of the one that was opened, so the view
+/// is looked at once more (R11).
 pub(super) async fn journal_progress(
     run: &Run,
     resource: &ResourcePath,
@@ -157,6 +160,7 @@ pub(super) async fn journal_progress(
     let Some(position) = position.filter(|_| !run.waits_for_later(resource)) else {
         return run.commit_parked().await;
     };
+    run.reader.confirm().await.map_err(RunError::Source)?;
     // A target that does not tell its newest version could be restored unnoticed.
     let newest = run.pair.target.newest().await.map_err(RunError::Target)?;
     let progress = newest.map(|target_newest| Progress {

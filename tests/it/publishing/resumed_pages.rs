@@ -241,3 +241,36 @@ async fn what_another_program_wrote_as_a_position_is_not_begun_at() {
     assert_eq!(sent(&scene, PERIODS).len(), ITEMS);
     assert_is_of_the_whole_run(&report);
 }
+
+#[tokio::test]
+async fn r11_pages_of_an_image_that_took_the_place_of_the_view_are_not_gone_on_after() {
+    // History: a run opens an image; an older one takes its place before the first page; the run is
+    // killed some pages later. The next image has the newest version of the first, and not what the
+    // pages were read from.
+    let scene = scene(ApiVersion::V7_3, Isolation::Snapshot).await;
+    for number in 0..PAGE {
+        let mut changed = class_period(&format!("P{number}"));
+        changed["officialAttendancePeriod"] = true.into();
+        put(&scene.source, "classPeriods", &changed);
+    }
+    scene.source.take_snapshot();
+    let reading = Gate::new();
+    let held = Fault::on(PERIODS, Harm::Hold(reading.clone())).part(Part::Items).times(1);
+    scene.source.fault(held);
+    let meanwhile = async {
+        reading.reached_by(1).await;
+        scene.source.put_back_oldest_snapshot();
+        reading.open();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = killed(&scene, PERIODS, 23) => {}
+        () = meanwhile => {}
+    }
+    scene.source.take_snapshot();
+
+    let reports = scene.run_all().await;
+
+    assert_ended(reports.last().unwrap(), "complete");
+    scene.assert_agrees();
+}
