@@ -23,4 +23,4 @@ pub use outcome::{Outcome, ParkReason, Stage, Stages, Tally};
 pub use resource::ResourcePath;
 pub use selection::{Selection, SelectionError, named};
 pub use shape::{KeyField, KeyShape, Reference, ReferenceShape};
-pub use window::{ChangeVersion, Watermark, Window};
+pub use window::{ChangeVersion, Position, Watermark, Window};

@@ -18,6 +18,12 @@ impl fmt::Display for ChangeVersion {
     }
 }
 
+/// Where a page of a source's feed begins, as text that outlives the process (R12). What it says is
+/// the source's own matter; never a natural key, and never an offset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(pub String);
+
 /// How far a pair has been published, in whatever its source counts. Closed, so that the console
 /// can show it and "never back" can be checked where there is an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,20 +1,22 @@
 //! Going on where a run was that did not come to its commit (R12): what it has finished stands.
 //!
-//! The unit is a resource: its upserts are settled, durably, and nothing of it waits for something
-//! later in the run. Key changes and deletes are agreed upon again, which costs look-ups and no
-//! writes. The one thing to know: what is finished stands even when the source's snapshot was
-//! replaced meanwhile, between two runs or within one, because the upper edge stays the smallest
-//! newest version of the views that were read from (R11); it does not stand when either end, or
-//! the question, is not what it was.
+//! The unit is a page where the source can begin at one again, and a resource where not: its upserts
+//! are settled, durably, and nothing of it waits for something later in the run. Key changes and
+//! deletes are agreed upon again, which costs look-ups and no writes. The one thing to know: a
+//! resource that is finished stands even when the source's snapshot was replaced meanwhile, between
+//! two runs or within one, because the upper edge stays the smallest newest version of the views
+//! that were read from (R11); one of which pages are finished is then read again from its
+//! beginning. Neither stands when either end, or the question, is not what it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
-use crate::domain::{ChangeVersion, ResourcePath, Tally, Window};
-use crate::sources::Isolation;
-use crate::state::{Finished, RunJournal, Step};
+use crate::domain::{ChangeVersion, Item, Position, ResourcePath, Tally, Window};
+use crate::sources::{Isolation, ItemPages};
+use crate::state::{Finished, Progress, RunJournal, Step};
 
 use super::run::{Surroundings, selection_fingerprint};
+use super::under_way::{Run, lock};
 use super::{Pair, RunError};
 
 /// The window of a run and what another run of it has finished already.
@@ -24,7 +26,7 @@ pub(super) struct Beginning {
     pub(super) reach: Option<ChangeVersion>,
     /// When the first of what stands was read: the overlap is settled from then (R15).
     pub(super) read_since: Timestamp,
-    pub(super) finished: BTreeMap<ResourcePath, Tally>,
+    pub(super) before: Before,
     /// A newer view was read from before, and what it told is in the journal.
     pub(super) is_older_than_begun: bool,
 }
@@ -39,9 +41,29 @@ impl Beginning {
             window,
             reach,
             read_since,
-            finished: BTreeMap::new(),
+            before: Before::default(),
             is_older_than_begun: false,
         }
+    }
+}
+
+/// What another run of the window has done of the upserts.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    /// What became of the upserts of the resources that it finished.
+    pub(super) finished: BTreeMap<ResourcePath, Tally>,
+    /// How far it had come in others.
+    progress: BTreeMap<ResourcePath, Progress>,
+}
+
+impl Before {
+    pub(super) fn retain(&mut self, selected: &BTreeSet<ResourcePath>) {
+        self.finished.retain(|resource, _| selected.contains(resource));
+        self.progress.retain(|resource, _| selected.contains(resource));
+    }
+
+    pub(super) fn is_gone_on_from(&self) -> bool {
+        !self.finished.is_empty() || !self.progress.is_empty()
     }
 }
 
@@ -71,7 +93,12 @@ pub(super) async fn beginning(
     }
     let mut finished = around.store.finished(&pair.id).await.map_err(RunError::State)?;
     finished.retain(|finished| finished.through == begun.through);
-    let Some(newest_then) = finished.iter().map(|finished| finished.target_newest).max() else {
+    let mut progress = around.store.progress(&pair.id).await.map_err(RunError::State)?;
+    // Under an older view the pages are others.
+    progress.retain(|progress| progress.through == begun.through && !is_older_than_begun);
+    let newest_of_finished = finished.iter().map(|finished| finished.target_newest);
+    let newest_of_progress = progress.iter().map(|progress| progress.target_newest);
+    let Some(newest_then) = newest_of_finished.chain(newest_of_progress).max() else {
         return Ok(anew);
     };
     // A target that was restored since does not have what was written to it (R18).
@@ -84,13 +111,99 @@ pub(super) async fn beginning(
         lower_edge(around, pair, &mut finished, window).await?;
     }
     let finished = finished.into_iter().map(|finished| (finished.resource, finished.tally));
+    let progress = progress.into_iter().map(|progress| (progress.resource.clone(), progress));
     Ok(Beginning {
         window,
         reach: journal.reach,
         read_since: journal.began_at,
-        finished: finished.collect(),
+        before: Before { finished: finished.collect(), progress: progress.collect() },
         is_older_than_begun,
     })
+}
+
+/// The pages of `resource` and the first of them: from where another run of the window was, if the
+/// source can begin there again.
+pub(super) async fn first_page(
+    run: &Run,
+    resource: &ResourcePath,
+    window: Window,
+) -> Result<(Box<dyn ItemPages>, Option<Vec<Item>>), RunError> {
+    if let Some(progress) = run.before.progress.get(resource)
+        && let Some(mut pages) = run.reader.upserts_from(resource, window, &progress.position)
+    {
+        match pages.next().await {
+            Ok(first) => {
+                run.take_over(resource, progress.tally);
+                return Ok((pages, first));
+            }
+            // The server does not know its own cursor any more.
+            Err(error) if error.is_refused_question() => {}
+            Err(error) => return Err(RunError::Source(error)),
+        }
+    }
+    let mut pages = run.reader.upserts(resource, window);
+    let first = pages.next().await.map_err(RunError::Source)?;
+    Ok((pages, first))
+}
+
+/// Journals that everything before the page at `position` is settled, unless something of it waits
+/// for what comes later in the run. Every page but the first is journalled, before it is worked on:
+/// that is two small requests and one flush for so many writes as a page has items.
+///
+/// A page may have come from a snapshot that took the place of the one that was opened, so the view
+/// is looked at once more (R11).
+pub(super) async fn journal_progress(
+    run: &Run,
+    resource: &ResourcePath,
+    position: Option<Position>,
+) -> Result<(), RunError> {
+    let Some(position) = position.filter(|_| !run.waits_for_later(resource)) else {
+        return run.commit_parked().await;
+    };
+    run.reader.confirm().await.map_err(RunError::Source)?;
+    // A target that does not tell its newest version could be restored unnoticed.
+    let newest = run.pair.target.newest().await.map_err(RunError::Target)?;
+    let progress = newest.map(|target_newest| Progress {
+        resource: resource.clone(),
+        through: run.window.through,
+        position,
+        tally: tally_of(run, resource),
+        target_newest,
+    });
+    run.commit_parked_with(progress).await
+}
+
+/// Journals that every upsert of the resource is settled, unless something of it waits for
+/// what comes later. A resource without items costs as much to journal as to read again.
+///
+/// It counts when the view has been looked at once more, now and then: a page may have come from a
+/// snapshot that took the place of the one that was opened (R11).
+pub(super) async fn journal_finished(run: &Run, resource: &ResourcePath) -> Result<(), RunError> {
+    let tally = tally_of(run, resource);
+    let has_ended = run.is_closed(resource) || was_finished(run, resource);
+    if tally.read == 0 || has_ended || run.waits_for_later(resource) {
+        return Ok(());
+    }
+    let Some(finished) = run.finished_since_the_last_look(resource, tally) else { return Ok(()) };
+    run.reader.confirm().await.map_err(RunError::Source)?;
+    // A target that does not tell its newest version could be restored unnoticed.
+    let newest = run.pair.target.newest().await.map_err(RunError::Target)?;
+    let Some(target_newest) = newest else { return Ok(()) };
+    let through = run.window.through;
+    let finished = finished
+        .into_iter()
+        .map(|(resource, tally)| Finished { resource, through, tally, target_newest })
+        .collect();
+    run.write(Step { finished, ..Step::default() }).await
+}
+
+/// Another run of this window has settled every upsert of the resource.
+pub(super) fn was_finished(run: &Run, resource: &ResourcePath) -> bool {
+    run.before.finished.contains_key(resource)
+}
+
+fn tally_of(run: &Run, resource: &ResourcePath) -> Tally {
+    lock(&run.upserts).get(resource).copied().unwrap_or_default()
 }
 
 /// Whether a source that shows less than was begun is a snapshot that is merely old: then its live

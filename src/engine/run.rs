@@ -298,7 +298,7 @@ impl RunProgress {
     pub(super) fn lost_view(&self) {
         let Some(run) = lock(&self.began).clone() else { return };
         let mut lost = lock(&self.lost);
-        lost.was_resumed.get_or_insert(run.is_resumed());
+        lost.was_resumed.get_or_insert(run.before.is_gone_on_from());
         for stage in [Stage::KeyChanges, Stage::Deletes] {
             let applied = run.stages().of(stage).applied;
             let acknowledged = Tally { read: applied, applied, ..Tally::default() };
@@ -335,8 +335,9 @@ impl RunProgress {
 
     pub(super) fn is_resumed(&self) -> bool {
         let was_resumed = lock(&self.lost).was_resumed;
-        was_resumed
-            .unwrap_or_else(|| lock(&self.began).as_ref().is_some_and(|run| run.is_resumed()))
+        let began = lock(&self.began);
+        let goes_on = || began.as_ref().is_some_and(|run| run.before.is_gone_on_from());
+        was_resumed.unwrap_or_else(goes_on)
     }
 
     pub(super) fn stages(&self) -> Stages {

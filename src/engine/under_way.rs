@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::sources::{Reader, TombstonePages};
 use crate::state::{
-    Coverage, Finished, JournalledName, LeftOut, Operation, Overlap, PairState, RunJournal,
+    Coverage, JournalledName, LeftOut, Operation, Overlap, PairState, Progress, RunJournal,
     StateStore, Step,
 };
 use crate::targets::{Refusal, Target, WriteError};
@@ -28,7 +28,7 @@ use super::overlap;
 use super::ownership::Ownership;
 use super::parked::{ParkedBook, Parking};
 use super::remembered::Learnt;
-use super::resume::Beginning;
+use super::resume::{Before, Beginning};
 use super::run::{Surroundings, load_parked};
 use super::runner::RunOptions;
 use super::{Pair, RunError};
@@ -60,13 +60,13 @@ pub(super) struct Run {
     /// after which it may have changed at the source since.
     begun_before: BTreeMap<ResourcePath, ChangeVersion>,
     pub(super) coverage: Coverage,
-    /// What another run of this window has finished, with what became of it (R12).
-    finished_before: BTreeMap<ResourcePath, Tally>,
+    /// What another run of this window has done (R12).
+    pub(super) before: Before,
     /// The journal speaks of versions that this window does not reach.
     is_older_than_begun: bool,
     unconfirmed: Mutex<Unconfirmed>,
     /// What became of the upserts of each resource in this run.
-    upserts: Mutex<BTreeMap<ResourcePath, Tally>>,
+    pub(super) upserts: Mutex<BTreeMap<ResourcePath, Tally>>,
     pub(super) options: RunOptions,
     around: Surroundings,
     stages: Mutex<Stages>,
@@ -94,6 +94,8 @@ pub(super) struct Run {
     answered: AtomicU64,
     refused: AtomicU64,
     writes: Semaphore,
+    /// Held from when something is taken to be put on disk until it is there.
+    saving: tokio::sync::Mutex<()>,
 }
 
 /// Resources that were finished since the view was last looked at.
@@ -119,13 +121,7 @@ impl Run {
         book: ParkedBook,
         state: &PairState,
     ) -> Result<Arc<Run>, RunError> {
-        let Beginning {
-            window,
-            reach,
-            read_since,
-            finished: mut finished_before,
-            is_older_than_begun,
-        } = beginning;
+        let Beginning { window, reach, read_since, mut before, is_older_than_begun } = beginning;
         let target_resources = pair.target.resources().await.map_err(RunError::Target)?;
         let source_resources = pair.source.resources().await.map_err(RunError::Source)?;
         let both = target_resources.joined_with(&source_resources);
@@ -148,14 +144,14 @@ impl Run {
             .map(|resource| (resource.clone(), coverage.left.get(resource).copied()))
             .collect();
         let begun_before = coverage.begun.clone();
-        finished_before.retain(|resource, _| selected.contains(resource));
+        before.retain(&selected);
         let mut stages = Stages::default();
-        for tally in finished_before.values() {
+        for tally in before.finished.values() {
             stages.upserts.add(*tally);
         }
 
         Ok(Arc::new(Run {
-            finished_before,
+            before,
             is_older_than_begun,
             unconfirmed: Mutex::new(Unconfirmed {
                 finished: Vec::new(),
@@ -196,6 +192,7 @@ impl Run {
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             writes: Semaphore::new(pair.policy.max_in_flight.max(1)),
+            saving: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -232,49 +229,20 @@ impl Run {
         };
         let begun = self.coverage_with_begun();
         let coverage = (begun != self.coverage).then_some(begun);
-        let state = Some(state.clone());
-        self.write(Step { state, journal: Some(journal), coverage, ..Step::default() }).await
+        self.write(Step {
+            state: Some(state.clone()),
+            journal: Some(journal),
+            coverage,
+            // What another run did before something was restored must not come back with a later
+            // run, when what was restored has grown again (R18).
+            begin_anew: !self.before.is_gone_on_from(),
+            ..Step::default()
+        })
+        .await
     }
 
-    pub(super) fn is_resumed(&self) -> bool {
-        !self.finished_before.is_empty()
-    }
-
-    /// Another run of this window has settled every upsert of the resource.
-    pub(super) fn was_finished(&self, resource: &ResourcePath) -> bool {
-        self.finished_before.contains_key(resource)
-    }
-
-    /// Journals that every upsert of the resource is settled, unless something of it waits for
-    /// what comes later. A resource without items costs as much to journal as to read again.
-    ///
-    /// A page may have come from a snapshot that took the place of the one that was opened: what is
-    /// finished counts when the view has been looked at once more (R11), now and then, because that
-    /// is a request.
-    pub(super) async fn journal_finished(&self, resource: &ResourcePath) -> Result<(), RunError> {
-        let tally = lock(&self.upserts).get(resource).copied().unwrap_or_default();
-        let waits = lock(&self.people).refused.get(resource).is_some_and(|ids| !ids.is_empty())
-            || lock(&self.after_deletes).iter().any(|(other, _)| other == resource);
-        if tally.read == 0 || waits || self.is_closed(resource) || self.was_finished(resource) {
-            return Ok(());
-        }
-        let Some(finished) = self.finished_since_the_last_look(resource, tally) else {
-            return Ok(());
-        };
-        self.reader.confirm().await.map_err(RunError::Source)?;
-        // A target that does not tell its newest version could be restored unnoticed.
-        let newest = self.pair.target.newest().await.map_err(RunError::Target)?;
-        let Some(target_newest) = newest else { return Ok(()) };
-        let through = self.window.through;
-        let finished = finished
-            .into_iter()
-            .map(|(resource, tally)| Finished { resource, through, tally, target_newest })
-            .collect();
-        self.write(Step { finished, ..Step::default() }).await
-    }
-
-    /// Adds one; all of them when it is time to look at the view again.
-    fn finished_since_the_last_look(
+    /// Adds one; all of them when it is time to look at the view again, which is a request.
+    pub(super) fn finished_since_the_last_look(
         &self,
         resource: &ResourcePath,
         tally: Tally,
@@ -414,13 +382,36 @@ impl Run {
     /// Puts on disk what was parked, settled and learnt since the last call: before the watermark
     /// passes it (I4).
     pub(super) async fn commit_parked(&self) -> Result<(), RunError> {
+        self.commit_parked_with(None).await
+    }
+
+    /// The same with word of how far a resource has come, in one step. When it returns, what
+    /// another task had taken before is on disk too.
+    pub(super) async fn commit_parked_with(
+        &self,
+        progress: Option<Progress>,
+    ) -> Result<(), RunError> {
+        let _saving = self.saving.lock().await;
         let parked = self.book().take_step();
-        let is_empty = parked.is_none();
+        let is_empty = parked.is_none() && progress.is_none();
         let mut step = parked.unwrap_or_default();
+        step.progress.extend(progress);
         if !lock(&self.learnt).take_into(&mut step) && is_empty {
             return Ok(());
         }
         self.write(step).await
+    }
+
+    /// Something of `resource` was taken up and is settled later in the run.
+    pub(super) fn waits_for_later(&self, resource: &ResourcePath) -> bool {
+        lock(&self.people).refused.get(resource).is_some_and(|ids| !ids.is_empty())
+            || lock(&self.after_deletes).iter().any(|(other, _)| other == resource)
+    }
+
+    /// What became of upserts in the run that this one goes on from.
+    pub(super) fn take_over(&self, resource: &ResourcePath, tally: Tally) {
+        lock(&self.upserts).entry(resource.clone()).or_default().add(tally);
+        lock(&self.stages).upserts.add(tally);
     }
 
     /// Closes a resource that the target refuses as a whole: one dead record, no further write.

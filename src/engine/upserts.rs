@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::domain::{Item, KeyShape, NaturalKey, ResourcePath, SourceId, Stage, Tally};
+use crate::domain::{Item, KeyShape, NaturalKey, ResourcePath, SourceId, Stage, Tally, Window};
 use crate::sources::Lookup;
 use crate::state::{Operation, Parked};
 
@@ -19,7 +19,7 @@ use super::apply::{self, Settled, Turn};
 use super::observe::Event;
 use super::order;
 use super::under_way::{Run, lock};
-use super::{history, remembered};
+use super::{history, remembered, resume};
 
 /// Items that are read one by one and tried together.
 const AT_ONCE: usize = 100;
@@ -32,11 +32,11 @@ pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
         async move {
             publish_resource(&run, &resource).await?;
             run.commit_parked().await?;
-            run.journal_finished(&resource).await?;
+            resume::journal_finished(&run, &resource).await?;
             for person in people_now_reachable(&run, &finished, resource) {
                 retry_people(&run, &person).await?;
                 run.commit_parked().await?;
-                run.journal_finished(&person).await?;
+                resume::journal_finished(&run, &person).await?;
             }
             Ok(())
         }
@@ -48,7 +48,7 @@ async fn publish_resource(run: &Arc<Run>, resource: &ResourcePath) -> Result<(),
     if run.is_closed(resource) {
         return Ok(());
     }
-    if run.was_finished(resource) {
+    if resume::was_finished(run, resource) {
         // The key-change feed has no upper edge: it may tell more than it did to the run that
         // finished the resource, and an old key must not go before the new one is there.
         return publish_renamed(run, resource).await;
@@ -68,20 +68,34 @@ async fn publish_resource(run: &Arc<Run>, resource: &ResourcePath) -> Result<(),
         expected,
     });
     if let Some(window) = window {
-        let mut pages = run.reader.upserts(resource, window);
-        while let Some(page) = pages.next().await.map_err(RunError::Source)? {
-            run.check_stop()?;
-            publish_page(run, resource, page).await?;
-            run.commit_parked().await?;
-            if run.is_closed(resource) {
-                break;
-            }
-        }
+        publish_pages(run, resource, window).await?;
     }
     publish_renamed(run, resource).await?;
     publish_parked(run, resource).await?;
     run.tell(&Event::ResourceFinished { pair: &run.pair.id, stage: Stage::Upserts, resource });
     Ok(())
+}
+
+/// Page by page. What a page settled is put on disk with the word that the next one begins, so that
+/// whoever goes on repeats no more than the page in flight (R12).
+async fn publish_pages(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    window: Window,
+) -> Result<(), RunError> {
+    let (mut pages, mut next) = resume::first_page(run, resource, window).await?;
+    while let Some(page) = next {
+        run.check_stop()?;
+        publish_page(run, resource, page).await?;
+        if run.is_closed(resource) {
+            break;
+        }
+        next = pages.next().await.map_err(RunError::Source)?;
+        if next.is_some() {
+            resume::journal_progress(run, resource, pages.position()).await?;
+        }
+    }
+    run.commit_parked().await
 }
 
 /// All items of a page at once; parents before children where a resource refers to itself (R28).

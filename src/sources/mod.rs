@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    ChangeVersion, Fingerprint, Item, KeyChange, KeyShape, NaturalKey, ResourceGraph, ResourcePath,
-    SourceId, Tombstone, Window,
+    ChangeVersion, Fingerprint, Item, KeyChange, KeyShape, NaturalKey, Position, ResourceGraph,
+    ResourcePath, SourceId, Tombstone, Window,
 };
 
 /// How a window is held still while it is read (contract, "Isolation").
@@ -109,6 +109,16 @@ pub trait Reader: Send + Sync {
     /// is told too where the isolation does not bound upserts.
     fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages>;
 
+    /// The same from the page that begins at `position` on; `None` where that is a place in another
+    /// view, or in another window (R11, R12). The server may still refuse it with the first page:
+    /// [`SourceError::is_refused_question`].
+    fn upserts_from(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+        position: &Position,
+    ) -> Option<Box<dyn ItemPages>>;
+
     /// Key changes after `after`, never with an upper edge (R8), ascending by version; complete
     /// though the feed collapses what lies inside one answer.
     fn key_changes(&self, resource: &ResourcePath, after: ChangeVersion)
@@ -180,6 +190,10 @@ pub enum Lookup {
 pub trait ItemPages: Send {
     /// The next page, never empty; `None` at the true end of the feed (R10).
     async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError>;
+
+    /// Where the page that came last begins, so that reading from there brings it again; `None`
+    /// where nothing can begin there but from the beginning of all.
+    fn position(&self) -> Option<Position>;
 }
 
 /// Key changes, so many at once as may be held in memory (R30).
@@ -232,6 +246,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// The server was reached and does not take the question: an old cursor, where it held one.
+    pub fn is_refused_question(&self) -> bool {
+        matches!(self, SourceError::Refused { status: 400, .. })
+    }
+
     /// A short, stable name for `error.kind` in reports and for metric labels.
     pub fn kind(&self) -> &'static str {
         match self {

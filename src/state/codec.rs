@@ -19,8 +19,8 @@ use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId};
 /// state is opened (`migrate.rs`).
 ///
 /// - 1: the first.
-/// - 2: resources that a run had finished (R12) and what the overlap needs (R7, R16), which a reader
-///   of 1 takes for damage.
+/// - 2: what a run had finished, of a resource or of its pages (R12), and what the overlap needs (R7,
+///   R16), which a reader of 1 takes for damage.
 pub(super) const FORMAT: u8 = 2;
 /// The lowest that can still be read.
 pub(super) const OLDEST: u8 = 1;
@@ -42,6 +42,7 @@ pub(super) enum Kind {
     LeftBehind,
     Name,
     Parked,
+    Progress,
     Run,
     State,
     Tombstone,
@@ -51,7 +52,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 12] = [
+    pub(super) const ALL: [Kind; 13] = [
         Kind::Coverage,
         Kind::Finished,
         Kind::Journal,
@@ -59,6 +60,7 @@ impl Kind {
         Kind::LeftBehind,
         Kind::Name,
         Kind::Parked,
+        Kind::Progress,
         Kind::Run,
         Kind::State,
         Kind::Tombstone,
@@ -75,6 +77,7 @@ impl Kind {
             Kind::LeftBehind => b'l',
             Kind::Name => b'n',
             Kind::Parked => b'p',
+            Kind::Progress => b'q',
             Kind::Run => b'r',
             Kind::State => b's',
             Kind::Tombstone => b't',
@@ -134,6 +137,10 @@ pub(super) fn kind_prefix(pair: &PairId, kind: Kind) -> Vec<u8> {
 
 pub(super) fn finished_key(pair: &PairId, finished: &Finished) -> Vec<u8> {
     extended(kind_prefix(pair, Kind::Finished), finished.resource.as_str().as_bytes())
+}
+
+pub(super) fn progress_key(pair: &PairId, resource: &ResourcePath) -> Vec<u8> {
+    extended(kind_prefix(pair, Kind::Progress), resource.as_str().as_bytes())
 }
 
 /// Everything of one resource among the records of one kind that the overlap needs.

@@ -89,6 +89,8 @@ every_store! {
     ending_a_journal_leaves_everything_else,
     pages_of_parked_items_go_on_after_an_id_that_is_gone,
     finished_resources_come_in_order_and_once_each,
+    progress_is_replaced_and_ends_where_its_resource_does,
+    a_run_that_begins_anew_leaves_nothing_to_go_on_from,
     runs_that_began_at_the_same_moment_keep_an_order,
     names_of_pairs_may_be_of_any_letters,
     the_whole_of_a_pair_is_everything_that_was_written,
@@ -112,6 +114,7 @@ pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(store.journal(pair).await.unwrap(), Some(journal("run-1")));
     assert_eq!(names(store, pair).await, [name("1", Some("t1")), name("2", None)]);
     assert_eq!(store.finished(pair).await.unwrap(), [finished()]);
+    assert_eq!(store.progress(pair).await.unwrap(), [progress()]);
     assert_eq!(store.runs(pair, 10).await.unwrap(), [run(1)]);
 }
 
@@ -123,6 +126,7 @@ async fn has_nothing(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(store.journal(pair).await.unwrap(), None);
     assert_eq!(store.names(pair).await.unwrap(), []);
     assert_eq!(store.finished(pair).await.unwrap(), []);
+    assert_eq!(store.progress(pair).await.unwrap(), []);
     assert_eq!(store.runs(pair, 10).await.unwrap(), []);
 }
 
@@ -201,6 +205,7 @@ async fn a_journal_ends_with_its_names_and_the_next_one_stays(stand: &mut Stand)
     assert_eq!(store.journal(&pair("a")).await.unwrap(), Some(journal("run-2")));
     assert_eq!(store.names(&pair("a")).await.unwrap(), [name("2", Some("t2"))]);
     assert_eq!(store.finished(&pair("a")).await.unwrap(), []);
+    assert_eq!(store.progress(&pair("a")).await.unwrap(), []);
 
     store.commit(&pair("a"), Step { end_journal: true, ..Step::default() }).await.unwrap();
 
@@ -440,6 +445,7 @@ async fn ending_a_journal_leaves_everything_else(stand: &mut Stand) {
         journal: everything().journal,
         names: everything().names,
         finished: everything().finished,
+        progress: everything().progress,
         ..Step::default()
     };
     has_everything(&*store, &pair("b")).await;
@@ -483,6 +489,41 @@ async fn finished_resources_come_in_order_and_once_each(stand: &mut Stand) {
 
     let found = store.finished(&pair("a")).await.unwrap();
     assert_eq!(found, [of("/ed-fi/schools", 2), of("/ed-fi/students", 3)]);
+}
+
+async fn progress_is_replaced_and_ends_where_its_resource_does(stand: &mut Stand) {
+    let store = stand.store();
+    let schools = ResourcePath::parse("/ed-fi/schools").unwrap();
+    let students = finished().resource;
+    let at = |place: &str| Progress {
+        resource: students.clone(),
+        position: Position(place.to_owned()),
+        ..progress()
+    };
+    let of_schools = Progress { resource: schools, ..at("2") };
+
+    for progress in [at("1"), of_schools.clone(), at("3")] {
+        let step = Step { progress: vec![progress], ..Step::default() };
+        store.commit(&pair("a"), step).await.unwrap();
+    }
+    assert_eq!(store.progress(&pair("a")).await.unwrap(), [of_schools.clone(), at("3")]);
+
+    let end = Step { finished: vec![finished()], ..Step::default() };
+    store.commit(&pair("a"), end).await.unwrap();
+    assert_eq!(store.progress(&pair("a")).await.unwrap(), [of_schools]);
+}
+
+async fn a_run_that_begins_anew_leaves_nothing_to_go_on_from(stand: &mut Stand) {
+    let store = stand.store();
+    store.commit(&pair("a"), everything()).await.unwrap();
+
+    let anew = Step { begin_anew: true, journal: Some(journal("run-2")), ..Step::default() };
+    store.commit(&pair("a"), anew).await.unwrap();
+
+    assert_eq!(store.finished(&pair("a")).await.unwrap(), []);
+    assert_eq!(store.progress(&pair("a")).await.unwrap(), []);
+    assert_eq!(store.journal(&pair("a")).await.unwrap(), Some(journal("run-2")));
+    assert_eq!(store.names(&pair("a")).await.unwrap().len(), 2, "names are of either");
 }
 
 async fn runs_that_began_at_the_same_moment_keep_an_order(stand: &mut Stand) {
@@ -542,7 +583,9 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
         journal,
         mut names,
         finished,
+        progress,
         end_journal,
+        begin_anew,
         run,
         history,
         forget_all,
@@ -561,10 +604,11 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
     assert_eq!(journal, written.journal);
     assert_eq!(names, written.names);
     assert_eq!(finished, written.finished);
+    assert_eq!(progress, written.progress);
     assert_eq!(history, [written.run.unwrap()]);
     // Nothing but what was written, in the place of whatever there is.
     assert!(settle.is_empty() && !end_journal && run.is_none() && taken_from.is_none());
-    assert!(forget_all);
+    assert!(forget_all && !begin_anew);
     // What an overlap remembers is of no use beside another history: it is read again.
     assert_eq!((key_changes, tombstones, written_items, left_behind), Default::default());
     assert!(!forget.all && forget.below.is_none() && forget.written.is_empty());

@@ -14,7 +14,7 @@ use super::records::{self, Entries, Table};
 use super::remembered;
 use super::{
     Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
-    RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
+    Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
     StateView, Step, Written,
 };
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
@@ -206,6 +206,10 @@ impl StateView for MemoryStore {
 
     async fn finished(&self, pair: &PairId) -> Result<Vec<Finished>, StateError> {
         self.read("reading finished resources", |table| records::finished(table, pair))
+    }
+
+    async fn progress(&self, pair: &PairId) -> Result<Vec<Progress>, StateError> {
+        self.read("reading how far resources had come", |table| records::progress(table, pair))
     }
 
     async fn parked(

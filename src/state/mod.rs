@@ -6,8 +6,8 @@
 //! The one thing to know: [`StateStore::commit`] is the only
 //! writer; one [`Step`] is one atomic batch, and it is on disk when `commit` returns `Ok` (I3, I4).
 //!
-//! At rest are names, versions, counts and, in parked and journal records alone, natural keys.
-//! No body, no token, no secret.
+//! At rest are names, versions, counts, places in a source's pages and, in parked and journal records
+//! alone, natural keys. No body, no access token, no secret.
 
 mod sled;
 mod memory;
@@ -34,8 +34,8 @@ use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    ChangeVersion, Fingerprint, NaturalKey, Outcome, ParkReason, Reference, ResourcePath, SourceId,
-    Stages, Tally, TargetId, Watermark, Window,
+    ChangeVersion, Fingerprint, NaturalKey, Outcome, ParkReason, Position, Reference, ResourcePath,
+    SourceId, Stages, Tally, TargetId, Watermark, Window,
 };
 
 pub use self::draft::Draft;
@@ -277,6 +277,20 @@ pub struct Finished {
     pub target_newest: ChangeVersion,
 }
 
+/// How far a run that is not committed yet has come in a resource: every item of the pages before
+/// `position` is settled, durably (R12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    pub resource: ResourcePath,
+    /// As in [`Finished`].
+    pub through: ChangeVersion,
+    pub position: Position,
+    /// What became of the resource's upserts so far.
+    pub tally: Tally,
+    /// As in [`Finished`].
+    pub target_newest: ChangeVersion,
+}
+
 /// A name of the journal: the target id that a key had before anything of the run moved (R5).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalledName {
@@ -315,16 +329,21 @@ pub struct Step {
     pub settle: Vec<String>,
     pub journal: Option<RunJournal>,
     pub names: Vec<JournalledName>,
+    /// Each takes the place of the resource's progress.
     pub finished: Vec<Finished>,
+    pub progress: Vec<Progress>,
     pub key_changes: Vec<RememberedKeyChange>,
     pub tombstones: Vec<SettledTombstone>,
     pub written: Vec<Written>,
     pub left_behind: Vec<LeftBehind>,
     /// What of the overlap goes.
     pub forget: Forgotten,
-    /// Removes the run journal, every journalled name, every finished resource and what was left
-    /// behind.
+    /// Removes the run journal, every journalled name, every finished resource, all progress and
+    /// what was left behind.
     pub end_journal: bool,
+    /// Removes every finished resource and all progress: they speak of a run that this one does not
+    /// go on from, and a later run must not either.
+    pub begin_anew: bool,
     pub run: Option<RunRecord>,
     /// Runs that ended long ago, from an export; the oldest go beyond [`RUNS_KEPT`].
     pub history: Vec<RunRecord>,
@@ -396,6 +415,7 @@ pub trait StateView: Send + Sync {
     ) -> Result<Option<SourceId>, StateError>;
     async fn left_behind(&self, pair: &PairId) -> Result<Vec<LeftBehind>, StateError>;
     async fn finished(&self, pair: &PairId) -> Result<Vec<Finished>, StateError>;
+    async fn progress(&self, pair: &PairId) -> Result<Vec<Progress>, StateError>;
     /// Parked and dead items of a pair in order of id, at most `limit` after `after`.
     async fn parked(
         &self,

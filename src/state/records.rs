@@ -15,7 +15,7 @@ use super::migrate;
 use super::remembered;
 use super::{
     Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts,
-    RunJournal, RunRecord, Step,
+    Progress, RunJournal, RunRecord, Step,
 };
 use crate::domain::{NaturalKey, ResourcePath};
 
@@ -55,7 +55,12 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
             .insert(codec::name_key(pair, &name.resource, &name.key)?, Some(codec::encode(name)?));
     }
     for finished in &step.finished {
+        writes.insert(codec::progress_key(pair, &finished.resource), None);
         writes.insert(codec::finished_key(pair, finished), Some(codec::encode(finished)?));
+    }
+    for progress in &step.progress {
+        let key = codec::progress_key(pair, &progress.resource);
+        writes.insert(key, Some(codec::encode(progress)?));
     }
     remembered::write(pair, step, &mut writes)?;
     add_runs(table, pair, step.history.iter().chain(&step.run), &mut writes)?;
@@ -70,8 +75,11 @@ fn removals(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Writes, Tro
     if step.end_journal {
         writes.insert(codec::kind_prefix(pair, Kind::Journal), None);
         remove_all(table, &codec::kind_prefix(pair, Kind::Name), &mut writes)?;
-        remove_all(table, &codec::kind_prefix(pair, Kind::Finished), &mut writes)?;
         remove_all(table, &codec::kind_prefix(pair, Kind::LeftBehind), &mut writes)?;
+    }
+    if step.end_journal || step.begin_anew {
+        remove_all(table, &codec::kind_prefix(pair, Kind::Finished), &mut writes)?;
+        remove_all(table, &codec::kind_prefix(pair, Kind::Progress), &mut writes)?;
     }
     remembered::forget(table, pair, &step.forget, &mut writes)?;
     for id in &step.settle {
@@ -192,6 +200,12 @@ pub(super) fn finished(table: &dyn Table, pair: &PairId) -> Result<Vec<Finished>
         .collect()
 }
 
+pub(super) fn progress(table: &dyn Table, pair: &PairId) -> Result<Vec<Progress>, Trouble> {
+    under(table, &codec::kind_prefix(pair, Kind::Progress))
+        .map(|entry| codec::decode(&entry?.1))
+        .collect()
+}
+
 pub(super) fn parked(
     table: &dyn Table,
     pair: &PairId,
@@ -248,6 +262,7 @@ pub(super) fn whole(table: &dyn Table, pair: &PairId) -> Result<Step, Trouble> {
         journal: journal(table, pair)?,
         names: names(table, pair)?,
         finished: finished(table, pair)?,
+        progress: progress(table, pair)?,
         history: runs(table, pair, RUNS_KEPT)?,
         forget_all: true,
         ..Step::default()

@@ -26,7 +26,7 @@ use super::records::{self, Entries, Table, Writes};
 use super::remembered;
 use super::{
     Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
-    RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
+    Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
     StateView, Step, Written,
 };
 use crate::clock::Clock;
@@ -605,6 +605,12 @@ impl StateView for SledStore {
         let pair = pair.clone();
         let read = move |shared: &Shared| records::finished(&*shared.db, &pair);
         self.on_disk("reading finished resources", read).await
+    }
+
+    async fn progress(&self, pair: &PairId) -> Result<Vec<Progress>, StateError> {
+        let pair = pair.clone();
+        let read = move |shared: &Shared| records::progress(&*shared.db, &pair);
+        self.on_disk("reading how far resources had come", read).await
     }
 
     async fn parked(

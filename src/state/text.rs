@@ -173,6 +173,7 @@ fn member_of(kind: Kind) -> Option<&'static str> {
         Kind::Finished
         | Kind::KeyChange
         | Kind::LeftBehind
+        | Kind::Progress
         | Kind::Tombstone
         | Kind::Written
         | Kind::WrittenAs => None,
@@ -217,7 +218,7 @@ impl<'a> Writer<'a> {
         Ok(writer)
     }
 
-    /// What a run had finished is left out: whoever imports the text does not know what became of
+    /// What a run had finished, and how far it had come, is left out: whoever imports the text does not know what became of
     /// the target since, and sending it again costs time alone.
     fn pair(&mut self, pair: &PairId, whole: Step) -> Result<(), ExportError> {
         let line = || Line {

@@ -4,9 +4,20 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::limit::PageLimit;
-use crate::domain::Item;
+use super::position::{Place, Question};
+use crate::domain::{Item, Position};
 use crate::sources::{ItemPages, SourceError};
 use crate::tasks::Tasks;
+
+/// Pages of live items, and where each begins.
+#[async_trait]
+pub(super) trait Feed: Send {
+    /// As [`ItemPages::next`].
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError>;
+
+    /// Where the page that came last begins; `None` at the beginning of all.
+    fn place(&self) -> Option<Place>;
+}
 
 /// Whoever can ask one collection of one view for pages by cursor.
 #[async_trait]
@@ -33,10 +44,12 @@ pub(super) struct CursorPage {
 /// nothing that stays in it changes its place (`edfi-wire §4`).
 pub(super) struct CursorFeed<R> {
     requests: R,
-    at: Place,
+    at: Cursor,
+    /// The token that brought the page that came last.
+    last: Option<String>,
 }
 
-enum Place {
+enum Cursor {
     Start,
     Token(String),
     End,
@@ -44,12 +57,17 @@ enum Place {
 
 impl<R: CursorRequests> CursorFeed<R> {
     pub(super) fn new(requests: R) -> CursorFeed<R> {
-        CursorFeed { requests, at: Place::Start }
+        CursorFeed { requests, at: Cursor::Start, last: None }
+    }
+
+    /// Begins with the page that `token` asks for.
+    pub(super) fn at(requests: R, token: String) -> CursorFeed<R> {
+        CursorFeed { requests, at: Cursor::Token(token), last: None }
     }
 
     /// Where the feed goes on after `page`. The missing token ends it, and so does a first page
     /// that is short, once the server has been seen to return as many as it was asked for (R10).
-    fn after(&self, page: &CursorPage) -> Result<Place, SourceError> {
+    fn after(&self, page: &CursorPage) -> Result<Cursor, SourceError> {
         let full = page.items.len() >= page.limit;
         let Some(next) = &page.next else {
             if full {
@@ -57,30 +75,31 @@ impl<R: CursorRequests> CursorFeed<R> {
                     "a full page came without its `Next-Page-Token`; let the header through",
                 ));
             }
-            return Ok(Place::End);
+            return Ok(Cursor::End);
         };
         let ended = match &self.at {
-            Place::Start => !full && self.requests.limit().is_honoured(),
-            Place::Token(token) if token == next => {
+            Cursor::Start => !full && self.requests.limit().is_honoured(),
+            Cursor::Token(token) if token == next => {
                 return Err(self.requests.nonsense("the cursor of the pages does not move on"));
             }
-            Place::Token(_) => false,
-            Place::End => true,
+            Cursor::Token(_) => false,
+            Cursor::End => true,
         };
-        Ok(if ended { Place::End } else { Place::Token(next.clone()) })
+        Ok(if ended { Cursor::End } else { Cursor::Token(next.clone()) })
     }
 }
 
 #[async_trait]
-impl<R: CursorRequests> ItemPages for CursorFeed<R> {
+impl<R: CursorRequests> Feed for CursorFeed<R> {
     async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
         loop {
             let token = match &self.at {
-                Place::Start => None,
-                Place::Token(token) => Some(token.as_str()),
-                Place::End => return Ok(None),
+                Cursor::Start => None,
+                Cursor::Token(token) => Some(token.as_str()),
+                Cursor::End => return Ok(None),
             };
             let page = self.requests.page(token).await?;
+            self.last = token.map(str::to_owned);
             if page.items.len() >= page.limit {
                 self.requests.limit().saw_full_answer(page.limit);
             }
@@ -91,6 +110,10 @@ impl<R: CursorRequests> ItemPages for CursorFeed<R> {
             }
         }
     }
+
+    fn place(&self) -> Option<Place> {
+        self.last.clone().map(Place::Cursor)
+    }
 }
 
 /// Fetches one page ahead. Nothing is asked for before the first page is wanted, and dropping it
@@ -98,18 +121,37 @@ impl<R: CursorRequests> ItemPages for CursorFeed<R> {
 pub(super) struct ReadAhead {
     tasks: Tasks,
     reading: Reading,
+    question: Question,
+    /// Where the page that was handed out last begins; the feed itself is further on.
+    place: Option<Place>,
     connection: String,
 }
 
 enum Reading {
-    NotBegun(Box<dyn ItemPages>),
-    Ahead(mpsc::Receiver<Result<Option<Vec<Item>>, SourceError>>),
+    NotBegun(Box<dyn Feed>),
+    Ahead(mpsc::Receiver<Result<Option<Page>, SourceError>>),
     Ended,
 }
 
+struct Page {
+    items: Vec<Item>,
+    place: Option<Place>,
+}
+
 impl ReadAhead {
-    pub(super) fn new(pages: Box<dyn ItemPages>, tasks: Tasks, connection: &str) -> ReadAhead {
-        ReadAhead { tasks, reading: Reading::NotBegun(pages), connection: connection.to_owned() }
+    pub(super) fn new(
+        feed: Box<dyn Feed>,
+        question: Question,
+        tasks: Tasks,
+        connection: &str,
+    ) -> ReadAhead {
+        ReadAhead {
+            tasks,
+            reading: Reading::NotBegun(feed),
+            question,
+            place: None,
+            connection: connection.to_owned(),
+        }
     }
 }
 
@@ -127,16 +169,20 @@ impl ItemPages for ReadAhead {
         };
         // The end of a feed is told; a channel that merely closes is a reader that broke off.
         let Some(page) = pages.recv().await else { return Err(reader_is_gone(&self.connection)) };
-        if matches!(page, Ok(Some(_))) {
-            self.reading = Reading::Ahead(pages);
-        }
-        page
+        let Some(Page { items, place }) = page? else { return Ok(None) };
+        self.reading = Reading::Ahead(pages);
+        self.place = place;
+        Ok(Some(items))
+    }
+
+    fn position(&self) -> Option<Position> {
+        self.place.clone().map(|place| self.question.position(place))
     }
 }
 
 async fn read_into(
-    mut feed: Box<dyn ItemPages>,
-    sender: mpsc::Sender<Result<Option<Vec<Item>>, SourceError>>,
+    mut feed: Box<dyn Feed>,
+    sender: mpsc::Sender<Result<Option<Page>, SourceError>>,
 ) {
     loop {
         // A place first: with one place in the channel one page is ahead, and no more.
@@ -146,7 +192,8 @@ async fn read_into(
             () = sender.closed() => return,
         };
         let more = matches!(page, Ok(Some(_)));
-        place.send(page);
+        let place_of_page = feed.place();
+        place.send(page.map(|items| items.map(|items| Page { items, place: place_of_page })));
         if !more {
             return;
         }
@@ -169,7 +216,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::domain::{Body, SourceId};
+    use crate::domain::{Body, ChangeVersion, SourceId, Window};
 
     fn items(names: &[&str]) -> Vec<Item> {
         let item = |name: &&str| Item {
@@ -293,7 +340,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl ItemPages for Watched {
+    impl Feed for Watched {
         async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
             let asked = {
                 let mut asked = self.asked.lock().unwrap();
@@ -308,6 +355,10 @@ mod tests {
             self.left -= 1;
             Ok(Some(items(&["a"])))
         }
+
+        fn place(&self) -> Option<Place> {
+            Some(Place::Cursor(self.asked.lock().unwrap().to_string()))
+        }
     }
 
     fn watched(left: usize) -> (Watched, Arc<Mutex<usize>>, Arc<Notify>) {
@@ -321,10 +372,50 @@ mod tests {
         (feed, asked, notify)
     }
 
+    fn question() -> Question {
+        let window = Window { after: None, through: ChangeVersion(9) };
+        Question { window, bounded: true, snapshot: None }
+    }
+
+    #[tokio::test]
+    async fn r12_a_cursor_feed_begins_again_with_the_page_that_came_last() {
+        let script = Script::of(&[
+            (&["a", "b"], Some("t1")),
+            (&[], Some("t2")),
+            (&["c", "d"], Some("t3")),
+            (&["c", "d"], Some("t3")),
+        ]);
+        let mut feed = CursorFeed::new(&script);
+
+        feed.next().await.unwrap();
+        let first = feed.place();
+        feed.next().await.unwrap();
+        let second = feed.place();
+        let again = CursorFeed::at(&script, "t2".to_owned()).next().await.unwrap().unwrap();
+
+        assert_eq!((first, second), (None, Some(Place::Cursor("t2".to_owned()))));
+        assert_eq!(names(&again), ["c", "d"]);
+        assert_eq!(script.asked.lock().unwrap().last().unwrap().as_deref(), Some("t2"));
+    }
+
+    #[tokio::test]
+    async fn r12_the_position_is_that_of_the_page_handed_out_and_not_of_the_one_ahead() {
+        let (feed, asked, notify) = watched(5);
+        let mut pages = ReadAhead::new(Box::new(feed), question(), Tasks::new(), "test");
+
+        pages.next().await.unwrap();
+        while *asked.lock().unwrap() < 2 {
+            notify.notified().await;
+        }
+
+        let position = pages.position().unwrap();
+        assert_eq!(question().place(&position), Some(Place::Cursor("1".to_owned())));
+    }
+
     #[tokio::test]
     async fn one_page_is_fetched_ahead_and_no_more() {
         let (feed, asked, notify) = watched(5);
-        let mut pages = ReadAhead::new(Box::new(feed), Tasks::new(), "test");
+        let mut pages = ReadAhead::new(Box::new(feed), question(), Tasks::new(), "test");
         assert_eq!(*asked.lock().unwrap(), 0, "nothing before the first page is wanted");
 
         pages.next().await.unwrap();
@@ -341,7 +432,7 @@ mod tests {
     #[tokio::test]
     async fn all_pages_arrive_and_the_end_stays_the_end() {
         let (feed, _, _) = watched(3);
-        let mut pages = ReadAhead::new(Box::new(feed), Tasks::new(), "test");
+        let mut pages = ReadAhead::new(Box::new(feed), question(), Tasks::new(), "test");
 
         let mut seen = 0;
         while pages.next().await.unwrap().is_some() {
@@ -356,7 +447,7 @@ mod tests {
     async fn a_reader_that_breaks_off_is_never_taken_for_the_end() {
         let (mut feed, _, _) = watched(3);
         feed.panics_at = Some(2);
-        let mut pages = ReadAhead::new(Box::new(feed), Tasks::new(), "test");
+        let mut pages = ReadAhead::new(Box::new(feed), question(), Tasks::new(), "test");
 
         pages.next().await.unwrap();
         let error = pages.next().await.unwrap_err();
@@ -368,7 +459,7 @@ mod tests {
     async fn dropping_the_pages_ends_the_task_that_reads() {
         let (feed, _, _) = watched(5);
         let tasks = Tasks::new();
-        let mut pages = ReadAhead::new(Box::new(feed), tasks.clone(), "test");
+        let mut pages = ReadAhead::new(Box::new(feed), question(), tasks.clone(), "test");
         pages.next().await.unwrap();
 
         drop(pages);

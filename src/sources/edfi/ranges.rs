@@ -9,8 +9,10 @@
 use async_trait::async_trait;
 
 use super::limit::PageLimit;
+use super::paging::Feed;
+use super::position::Place;
 use crate::domain::{ChangeVersion, Item};
-use crate::sources::{ItemPages, SourceError};
+use crate::sources::SourceError;
 
 /// Change versions from … to, both inclusive; no `to` is no upper edge (R8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,18 +117,27 @@ pub(super) struct RangeFeed<R> {
     requests: R,
     /// What is still to be read, the lowest last.
     ahead: Vec<Range>,
+    /// The range of the answer that came last.
+    last: Option<Range>,
 }
 
 impl<R: RangeRequests> RangeFeed<R> {
     /// `whole` is closed: what has no upper edge cannot be cut.
     pub(super) fn new(requests: R, whole: Range) -> RangeFeed<R> {
         let ahead = if whole.is_empty() { Vec::new() } else { vec![whole] };
-        RangeFeed { requests, ahead }
+        RangeFeed { requests, ahead, last: None }
+    }
+
+    /// What was to be read before the answer that came last, the lowest last.
+    fn ahead_of_last(&self) -> Vec<(i64, i64)> {
+        let ranges = self.ahead.iter().chain(&self.last);
+        ranges.filter_map(|range| Some((range.from, range.to?))).collect()
     }
 
     /// The next answer that is whole and holds something.
     pub(super) async fn next_records(&mut self) -> Result<Option<Vec<R::Record>>, SourceError> {
         while let Some(range) = self.ahead.pop() {
+            self.last = Some(range);
             match tell(&self.requests, range).await? {
                 Told::Whole(records) if records.is_empty() => {}
                 Told::Whole(records) => return Ok(Some(records)),
@@ -148,9 +159,13 @@ impl<R: RangeRequests> RangeFeed<R> {
 }
 
 #[async_trait]
-impl<R: RangeRequests<Record = Item>> ItemPages for RangeFeed<R> {
+impl<R: RangeRequests<Record = Item>> Feed for RangeFeed<R> {
     async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
         self.next_records().await
+    }
+
+    fn place(&self) -> Option<Place> {
+        Some(Place::Ranges { ahead: self.ahead_of_last(), above: None })
     }
 }
 
@@ -170,6 +185,12 @@ impl<R: RangeRequests> OpenRangeFeed<R> {
         OpenRangeFeed { ranges: RangeFeed::new(requests, range), above }
     }
 
+    /// Begins with the last of `ahead`; a closed feed has nothing above.
+    pub(super) fn at(requests: R, ahead: &[(i64, i64)], above: Option<i64>) -> OpenRangeFeed<R> {
+        let ahead = ahead.iter().map(|(from, to)| Range::closed(*from, *to)).collect();
+        OpenRangeFeed { ranges: RangeFeed { requests, ahead, last: None }, above }
+    }
+
     async fn next_records(&mut self) -> Result<Option<Vec<R::Record>>, SourceError> {
         if let Some(records) = self.ranges.next_records().await? {
             return Ok(Some(records));
@@ -185,9 +206,13 @@ impl<R: RangeRequests> OpenRangeFeed<R> {
 }
 
 #[async_trait]
-impl<R: RangeRequests<Record = Item>> ItemPages for OpenRangeFeed<R> {
+impl<R: RangeRequests<Record = Item>> Feed for OpenRangeFeed<R> {
     async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
         self.next_records().await
+    }
+
+    fn place(&self) -> Option<Place> {
+        Some(Place::Ranges { ahead: self.ranges.ahead_of_last(), above: self.above })
     }
 }
 
@@ -326,6 +351,29 @@ mod tests {
         Ok(all)
     }
 
+    /// What is told up to the `stop`-th answer, and then from the beginning of that answer on by a
+    /// feed of its own; `None` if there are fewer answers.
+    async fn read_in_two(
+        moving: &Moving,
+        (from, to): (i64, i64),
+        stop: usize,
+    ) -> Result<Option<(Vec<u32>, Vec<u32>)>, SourceError> {
+        let mut feed = OpenRangeFeed::new(moving, Range::closed(from, to));
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for _ in 0..stop {
+            let Some(records) = feed.next_records().await? else { return Ok(None) };
+            first.extend(records);
+        }
+        if feed.next_records().await?.is_none() {
+            return Ok(None);
+        }
+        let mut again = OpenRangeFeed::at(moving, &feed.ranges.ahead_of_last(), feed.above);
+        while let Some(records) = again.next_records().await? {
+            second.extend(records);
+        }
+        Ok(Some((first, second)))
+    }
+
     /// What an open feed tells, and the newest version when its last range began.
     async fn read_openly(
         moving: &Moving,
@@ -373,6 +421,24 @@ mod tests {
             let bound = 4 + 17 * 8 * (wanted.len() / limit + 1);
             prop_assert_eq!(&told, &wanted);
             prop_assert!(moving.asked.load(Ordering::SeqCst) <= bound);
+        }
+
+        #[test]
+        fn r12_a_feed_begins_again_with_the_answer_that_came_last_and_misses_nothing(
+            versions in prop::collection::btree_set(1_i64..2_000, 1..200),
+            limit in 1_usize..30,
+            stop in 0_usize..40,
+            to in 1_i64..2_000,
+        ) {
+            let moving = Moving::with((0..).zip(versions.iter().copied()), limit);
+
+            let told = block_on(read_in_two(&moving, (0, to), stop)).unwrap();
+
+            let Some((mut told, rest)) = told else { return Ok(()) };
+            told.extend(rest);
+            told.sort_unstable();
+            let all: Vec<u32> = (0..).zip(&versions).map(|(id, _)| id).collect();
+            prop_assert_eq!(told, all);
         }
 
         #[test]

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::limit::{PageLimit, Portion};
-use super::paging::{CursorFeed, ReadAhead};
+use super::paging::{CursorFeed, Feed, ReadAhead};
+use super::position::{Place, Question};
 use super::ranges::{OpenRangeFeed, Range, RangeFeed};
 use super::wire::{Reading, Requests, Versions, View, not_understood, with_range};
 use super::{feeds, leaves, snapshot};
-use crate::domain::{ChangeVersion, Item, KeyShape, NaturalKey, ResourcePath, SourceId, Window};
+use crate::domain::{
+    ChangeVersion, Item, KeyShape, NaturalKey, Position, ResourcePath, SourceId, Window,
+};
 use crate::edfi::json::{is_markup, single_item};
 use crate::edfi::{SnapshotStyle, lookup, split_page};
 use crate::sources::{
@@ -62,6 +65,27 @@ impl EdfiReader {
         let view = Arc::clone(&self.view);
         let requests = Requests::tombstones(view, resource, Arc::clone(&self.limits.feeds));
         Box::new(feeds::TombstoneFeed::new(requests, range))
+    }
+
+    fn requests_of_items(&self, resource: &ResourcePath, window: Window) -> Requests<Item> {
+        let (view, limit) = (Arc::clone(&self.view), Arc::clone(&self.limits.items));
+        Requests::items(view, resource, limit, self.range_of_items(window))
+    }
+
+    fn ahead(&self, window: Window, feed: Box<dyn Feed>) -> Box<dyn ItemPages> {
+        let (question, connection) = (self.question(window), self.view.connection());
+        Box::new(ReadAhead::new(feed, question, self.tasks.clone(), connection))
+    }
+
+    /// What the pages of a window are asked with.
+    fn question(&self, window: Window) -> Question {
+        let header = || self.view.header_value().unwrap_or_default().to_owned();
+        let is_snapshot = self.isolation == Isolation::Snapshot;
+        Question {
+            window,
+            bounded: self.isolation.bounds_upserts(),
+            snapshot: is_snapshot.then(|| (self.newest(), header())),
+        }
     }
 
     fn range_of_items(&self, window: Window) -> Range {
@@ -141,17 +165,37 @@ impl Reader for EdfiReader {
     }
 
     fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages> {
-        let (whole, up_to_edge) = (self.range_of_items(window), range_of(window));
-        let view = Arc::clone(&self.view);
-        let requests = Requests::items(view, resource, Arc::clone(&self.limits.items), whole);
-        let pages: Box<dyn ItemPages> = if self.view.discovery().dialect.cursor_paging {
-            Box::new(CursorFeed::new(requests))
-        } else if self.isolation.bounds_upserts() {
-            Box::new(RangeFeed::new(requests, up_to_edge))
-        } else {
-            Box::new(OpenRangeFeed::new(requests, up_to_edge))
+        let (requests, up_to_edge) = (self.requests_of_items(resource, window), range_of(window));
+        self.ahead(
+            window,
+            if self.view.discovery().dialect.cursor_paging {
+                Box::new(CursorFeed::new(requests))
+            } else if self.isolation.bounds_upserts() {
+                Box::new(RangeFeed::new(requests, up_to_edge))
+            } else {
+                Box::new(OpenRangeFeed::new(requests, up_to_edge))
+            },
+        )
+    }
+
+    fn upserts_from(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+        position: &Position,
+    ) -> Option<Box<dyn ItemPages>> {
+        let place = self.question(window).place(position)?;
+        let has_cursors = self.view.discovery().dialect.cursor_paging;
+        let requests = self.requests_of_items(resource, window);
+        let feed: Box<dyn Feed> = match place {
+            Place::Cursor(token) if has_cursors => Box::new(CursorFeed::at(requests, token)),
+            Place::Ranges { ahead, above } if !has_cursors => {
+                Box::new(OpenRangeFeed::at(requests, &ahead, above))
+            }
+            // The server has learnt cursors since, or lost them.
+            Place::Cursor(_) | Place::Ranges { .. } => return None,
         };
-        Box::new(ReadAhead::new(pages, self.tasks.clone(), self.view.connection()))
+        Some(self.ahead(window, feed))
     }
 
     fn key_changes(

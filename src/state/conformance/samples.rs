@@ -155,6 +155,16 @@ pub(in crate::state) fn finished() -> Finished {
     }
 }
 
+pub(in crate::state) fn progress() -> Progress {
+    Progress {
+        resource: ResourcePath::parse("/ed-fi/sections").unwrap(),
+        through: ChangeVersion(230),
+        position: Position("here".to_owned()),
+        tally: Tally { read: 2, applied: 2, skipped: 0, parked: 0 },
+        target_newest: ChangeVersion(18),
+    }
+}
+
 pub(in crate::state) fn everything() -> Step {
     Step {
         state: Some(state(9)),
@@ -163,6 +173,7 @@ pub(in crate::state) fn everything() -> Step {
         journal: Some(journal("run-1")),
         names: vec![name("1", Some("t1")), name("2", None)],
         finished: vec![finished()],
+        progress: vec![progress()],
         run: Some(run(1)),
         ..Step::default()
     }

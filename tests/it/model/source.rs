@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
 use tidemark::domain::{
-    Body, ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, ResourceGraph, ResourcePath,
-    SourceId, Tombstone, Window,
+    Body, ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, Position, ResourceGraph,
+    ResourcePath, SourceId, Tombstone, Window,
 };
 use tidemark::sandbox::{Database, Shown, View};
 use tidemark::sources::{
@@ -94,6 +94,29 @@ impl ModelReader {
         })
     }
 
+    fn pages(&self, resource: &ResourcePath, window: Window, after: i64) -> Pages {
+        Pages {
+            reader: self.clone(),
+            resource: resource.clone(),
+            from: window.min_change_version().map_or(0, |min| min.0),
+            through: match self.isolation.bounds_upserts() {
+                true => window.through.0,
+                false => i64::MAX,
+            },
+            after,
+            begun_after: after,
+            question: self.question(window),
+        }
+    }
+
+    /// What the pages of a window are asked with: another question has other pages (R11, R12).
+    fn question(&self, window: Window) -> String {
+        match self.isolation == Isolation::Snapshot {
+            true => format!("{window:?} of {:?}", self.newest),
+            false => format!("{window:?}"),
+        }
+    }
+
     /// The window of tombstones as versions; under a snapshot it has no upper edge (R8).
     fn edges(&self, window: Window) -> (i64, i64) {
         let from = window.min_change_version().map_or(0, |min| min.0);
@@ -115,16 +138,20 @@ impl Reader for ModelReader {
     }
 
     fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages> {
-        Box::new(Pages {
-            reader: self.clone(),
-            resource: resource.clone(),
-            from: window.min_change_version().map_or(0, |min| min.0),
-            through: match self.isolation.bounds_upserts() {
-                true => window.through.0,
-                false => i64::MAX,
-            },
-            after: i64::MIN,
-        })
+        Box::new(self.pages(resource, window, i64::MIN))
+    }
+
+    fn upserts_from(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+        position: &Position,
+    ) -> Option<Box<dyn ItemPages>> {
+        let (question, after) = position.0.split_once('@').unwrap();
+        if question != self.question(window) {
+            return None;
+        }
+        Some(Box::new(self.pages(resource, window, after.parse().unwrap())))
     }
 
     fn key_changes(
@@ -216,6 +243,9 @@ struct Pages {
     from: i64,
     through: i64,
     after: i64,
+    /// Where the page that came last begins.
+    begun_after: i64,
+    question: String,
 }
 
 #[async_trait]
@@ -232,8 +262,12 @@ impl ItemPages for Pages {
         ahead.sort_by_key(place);
         ahead.truncate(page_size);
         let Some(last) = ahead.last() else { return Ok(None) };
-        self.after = place(last);
+        self.begun_after = std::mem::replace(&mut self.after, place(last));
         Ok(Some(ahead.into_iter().map(item).collect()))
+    }
+
+    fn position(&self) -> Option<Position> {
+        Some(Position(format!("{}@{}", self.question, self.begun_after)))
     }
 }
 

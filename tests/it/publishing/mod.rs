@@ -12,6 +12,7 @@ mod doubt;
 mod many_targets;
 mod overlap;
 mod resume;
+mod resumed_pages;
 mod backups;
 mod snapshots;
 mod moving;

@@ -1,4 +1,5 @@
-//! R12: a run that did not come to its commit is gone on from, a resource at a time.
+//! R12: a run that did not come to its commit is gone on from: the resources that it had finished.
+//! Those that were under way are the matter of `resumed_pages.rs`.
 
 use tidemark::domain::ChangeVersion;
 use tidemark::sandbox::{Fault, Gate, Harm, SandboxOptions, SnapshotMode};
