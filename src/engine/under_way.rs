@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    ChangeVersion, Item, NaturalKey, ParkReason, ResourceGraph, ResourcePath, SourceId, Stage,
-    Stages, Tally, TargetId, Window,
+    Canary, ChangeVersion, Item, NaturalKey, ParkReason, ResourceGraph, ResourcePath, Scope,
+    SourceId, Stage, Stages, Tally, TargetId, Window,
 };
 use crate::sources::{Reader, TombstonePages};
 use crate::state::{
@@ -22,6 +22,7 @@ use crate::state::{
 use crate::targets::{Refusal, Target, WriteError};
 
 use super::apply::Settled;
+use super::canaries::Told;
 use super::observe::Event;
 use super::overlap;
 use super::ownership::Ownership;
@@ -72,6 +73,7 @@ pub(super) struct Run {
     /// What the overlap remembers of the pair.
     overlap: Mutex<Overlap>,
     pub(super) learnt: Mutex<Learnt>,
+    told: Mutex<Told>,
     /// See [`overlap::worth_remembering_since`].
     pub(super) worth_remembering_since: Option<Timestamp>,
     closed: Mutex<BTreeSet<ResourcePath>>,
@@ -172,6 +174,7 @@ impl Run {
             ),
             overlap: Mutex::new(state.overlap.clone()),
             learnt: Mutex::default(),
+            told: Mutex::default(),
             closed: Mutex::new(closed),
             people: Mutex::default(),
             after_deletes: Mutex::default(),
@@ -217,6 +220,7 @@ impl Run {
             source: Some(source.fingerprint.clone()),
             target: Some(target.fingerprint.clone()),
             selection,
+            scope: state.scope.as_ref().map(Scope::hash),
         };
         let begun = self.coverage_with_begun();
         let coverage = (begun != self.coverage).then_some(begun);
@@ -583,6 +587,16 @@ impl Run {
     /// what became of its changes. A first run has no history (R14).
     pub(super) fn looks_back(&self, resource: &ResourcePath) -> bool {
         !self.pair.policy.overlap.is_zero() && self.feeds_after(resource).is_some()
+    }
+
+    /// A feed told a record that may be remembered (R20).
+    pub(super) fn note_told(&self, canary: Canary) {
+        lock(&self.told).note(canary, self.window.through);
+    }
+
+    /// What the source must still tell once this run is committed.
+    pub(super) fn canaries(&self, before: &[Canary]) -> Vec<Canary> {
+        lock(&self.told).chosen(before)
     }
 
     /// Commits of the pair before this run.
