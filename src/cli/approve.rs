@@ -108,7 +108,10 @@ async fn identity(
 /// The ends as they are now are the ones that the watermark speaks of.
 async fn same_data(pair: &Pair, state: PairState, block: Block) -> Result<Decision, Failure> {
     match block.cause {
-        BlockCause::SourceChanged | BlockCause::TargetChanged => {}
+        BlockCause::SourceChanged
+        | BlockCause::TargetChanged
+        | BlockCause::HistoryChanged
+        | BlockCause::ScopeNarrowed => {}
         BlockCause::Orphan => {
             return Err(Failure::usage(format!(
                 "{} never ran, so there is nothing to go on from: `tidemark state move OLD {}` gives it the state of the publication that it was, or `--start-over`. What was found: {}",
@@ -139,6 +142,9 @@ async fn same_data(pair: &Pair, state: PairState, block: Block) -> Result<Decisi
         blocked: None,
         source: Some(source.fingerprint.clone()),
         target: Some(target.fingerprint.clone()),
+        // What is there now is what later runs are held to (R20).
+        canaries: Vec::new(),
+        scope: None,
         ..state
     };
     let step = Step { state: Some(state), ..Step::default() };

@@ -100,6 +100,8 @@ pub(super) async fn moved(
         started_over: to.is_none(),
         // What was remembered was remembered of another watermark (R16).
         overlap: Overlap::default(),
+        canaries: Vec::new(),
+        scope: None,
         ..state
     };
     let forget = Forgotten { all: true, ..Forgotten::default() };

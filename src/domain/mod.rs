@@ -17,7 +17,7 @@ pub mod outcome;
 
 pub use change::{Body, Item, KeyChange, SourceId, TargetId, Tombstone};
 pub use graph::{DependencyCycle, ResourceGraph};
-pub use identity::Fingerprint;
+pub use identity::{Canary, CanaryKind, Fingerprint, Scope};
 pub use key::{KeyText, NaturalKey};
 pub use outcome::{Outcome, ParkReason, Stage, Stages, Tally};
 pub use resource::ResourcePath;

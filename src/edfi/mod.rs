@@ -12,6 +12,7 @@ pub mod lookup;
 mod open_api;
 pub mod problem;
 pub mod shapes;
+mod token_info;
 
 pub use api::{Api, ApiError, ConnectionSettings, LOOK_AGAIN_AFTER};
 pub use dialect::{Dialect, SnapshotStyle};
@@ -20,3 +21,4 @@ pub use json::{PageShapeError, split_page};
 pub use open_api::{MemberDifference, Members};
 pub use problem::{Meaning, Problem};
 pub use shapes::Shapes;
+pub use token_info::TokenInfo;

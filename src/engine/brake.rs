@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use crate::domain::{ResourcePath, Tombstone};
+use crate::domain::{Canary, CanaryKind, ResourcePath, Tombstone};
 use crate::sources::TombstonePages;
 use crate::state::{BlockCause, Deletes};
 use crate::targets::Match;
@@ -62,6 +62,14 @@ async fn read(
     let mut count: u64 = 0;
     let mut held = Vec::new();
     while let Some(page) = pages.next().await.map_err(RunError::Source)? {
+        for tombstone in &page {
+            run.note_told(Canary {
+                resource: resource.clone(),
+                kind: CanaryKind::Tombstone,
+                id: tombstone.id.clone(),
+                version: tombstone.version,
+            });
+        }
         let page = remembered::unsettled(run, resource, page).await?;
         count += u64::try_from(page.len()).unwrap_or(u64::MAX);
         if held.len() + page.len() <= HELD {

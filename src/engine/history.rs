@@ -9,7 +9,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::{ChangeVersion, KeyChange, NaturalKey, ResourcePath, SourceId};
+use crate::domain::{
+    Canary, CanaryKind, ChangeVersion, KeyChange, NaturalKey, ResourcePath, SourceId,
+};
 use crate::sources::KeyChangePages;
 use crate::state::{RememberedKeyChange, Step};
 
@@ -49,6 +51,12 @@ impl Feed<'_> {
             let mut items = BTreeSet::new();
             let mut key_changes = Vec::new();
             for change in page {
+                self.run.note_told(Canary {
+                    resource: self.resource.clone(),
+                    kind: CanaryKind::KeyChange,
+                    id: change.id.clone(),
+                    version: change.version,
+                });
                 if !was_dealt_with(self.run, self.resource, &change).await? {
                     items.insert(change.id.clone());
                     let (resource, commits) = (self.resource.clone(), self.run.commits());

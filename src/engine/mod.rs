@@ -11,8 +11,8 @@
 //!
 //! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
 //! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`] with
-//! its [`coverage`]. Before them stand [`identity`], [`overlap`] and [`resume`]; [`history`],
-//! [`remembered`] and [`left_behind`] are what an overlap has to know of what it brings again.
+//! its [`coverage`]. Before them stand [`identity`], [`canaries`], [`scope`], [`overlap`] and
+//! [`resume`]; [`history`], [`remembered`] and [`left_behind`] are what an overlap has to know of what it brings again.
 //! [`order`] starts a resource when what it needs has finished; [`apply`] is one change at one
 //! target, [`references`] what it needs there first; [`names`] are target ids looked up before
 //! anything moves, [`brake`] stops what would delete too much, [`ownership`] is what belongs to
@@ -27,7 +27,7 @@
 //!   was found at the target with every field equal.
 //! * I14: `read = applied + skipped + parked` in every stage; a run that cannot say so fails.
 //! * I20: key changes, upserts, deletes; parents before children, children before parents.
-//! * I22, R18, R19: doubt about identity blocks the pair before anything is written.
+//! * I22, R18 to R20: doubt about identity blocks the pair before anything is written.
 //!
 //! # Races that are accepted
 //!
@@ -41,6 +41,8 @@ pub mod runner;
 pub mod run;
 mod under_way;
 mod identity;
+mod canaries;
+mod scope;
 mod overlap;
 mod remembered;
 mod resume;

@@ -67,16 +67,24 @@ impl Before {
     }
 }
 
-/// Goes on from the journalled run where that is possible, and begins anew where not. `fresh`
-/// ends with the smallest newest version that this run has seen.
+/// What a run would do if none had begun before it.
+pub(super) struct Asked {
+    /// Ends with the smallest newest version that this run has seen.
+    pub(super) window: Window,
+    pub(super) reach: Option<ChangeVersion>,
+    /// What the source's credentials reach, where it tells.
+    pub(super) scope: Option<String>,
+}
+
+/// Goes on from the journalled run where that is possible, and begins anew where not.
 pub(super) async fn beginning(
     around: &Surroundings,
     pair: &Pair,
     isolation: Isolation,
-    fresh: Window,
-    reach: Option<ChangeVersion>,
+    asked: Asked,
     began: Timestamp,
 ) -> Result<Beginning, RunError> {
+    let Asked { window: fresh, reach, scope } = asked;
     let journal = around.store.journal(&pair.id).await.map_err(RunError::State)?;
     let Some(journal) = journal else { return Ok(Beginning::anew(fresh, reach, began)) };
     let begun = journal.window;
@@ -87,7 +95,7 @@ pub(super) async fn beginning(
     let is_older_than_begun = fresh.through < begun.through;
     let anew = Beginning { is_older_than_begun, ..Beginning::anew(fresh, reach, began) };
     if (is_older_than_begun && !is_merely_old(pair, isolation, begun).await?)
-        || !is_the_same(&journal, pair).await?
+        || !is_the_same(&journal, pair, scope.as_deref()).await?
     {
         return Ok(anew);
     }
@@ -230,10 +238,16 @@ async fn lower_edge(
     around.store.commit(&pair.id, step).await.map_err(RunError::State)
 }
 
-async fn is_the_same(journal: &RunJournal, pair: &Pair) -> Result<bool, RunError> {
+/// Other credentials show other items: what was finished with the old ones is not (S19).
+async fn is_the_same(
+    journal: &RunJournal,
+    pair: &Pair,
+    scope: Option<&str>,
+) -> Result<bool, RunError> {
     let source = pair.source.capabilities().await.map_err(RunError::Source)?;
     let target = pair.target.capabilities().await.map_err(RunError::Target)?;
     Ok(journal.source.as_ref() == Some(&source.fingerprint)
         && journal.target.as_ref() == Some(&target.fingerprint)
+        && journal.scope.as_deref() == scope
         && journal.selection == selection_fingerprint(pair))
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
-use crate::domain::{ChangeVersion, Outcome, Stage, Stages, Tally, Watermark, Window};
+use crate::domain::{ChangeVersion, Outcome, Scope, Stage, Stages, Tally, Watermark, Window};
 use crate::sources::Reader;
 use crate::state::{
     Forgotten, LastRun, LeftOut, Overlap, PairId, PairState, RunRecord, StateStore, Step,
@@ -18,7 +18,8 @@ use super::parked::ParkedBook;
 use super::runner::RunOptions;
 use super::under_way::{Run, lock};
 use super::{
-    Pair, Publish, RunError, deletes, history, identity, key_changes, overlap, resume, upserts,
+    Pair, Publish, RunError, canaries, deletes, history, identity, key_changes, overlap, resume,
+    scope, upserts,
 };
 
 /// What a run of a pair needs beside the pair.
@@ -75,14 +76,20 @@ pub(super) async fn publish(
         return Ok(Ended { outcome, window: Some(window), stages });
     }
 
+    let broken_off = was_broken_off(around, pair).await?;
+    let reach = reach(pair, &state, window, broken_off, began);
+    if window.after != Some(window.through) {
+        // Newest moved (R20).
+        let note = scope::check(around, pair, &mut state, reach).await?;
+        progress.note(note);
+        canaries::check(pair, &mut state, &*reader).await?;
+    }
     identity::check_target(pair, &state).await?;
     if identity::is_another_target(pair, &state).await? {
         book.renew_dead(around.clock.now());
     }
-    let broken_off = was_broken_off(around, pair).await?;
-    let reach = reach(pair, &state, window, broken_off, began);
-    let beginning =
-        resume::beginning(around, pair, reader.isolation(), window, reach, began).await?;
+    let asked = resume::Asked { window, reach, scope: state.scope.as_ref().map(Scope::hash) };
+    let beginning = resume::beginning(around, pair, reader.isolation(), asked, began).await?;
     if broken_off || identity::is_another_end(pair, &state).await? {
         state.overlap.broken_off += 1;
     }
@@ -225,6 +232,8 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
     }
     let state = PairState {
         overlap,
+        canaries: run.canaries(&before.canaries),
+        scope: before.scope,
         watermark: Some(Watermark::ChangeVersion(run.window.through)),
         blocked: None,
         source: Some(source.fingerprint.clone()),
@@ -270,6 +279,8 @@ pub(super) struct RunProgress {
     began: Mutex<Option<Arc<Run>>>,
     lost: Mutex<LostView>,
     seen: Mutex<Option<Overlap>>,
+    /// What was found out before the run began.
+    notes: Mutex<Vec<String>>,
     parked: AtomicU64,
     dead: AtomicU64,
 }
@@ -359,7 +370,13 @@ impl RunProgress {
 
     /// What a person should know beside the outcome.
     pub(super) fn notes(&self) -> Vec<String> {
-        lock(&self.began).as_ref().map_or_else(Vec::new, |run| notes(run))
+        let mut all = lock(&self.notes).clone();
+        all.extend(lock(&self.began).as_ref().map_or_else(Vec::new, |run| notes(run)));
+        all
+    }
+
+    fn note(&self, note: Option<String>) {
+        lock(&self.notes).extend(note);
     }
 
     /// Puts what was parked on disk though the run failed: it stays parked (R23).

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    ChangeVersion, Item, NaturalKey, ParkReason, ResourceGraph, ResourcePath, SourceId, Stage,
-    Stages, Tally, TargetId, Window,
+    Canary, ChangeVersion, Item, NaturalKey, ParkReason, ResourceGraph, ResourcePath, Scope,
+    SourceId, Stage, Stages, Tally, TargetId, Window,
 };
 use crate::sources::{Reader, TombstonePages};
 use crate::state::{
@@ -23,6 +23,7 @@ use crate::state::{
 use crate::targets::{Refusal, Target, WriteError};
 
 use super::apply::Settled;
+use super::canaries::Told;
 use super::observe::Event;
 use super::overlap;
 use super::ownership::Ownership;
@@ -74,6 +75,7 @@ pub(super) struct Run {
     /// What the overlap remembers of the pair.
     overlap: Mutex<Overlap>,
     pub(super) learnt: Mutex<Learnt>,
+    told: Mutex<Told>,
     /// See [`overlap::worth_remembering_since`].
     pub(super) worth_remembering_since: Option<Timestamp>,
     pub(super) closed: Mutex<BTreeSet<ResourcePath>>,
@@ -180,6 +182,7 @@ impl Run {
             ),
             overlap: Mutex::new(state.overlap.clone()),
             learnt: Mutex::default(),
+            told: Mutex::default(),
             closed: Mutex::new(closed),
             people: Mutex::default(),
             after_deletes: Mutex::default(),
@@ -226,6 +229,7 @@ impl Run {
             source: Some(source.fingerprint.clone()),
             target: Some(target.fingerprint.clone()),
             selection,
+            scope: state.scope.as_ref().map(Scope::hash),
         };
         let begun = self.coverage_with_begun();
         let coverage = (begun != self.coverage).then_some(begun);
@@ -550,6 +554,16 @@ impl Run {
     /// what became of its changes. A first run has no history (R14).
     pub(super) fn looks_back(&self, resource: &ResourcePath) -> bool {
         !self.pair.policy.overlap.is_zero() && self.feeds_after(resource).is_some()
+    }
+
+    /// A feed told a record that may be remembered (R20).
+    pub(super) fn note_told(&self, canary: Canary) {
+        lock(&self.told).note(canary, self.window.through);
+    }
+
+    /// What the source must still tell once this run is committed.
+    pub(super) fn canaries(&self, before: &[Canary]) -> Vec<Canary> {
+        lock(&self.told).chosen(before)
     }
 
     /// Commits of the pair before this run.

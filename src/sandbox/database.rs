@@ -4,6 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::options::{SandboxOptions, Standard};
+use super::rows::Image;
 use super::standard::StandardModel;
 use super::version::ApiVersion;
 use super::world::World;
@@ -16,6 +17,13 @@ pub struct Database {
     pub(super) standard: Arc<StandardModel>,
     pub(super) version: ApiVersion,
     world: RwLock<World>,
+}
+
+/// What a database held at one moment.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    live: Arc<Image>,
+    last_tick: i64,
 }
 
 impl Database {
@@ -40,6 +48,17 @@ impl Database {
     /// they are written, so a copy costs next to nothing.
     pub fn copy(&self, options: &SandboxOptions, seed: u64) -> Database {
         Database::of(self.read().copy(options, seed), options.version)
+    }
+
+    /// What it holds now, to be put back.
+    pub fn backup(&self) -> Backup {
+        let world = self.read();
+        Backup { live: world.live.clone(), last_tick: world.last_tick() }
+    }
+
+    /// Holds what it held then, and nothing since: also the sequence of versions goes back.
+    pub fn restore(&self, backup: &Backup) {
+        self.write().adopt(backup.live.clone(), backup.last_tick);
     }
 
     fn of(world: World, version: ApiVersion) -> Database {

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::watch;
 
-pub use database::Database;
+pub use database::{Backup, Database};
 pub use direct::{Refused, Told};
 pub use faults::{Fault, FaultId, Gate, Harm, Part, Refusal};
 pub use log::LoggedRequest;
@@ -168,6 +168,13 @@ impl Sandbox {
     /// Every token that was given and has not ended.
     pub fn tokens(&self) -> Vec<String> {
         self.shared.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner).all()
+    }
+
+    /// What `token_info` says from now on that the credentials reach; at first the agency of the
+    /// sample data.
+    pub fn tell_education_organizations(&self, ids: &[i64]) {
+        let told = &self.shared.education_organizations;
+        *told.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = ids.to_vec();
     }
 
     /// Stops answering and frees the port.

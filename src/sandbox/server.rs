@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) standard: Arc<StandardModel>,
     pub(super) database: Database,
     pub(super) tokens: Mutex<Tokens>,
+    /// What `token_info` tells; what clients see is another matter (`Database::mask`).
+    pub(super) education_organizations: Mutex<Vec<i64>>,
     pub(super) faults: Faults,
     pub(super) log: Log,
     /// Where the server can be found, without prefix.
@@ -94,6 +96,7 @@ impl Shared {
     pub(super) fn new(options: SandboxOptions, database: Database, origin: String) -> Shared {
         Shared {
             tokens: Mutex::new(Tokens::default()),
+            education_organizations: Mutex::new(vec![255_901]),
             faults: Faults::default(),
             log: Log::default(),
             options,

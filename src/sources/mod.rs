@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    ChangeVersion, Fingerprint, Item, KeyChange, KeyShape, NaturalKey, Position, ResourceGraph,
-    ResourcePath, SourceId, Tombstone, Window,
+    Canary, ChangeVersion, Fingerprint, Item, KeyChange, KeyShape, NaturalKey, Position,
+    ResourceGraph, ResourcePath, Scope, SourceId, Tombstone, Window,
 };
 
 /// How a window is held still while it is read (contract, "Isolation").
@@ -77,6 +77,9 @@ pub trait Source: Send + Sync {
 
     /// The newest change version of the live database, whatever snapshot there is.
     async fn live_newest(&self) -> Result<ChangeVersion, SourceError>;
+
+    /// What the credentials reach, in one request (S19); `None` where the API does not tell.
+    async fn scope(&self) -> Result<Option<Scope>, SourceError>;
 
     /// Takes a view and reads its newest version under it. A snapshot that is missing is
     /// [`SourceError::SnapshotMissing`], before anything else was read.
@@ -153,6 +156,9 @@ pub trait Reader: Send + Sync {
 
     /// The item with this id, if the view has it and shows it.
     async fn get(&self, resource: &ResourcePath, id: &SourceId) -> Result<Lookup, SourceError>;
+
+    /// Whether the view still tells this very record, in one request (R20).
+    async fn tells(&self, canary: &Canary) -> Result<bool, SourceError>;
 
     /// "Does this key live at the source?" Any item that comes back counts unless its key surely
     /// differs (R2).

@@ -34,8 +34,8 @@ use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    ChangeVersion, Fingerprint, NaturalKey, Outcome, ParkReason, Position, Reference, ResourcePath,
-    SourceId, Stages, Tally, TargetId, Watermark, Window,
+    Canary, ChangeVersion, Fingerprint, NaturalKey, Outcome, ParkReason, Position, Reference,
+    ResourcePath, Scope, SourceId, Stages, Tally, TargetId, Watermark, Window,
 };
 
 pub use self::draft::Draft;
@@ -87,6 +87,10 @@ pub struct PairState {
     /// What runs were told to leave out and nothing has made up for since (R17).
     pub left_out: LeftOut,
     pub overlap: Overlap,
+    /// At most two old records that the source must still tell (R20).
+    pub canaries: Vec<Canary>,
+    /// What the source's credentials reached; `None` where the source does not tell (S19).
+    pub scope: Option<Scope>,
     /// A person said that having no watermark is meant, until a run has given it one.
     pub started_over: bool,
 }
@@ -128,6 +132,11 @@ pub enum BlockCause {
     HistoryPurged,
     /// The target's own newest version went back: it was restored (R18).
     TargetRegressed,
+    /// The source does not tell the old records any more that it must still have: restored to
+    /// before them, or replaced, with higher versions than before (R20, S14).
+    HistoryChanged,
+    /// The source's credentials reach less than before (S19).
+    ScopeNarrowed,
     /// Another database behind the same name (R19).
     SourceChanged,
     TargetChanged,
@@ -263,6 +272,9 @@ pub struct RunJournal {
     pub target: Option<Fingerprint>,
     #[serde(default)]
     pub selection: String,
+    /// What the source's credentials reached, as a short text (S19).
+    #[serde(default)]
+    pub scope: Option<String>,
 }
 
 /// A resource of which a run that is not committed yet has settled every upsert (R12).

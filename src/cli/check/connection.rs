@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use secrecy::ExposeSecret;
-use serde::Deserialize;
-
 use crate::config::{Isolation, OnMissingSnapshot, PublicationConfig, Publish};
 use crate::daemon::Assembly;
 use crate::edfi::{Api, Discovery, SnapshotStyle};
@@ -61,7 +57,7 @@ pub(super) async fn check(
     if !token(api, &mut findings).await {
         return findings;
     }
-    permissions(api, &discovery, &mut findings).await;
+    permissions(api, &mut findings).await;
     let read_by: Vec<&Pair> =
         pairs.iter().filter(|pair| source_of(assembly, pair) == Some(name)).collect();
     change_queries(api, &discovery, !read_by.is_empty(), &mut findings).await;
@@ -108,40 +104,16 @@ async fn token(api: &Api, findings: &mut Findings) -> bool {
     }
 }
 
-/// What `token_info` tells, as far as it is shown.
-#[derive(Deserialize)]
-struct TokenInfo {
-    #[serde(default)]
-    education_organizations: Vec<serde::de::IgnoredAny>,
-    claim_set: Option<ClaimSet>,
-}
-
-#[derive(Deserialize)]
-struct ClaimSet {
-    name: String,
-}
-
 /// Not every host has the route, and it says little of a run: what it does not tell is no error.
-async fn permissions(api: &Api, discovery: &Discovery, findings: &mut Findings) {
-    let Some(info) = token_info(api, discovery).await else {
+async fn permissions(api: &Api, findings: &mut Findings) {
+    let Ok(Some(info)) = api.token_info().await else {
         findings.ok("permissions", "the host does not tell: not checked");
         return;
     };
-    let claims = info.claim_set.map_or_else(String::new, |set| format!("claim set {}; ", set.name));
-    let organizations =
-        show::count(show::many(info.education_organizations.len()), "education organization");
+    let claims = info.claim_set().map_or_else(String::new, |name| format!("claim set {name}; "));
+    let organizations = show::many(info.education_organizations().count());
+    let organizations = show::count(organizations, "education organization");
     findings.ok("permissions", format!("{claims}{organizations}"));
-}
-
-async fn token_info(api: &Api, discovery: &Discovery) -> Option<TokenInfo> {
-    let token = api.token().await.ok()??;
-    let mut address = discovery.token.clone();
-    let path = format!("{}_info", address.path().trim_end_matches('/'));
-    address.set_path(&path);
-    let body = serde_json::json!({ "token": token.expose_secret() }).to_string();
-    let request = ApiRequest::post(address).json(Bytes::from(body));
-    let answer = api.send(request).await.ok()?;
-    serde_json::from_slice(answer.body()).ok()
 }
 
 async fn change_queries(

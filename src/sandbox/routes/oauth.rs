@@ -113,17 +113,26 @@ pub(in crate::sandbox) fn token_info(shared: &Shared, asked: &Asked) -> Result<R
     }
     let namespaces: Vec<String> =
         shared.options.namespaces.iter().map(|prefix| quoted(prefix)).collect();
+    let told = &shared.education_organizations;
+    let told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let organizations: Vec<String> = told.iter().map(|id| agency(*id)).collect();
     let body = format!(
         "{{\"active\":true,\"client_id\":{},\"namespace_prefixes\":[{}],\
-         \"education_organizations\":[{{\"education_organization_id\":255901,\
-         \"name_of_institution\":\"Grand Bend ISD\",\"type\":\"edfi.LocalEducationAgency\",\
-         \"local_education_agency_id\":255901}}],\"student_identification_system\":null,\
+         \"education_organizations\":[{}],\"student_identification_system\":null,\
          \"assigned_profiles\":[],\"claim_set\":{{\"name\":\"Sandbox\"}},\"resources\":[],\
          \"services\":[]}}",
         quoted(&shared.options.key),
-        namespaces.join(",")
+        namespaces.join(","),
+        organizations.join(",")
     );
     Ok(Reply::json(200, body))
+}
+
+fn agency(id: i64) -> String {
+    format!(
+        "{{\"education_organization_id\":{id},\"name_of_institution\":\"Grand Bend ISD\",\
+         \"type\":\"edfi.LocalEducationAgency\",\"local_education_agency_id\":{id}}}"
+    )
 }
 
 /// Refuses a request without a living token.

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::reader::{EdfiReader, Limits};
 use self::wire::{View, not_understood};
-use crate::domain::{ChangeVersion, ResourceGraph};
+use crate::domain::{ChangeVersion, ResourceGraph, Scope};
 use crate::edfi::{Api, Discovery, SnapshotStyle};
 use crate::sources::{Isolation, Reader, Source, SourceCapabilities, SourceError};
 use crate::tasks::Tasks;
@@ -109,6 +109,11 @@ impl Source for EdfiSource {
 
     async fn live_newest(&self) -> Result<ChangeVersion, SourceError> {
         self.live_view().await?.newest().await
+    }
+
+    async fn scope(&self) -> Result<Option<Scope>, SourceError> {
+        let info = self.api.token_info().await.map_err(not_understood)?;
+        Ok(info.map(|info| Scope::of(info.education_organizations(), info.namespaces())))
     }
 
     async fn open(&self, isolation: Isolation) -> Result<Arc<dyn Reader>, SourceError> {

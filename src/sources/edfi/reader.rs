@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::limit::{PageLimit, Portion};
 use super::paging::{CursorFeed, Feed, ReadAhead};
 use super::position::{Place, Question};
-use super::ranges::{OpenRangeFeed, Range, RangeFeed};
+use super::ranges::{OpenRangeFeed, Range, RangeFeed, RangeRequests};
 use super::wire::{Reading, Requests, Versions, View, not_understood, with_range};
 use super::{feeds, leaves, snapshot};
 use crate::domain::{
-    ChangeVersion, Item, KeyShape, NaturalKey, Position, ResourcePath, SourceId, Window,
+    Canary, CanaryKind, ChangeVersion, Item, KeyShape, NaturalKey, Position, ResourcePath,
+    SourceId, Window,
 };
 use crate::edfi::json::{is_markup, single_item};
 use crate::edfi::{SnapshotStyle, lookup, split_page};
@@ -261,6 +262,24 @@ impl Reader for EdfiReader {
             return Err(self.view.shape(&reading, "the answer is another item than was asked for"));
         }
         Ok(Lookup::Lives(item))
+    }
+
+    async fn tells(&self, canary: &Canary) -> Result<bool, SourceError> {
+        let (view, limit) = (Arc::clone(&self.view), Arc::clone(&self.limits.feeds));
+        // One version alone, so that a key change is not collapsed with a later one.
+        let exactly = Range::closed(canary.version.0, canary.version.0);
+        match canary.kind {
+            CanaryKind::KeyChange => {
+                let feed = Requests::key_changes(view, &canary.resource, limit);
+                let told = feed.ask(exactly, false).await?.records;
+                Ok(told.iter().any(|told| told.id == canary.id && told.version == canary.version))
+            }
+            CanaryKind::Tombstone => {
+                let feed = Requests::tombstones(view, &canary.resource, limit);
+                let told = feed.ask(exactly, false).await?.records;
+                Ok(told.iter().any(|told| told.id == canary.id && told.version == canary.version))
+            }
+        }
     }
 
     async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Lookup, SourceError> {

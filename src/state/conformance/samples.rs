@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 
 use super::super::*;
-use crate::domain::{KeyChange, KeyText, Tally};
+use crate::domain::{CanaryKind, KeyChange, KeyText, Tally};
 
 pub(in crate::state) fn pair(name: &str) -> PairId {
     PairId { publication: name.to_owned(), target: "state".to_owned() }
@@ -53,6 +53,13 @@ pub(in crate::state) fn state(watermark: i64) -> PairState {
         failed_runs: 2,
         allowed_deletes: BTreeMap::from([(students(), 500)]),
         started_over: true,
+        canaries: vec![Canary {
+            resource: students(),
+            kind: CanaryKind::Tombstone,
+            id: SourceId("0a".to_owned()),
+            version: ChangeVersion(6),
+        }],
+        scope: Some(Scope::of(["1".to_owned()], ["uri://a".to_owned()])),
     }
 }
 
@@ -108,6 +115,7 @@ pub(in crate::state) fn journal(run_id: &str) -> RunJournal {
         source: None,
         target: None,
         selection: "all".to_owned(),
+        scope: Some("00ff".to_owned()),
     }
 }
 

@@ -4,14 +4,16 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tidemark::domain::ParkReason;
+use tidemark::domain::{CanaryKind, ChangeVersion, ParkReason};
 use tidemark::engine::runner::{RunOptions, Runner};
-use tidemark::sandbox::{Fault, Gate, Harm, Part, Refusal, SandboxOptions, SnapshotMode};
+use tidemark::sandbox::{
+    ApiVersion, Backup, Fault, Gate, Harm, Part, Refusal, SandboxOptions, SnapshotMode,
+};
 use tidemark::sources::Isolation;
-use tidemark::state::BlockCause;
+use tidemark::state::{BlockCause, Step};
 
 use super::wire::{Act, End, Wire, gzip, json_head, pair_between, run_through, run_within};
-use crate::district::{open_school, student, student_key};
+use crate::district::{class_period, class_period_key, open_school, student, student_key};
 use crate::scene::{Scene, Setting, assert_ended, bare, put};
 
 const STUDENTS: &str = "GET /data/v3/ed-fi/students";
@@ -155,6 +157,228 @@ async fn s15_a_source_whose_history_was_purged_blocks_the_pair_before_a_write() 
     assert!(blocked.reason.contains("--start-over"), "{}", blocked.reason);
     assert_eq!(scene.target().requests().len(), 0);
     assert_eq!(scene.watermark().await, watermark);
+}
+
+/// A pair that has published a rename and a delete, and the source as it was before both.
+async fn with_history() -> (Scene, Backup) {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    put(&scene.source, "classPeriods", &class_period("first"));
+    put(&scene.source, "students", &student("700"));
+    assert_ended(&scene.run().await, "complete");
+    let backup = scene.source.backup();
+    rename_first_period(&scene, "second");
+    scene.source.delete("/ed-fi/students", &student_key("700")).unwrap();
+    assert_ended(&scene.run().await, "complete");
+    (scene, backup)
+}
+
+fn rename_first_period(scene: &Scene, to: &str) {
+    let (old, new) = (class_period_key("first"), class_period_key(to));
+    scene.source.rename("/ed-fi/classPeriods", &old, &new).unwrap();
+}
+
+#[tokio::test]
+async fn s14_a_restored_source_that_overtook_the_watermark_blocks_the_pair_before_a_write() {
+    let (scene, backup) = with_history().await;
+    let watermark = scene.watermark().await;
+    scene.source.restore(&backup);
+    scene.source.burn_versions(100);
+    put(&scene.source, "students", &student("701"));
+    assert!(Some(scene.source.newest()) > watermark, "no number tells");
+    scene.target().clear_requests();
+
+    for _ in 0..2 {
+        let report = scene.run().await;
+
+        assert_ended(&report, "failed");
+        assert_eq!(report.error.unwrap().kind, "blocked");
+    }
+    let blocked = scene.state("state").await.blocked.unwrap();
+    assert_eq!(blocked.cause, BlockCause::HistoryChanged);
+    for way in ["watermark set", "watermark reset", "verify --repair", "--same-data"] {
+        assert!(blocked.reason.contains(way), "{way}: {}", blocked.reason);
+    }
+    assert_eq!(scene.target().requests().len(), 0);
+    assert_eq!(scene.watermark().await, watermark);
+}
+
+#[tokio::test]
+async fn s14_a_tombstone_alone_tells_a_restored_source_where_nothing_can_have_taken_its_key() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    assert_ended(&scene.run().await, "complete");
+    let backup = scene.source.backup();
+    scene.source.delete("/ed-fi/students", &student_key("700")).unwrap();
+    assert_ended(&scene.run().await, "complete");
+    scene.source.restore(&backup);
+    scene.source.burn_versions(100);
+    put(&scene.source, "classPeriods", &class_period("second"));
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "failed");
+    assert_eq!(scene.state("state").await.blocked.unwrap().cause, BlockCause::HistoryChanged);
+}
+
+#[tokio::test]
+async fn r20_what_was_deleted_and_made_again_is_no_other_database() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    put(&scene.source, "classPeriods", &class_period("first"));
+    assert_ended(&scene.run().await, "complete");
+    scene.source.delete("/ed-fi/students", &student_key("700")).unwrap();
+    scene.source.delete("/ed-fi/classPeriods", &class_period_key("first")).unwrap();
+    assert_ended(&scene.run().await, "complete");
+    assert_eq!(scene.state("state").await.canaries.len(), 2);
+    put(&scene.source, "students", &student("700"));
+    put(&scene.source, "classPeriods", &class_period("first"));
+
+    assert_ended(&scene.run().await, "complete");
+
+    scene.assert_agrees();
+    assert_eq!(scene.state("state").await.canaries, [], "neither is told any more");
+}
+
+#[tokio::test]
+async fn r20_one_of_two_that_is_still_told_is_enough() {
+    let (scene, _) = with_history().await;
+    // The student is back; the key change is asked for first, as if it had gone.
+    let mut state = scene.state("state").await;
+    state.canaries[0].version = ChangeVersion(1);
+    let step = Step { state: Some(state), ..Step::default() };
+    scene.store.commit(&scene.pair_id("state"), step).await.unwrap();
+    put(&scene.source, "students", &student("702"));
+
+    assert_ended(&scene.run().await, "complete");
+
+    let left = scene.state("state").await.canaries;
+    let kinds: Vec<CanaryKind> = left.iter().map(|canary| canary.kind).collect();
+    assert_eq!(kinds, [CanaryKind::Tombstone]);
+}
+
+#[tokio::test]
+async fn r20_identity_costs_two_requests_when_newest_moved_and_none_when_not() {
+    for version in [ApiVersion::V7_3, ApiVersion::V6_1] {
+        let source = SandboxOptions { version, ..bare() };
+        let scene = Setting::new().source(source).start().await;
+        open_school(&scene.source);
+        put(&scene.source, "classPeriods", &class_period("first"));
+        assert_ended(&scene.run().await, "complete");
+        rename_first_period(&scene, "second");
+        assert_ended(&scene.run().await, "complete");
+        let exactly = scene.state("state").await.canaries[0].version;
+        let asks = || {
+            let asked = scene.source.requests().into_iter();
+            let about_it = asked.filter(|request| {
+                request.path.ends_with("/token_info")
+                    || request.query.contains(&format!("minChangeVersion={exactly}"))
+                        && request.query.contains(&format!("maxChangeVersion={exactly}"))
+            });
+            about_it.count()
+        };
+        scene.source.clear_requests();
+
+        assert_ended(&scene.run().await, "nothing-to-do");
+        let with_nothing_new = asks();
+        put(&scene.source, "students", &student("700"));
+        scene.source.clear_requests();
+        assert_ended(&scene.run().await, "complete");
+        let with_news = asks();
+
+        assert_eq!((with_nothing_new, with_news), (0, 2), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn s19_credentials_that_reach_less_block_the_pair_before_a_write() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    scene.source.tell_education_organizations(&[255_901, 255_902]);
+    assert_ended(&scene.run().await, "complete");
+    let watermark = scene.watermark().await;
+    // As many as before, but not the same: only the ids tell.
+    scene.source.tell_education_organizations(&[255_901, 255_903]);
+    put(&scene.source, "students", &student("700"));
+    scene.target().clear_requests();
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "failed");
+    let blocked = scene.state("state").await.blocked.unwrap();
+    assert_eq!(blocked.cause, BlockCause::ScopeNarrowed);
+    assert!(blocked.reason.contains("was not deleted"), "{}", blocked.reason);
+    assert_eq!(scene.target().requests().len(), 0);
+    assert_eq!(scene.watermark().await, watermark);
+}
+
+#[tokio::test]
+async fn s19_what_wider_credentials_show_is_read_from_its_beginning_and_no_feed_is_left_out() {
+    for version in [ApiVersion::V7_3, ApiVersion::V6_1] {
+        let source = SandboxOptions { version, ..bare() };
+        let scene = Setting::new().source(source).start().await;
+        open_school(&scene.source);
+        for id in ["700", "701", "702"] {
+            put(&scene.source, "students", &student(id));
+        }
+        put(&scene.source, "classPeriods", &class_period("first"));
+        scene.source.mask("/ed-fi/students", &student_key("700"));
+        assert_ended(&scene.run().await, "complete");
+        scene.source.unmask_all();
+        scene.source.tell_education_organizations(&[255_901, 255_902]);
+        scene.source.delete("/ed-fi/students", &student_key("701")).unwrap();
+        rename_first_period(&scene, "second");
+        // The first attempt to read what joined breaks off.
+        let gone = Fault::on("/ed-fi/students", Harm::Html).method("GET").part(Part::Items);
+        let gone = scene.source.fault(gone);
+        let failed = scene.run().await;
+        scene.source.repair(gone);
+
+        let report = scene.run().await;
+
+        assert_ended(&failed, "failed");
+        let note = failed.notes.iter().find(|note| note.contains("reach more than before"));
+        assert!(note.is_some(), "{:?}", failed.notes);
+        assert_ended(&report, "complete");
+        scene.assert_agrees();
+        assert!(report.stages.deletes.applied > 0, "{:?}", report.stages);
+        put(&scene.source, "students", &student("703"));
+        let next = scene.run().await;
+        assert_eq!(next.stages.upserts.read, 1, "what joined is spoken for");
+    }
+}
+
+#[tokio::test]
+async fn s19_what_narrower_credentials_had_finished_is_read_again_with_wider_ones() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    put(&scene.source, "students", &student("701"));
+    scene.source.mask("/ed-fi/students", &student_key("700"));
+    let late = Fault::on("/ed-fi/studentSectionAssociations", Harm::Html).part(Part::Items);
+    let late = scene.source.fault(late.method("GET"));
+    assert_ended(&scene.run().await, "failed");
+    scene.source.repair(late);
+    scene.source.unmask_all();
+    scene.source.tell_education_organizations(&[255_901, 255_902]);
+
+    assert_ended(&scene.run().await, "complete");
+
+    scene.assert_agrees();
+}
+
+#[tokio::test]
+async fn s19_a_source_that_does_not_tell_what_its_credentials_reach_is_published_all_the_same() {
+    let (scene, wire) = wired().await;
+    wire.hurt("POST /oauth/token_info", 9, Act::with_body(|_| b"not found".to_vec()));
+
+    let report = run_through(&scene, &wire.url(), &scene.target().url()).await;
+
+    assert_ended(&report, "complete");
+    scene.assert_agrees();
+    assert_eq!(scene.state("state").await.scope, None);
 }
 
 #[tokio::test]

@@ -150,3 +150,29 @@ async fn r18_a_source_whose_versions_went_back_is_not_the_same_data() {
     assert_eq!((blocked.code, same.code, over.code, run.code), (1, 2, 0, 0), "{}", run.out);
     assert!(same.err.contains("tidemark watermark set"), "{}", same.err);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s19_credentials_that_were_meant_to_reach_less_go_on_when_a_person_says_so() {
+    let desk = Desk::new().await;
+    desk.configure(&desk.usual(""));
+    desk.tidemark(&["run"]).await;
+    desk.source.tell_education_organizations(&[]);
+    put(&desk.source, "students", &district::student("S-800"));
+    let approve = ["approve", "identity", "district-to-state", "--same-data"];
+
+    let blocked = desk.tidemark(&["run"]).await;
+    let (state, reason) = desk.reason().await;
+    let approved = desk.tidemark(&[&approve[..], &WORDS, &["--yes"]].concat()).await;
+    let run = desk.tidemark(&["run"]).await;
+    desk.source.tell_education_organizations(&[255_901]);
+    put(&desk.source, "students", &district::student("S-801"));
+    let wider = desk.tidemark(&["run"]).await;
+
+    assert_eq!((blocked.code, state), (1, json!("blocked")));
+    assert!(reason.contains("approve identity district-to-state --same-data"), "{reason}");
+    assert_eq!(approved.code, 0, "{}", approved.err);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert_eq!(wider.code, 0, "{}", wider.err);
+    let told = format!("{}{}", wider.out, wider.err);
+    assert!(told.contains("reach more than before"), "the new scope is what is known: {told}");
+}

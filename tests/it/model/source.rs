@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
 use tidemark::domain::{
-    Body, ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, Position, ResourceGraph,
-    ResourcePath, SourceId, Tombstone, Window,
+    Body, Canary, CanaryKind, ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, Position,
+    ResourceGraph, ResourcePath, Scope, SourceId, Tombstone, Window,
 };
 use tidemark::sandbox::{Database, Shown, View};
 use tidemark::sources::{
@@ -56,6 +56,10 @@ impl Source for ModelSource {
     async fn live_newest(&self) -> Result<ChangeVersion, SourceError> {
         self.script.asked(Side::Source).await.map_err(failed)?;
         Ok(ChangeVersion(self.database.newest()))
+    }
+
+    async fn scope(&self) -> Result<Option<Scope>, SourceError> {
+        Ok(None)
     }
 
     async fn open(&self, isolation: Isolation) -> Result<Arc<dyn Reader>, SourceError> {
@@ -203,6 +207,21 @@ impl Reader for ModelReader {
             Some(Err(_)) => Lookup::Hidden,
             None => Lookup::Absent,
         })
+    }
+
+    async fn tells(&self, canary: &Canary) -> Result<bool, SourceError> {
+        #[derive(Deserialize)]
+        struct Told {
+            id: SourceId,
+        }
+        let (view, resource, version) =
+            (self.look().await?, canary.resource.as_str(), canary.version.0);
+        let told = match canary.kind {
+            CanaryKind::KeyChange => view.key_changes(resource, version, version),
+            CanaryKind::Tombstone => view.deletes(resource, version, version),
+        };
+        let mut told = told.iter().map(|entry| serde_json::from_str::<Told>(entry).unwrap());
+        Ok(told.any(|told| told.id == canary.id))
     }
 
     async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Lookup, SourceError> {
