@@ -11,7 +11,7 @@
 //!
 //! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
 //! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`] with
-//! its [`coverage`]. Before them stand [`identity`], [`canaries`], [`scope`], [`overlap`] and
+//! its [`coverage`] and its [`journal`]. Before them stand [`identity`], [`canaries`], [`scope`], [`overlap`] and
 //! [`resume`]; [`history`], [`remembered`] and [`left_behind`] are what an overlap has to know of what it brings again.
 //! [`order`] starts a resource when what it needs has finished; [`apply`] is one change at one
 //! target, [`references`] what it needs there first; [`names`] are target ids looked up before
@@ -48,6 +48,7 @@ mod remembered;
 mod resume;
 mod order;
 mod history;
+mod journal;
 mod key_changes;
 mod upserts;
 mod coverage;

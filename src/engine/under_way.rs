@@ -12,18 +12,16 @@ use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    Canary, ChangeVersion, Item, NaturalKey, ParkReason, ResourceGraph, ResourcePath, Scope,
-    SourceId, Stage, Stages, Tally, TargetId, Window,
+    Canary, ChangeVersion, Item, NaturalKey, ParkReason, ResourceGraph, ResourcePath, SourceId,
+    Stage, Stages, Tally, Window,
 };
 use crate::sources::{Reader, TombstonePages};
-use crate::state::{
-    Coverage, JournalledName, LeftOut, Operation, Overlap, PairState, Progress, RunJournal,
-    StateStore, Step,
-};
+use crate::state::{Coverage, LeftOut, Operation, Overlap, PairState, Progress, StateStore, Step};
 use crate::targets::{Refusal, Target, WriteError};
 
 use super::apply::Settled;
 use super::canaries::Told;
+use super::journal::Unconfirmed;
 use super::observe::Event;
 use super::overlap;
 use super::ownership::Ownership;
@@ -64,8 +62,8 @@ pub(super) struct Run {
     /// What another run of this window has done (R12).
     pub(super) before: Before,
     /// The journal speaks of versions that this window does not reach.
-    is_older_than_begun: bool,
-    unconfirmed: Mutex<Unconfirmed>,
+    pub(super) is_older_than_begun: bool,
+    pub(super) unconfirmed: Mutex<Unconfirmed>,
     /// What became of the upserts of each resource in this run.
     pub(super) upserts: Mutex<BTreeMap<ResourcePath, Tally>>,
     pub(super) options: RunOptions,
@@ -73,7 +71,7 @@ pub(super) struct Run {
     stages: Mutex<Stages>,
     book: Mutex<ParkedBook>,
     /// What the overlap remembers of the pair.
-    overlap: Mutex<Overlap>,
+    pub(super) overlap: Mutex<Overlap>,
     pub(super) learnt: Mutex<Learnt>,
     told: Mutex<Told>,
     /// See [`overlap::worth_remembering_since`].
@@ -85,7 +83,7 @@ pub(super) struct Run {
     /// [`RENAMED_KEPT`]; one that is not in it costs an upsert more.
     renamed: Mutex<BTreeSet<(ResourcePath, SourceId)>>,
     /// A PUT of this run has moved keys at the target.
-    moved_keys: AtomicBool,
+    pub(super) moved_keys: AtomicBool,
     pub(super) with_key_changes: Mutex<BTreeSet<ResourcePath>>,
     /// Resources whose key contains that of one with key changes: a rename at the target moves
     /// their keys there.
@@ -98,12 +96,6 @@ pub(super) struct Run {
     writes: Semaphore,
     /// Held from when something is taken to be put on disk until it is there.
     saving: tokio::sync::Mutex<()>,
-}
-
-/// Resources that were finished since the view was last looked at.
-struct Unconfirmed {
-    finished: Vec<(ResourcePath, Tally)>,
-    looked_at: Instant,
 }
 
 /// People whose update was refused before their association existed, by source id (R30).
@@ -210,54 +202,6 @@ impl Run {
         let book = load_parked(around, pair).await?;
         let beginning = Beginning::anew(window, None, around.clock.now());
         Run::prepare(around, pair, reader, options, beginning, book, &PairState::default()).await
-    }
-
-    /// The run in the journal, before the target is touched.
-    pub(super) async fn journal(
-        &self,
-        run_id: &str,
-        selection: String,
-        state: &PairState,
-    ) -> Result<(), RunError> {
-        let source = self.pair.source.capabilities().await.map_err(RunError::Source)?;
-        let target = self.pair.target.capabilities().await.map_err(RunError::Target)?;
-        let journal = RunJournal {
-            run_id: run_id.to_owned(),
-            window: self.window,
-            reach: self.reach,
-            began_at: self.read_since,
-            source: Some(source.fingerprint.clone()),
-            target: Some(target.fingerprint.clone()),
-            selection,
-            scope: state.scope.as_ref().map(Scope::hash),
-        };
-        let begun = self.coverage_with_begun();
-        let coverage = (begun != self.coverage).then_some(begun);
-        self.write(Step {
-            state: Some(state.clone()),
-            journal: Some(journal),
-            coverage,
-            // What another run did before something was restored must not come back with a later
-            // run, when what was restored has grown again (R18).
-            begin_anew: !self.before.is_gone_on_from(),
-            ..Step::default()
-        })
-        .await
-    }
-
-    /// Adds one; all of them when it is time to look at the view again, which is a request.
-    pub(super) fn finished_since_the_last_look(
-        &self,
-        resource: &ResourcePath,
-        tally: Tally,
-    ) -> Option<Vec<(ResourcePath, Tally)>> {
-        let mut unconfirmed = lock(&self.unconfirmed);
-        unconfirmed.finished.push((resource.clone(), tally));
-        if unconfirmed.looked_at.elapsed() < self.pair.policy.look_again_after {
-            return None;
-        }
-        unconfirmed.looked_at = Instant::now();
-        Some(std::mem::take(&mut unconfirmed.finished))
     }
 
     /// How many deletes of a resource a person has allowed to this run (R27). Asked for only where
@@ -511,41 +455,6 @@ impl Run {
         request(&*self.pair.target).await
     }
 
-    /// The target id that a name had before anything of the run moved; `None`: never looked up.
-    /// Names are on disk alone (R30).
-    pub(super) async fn journalled(
-        &self,
-        resource: &ResourcePath,
-        key: &NaturalKey,
-    ) -> Result<Option<Option<TargetId>>, RunError> {
-        Ok(self.journalled_name(resource, key).await?.map(|name| name.target_id))
-    }
-
-    pub(super) async fn journalled_name(
-        &self,
-        resource: &ResourcePath,
-        key: &NaturalKey,
-    ) -> Result<Option<JournalledName>, RunError> {
-        self.store().name(&self.pair.id, resource, key).await.map_err(RunError::State)
-    }
-
-    /// The names that outlive the commit: a view that was lost was newer, and what was renamed
-    /// through it is what later tombstones name by its old key (R5).
-    pub(super) async fn names_to_keep(&self) -> Result<Vec<JournalledName>, RunError> {
-        if !self.is_older_than_begun {
-            return Ok(Vec::new());
-        }
-        self.store().names(&self.pair.id).await.map_err(RunError::State)
-    }
-
-    /// Remembers names durably before the first PUT (R5).
-    pub(super) async fn journal_names(&self, names: Vec<JournalledName>) -> Result<(), RunError> {
-        if names.is_empty() {
-            return Ok(());
-        }
-        self.write(Step { names, ..Step::default() }).await
-    }
-
     pub(super) fn store(&self) -> &dyn StateStore {
         &*self.around.store
     }
@@ -564,31 +473,6 @@ impl Run {
     /// What the source must still tell once this run is committed.
     pub(super) fn canaries(&self, before: &[Canary]) -> Vec<Canary> {
         lock(&self.told).chosen(before)
-    }
-
-    /// Commits of the pair before this run.
-    pub(super) fn commits(&self) -> u64 {
-        lock(&self.overlap).commits
-    }
-
-    pub(super) fn broken_off(&self) -> u64 {
-        lock(&self.overlap).broken_off
-    }
-
-    pub(super) fn overlap(&self) -> Overlap {
-        lock(&self.overlap).clone()
-    }
-
-    /// Before the first PUT: it moves keys of dependents at the target, so that nothing that was
-    /// written before is surely where it was (R16).
-    pub(super) async fn keys_are_about_to_move(&self) -> Result<(), RunError> {
-        if self.pair.policy.overlap.is_zero() || self.moved_keys.swap(true, Ordering::Relaxed) {
-            return Ok(());
-        }
-        lock(&self.overlap).broken_off += 1;
-        let state = self.store().load(&self.pair.id).await.map_err(RunError::State)?;
-        let state = PairState { overlap: self.overlap(), ..state.unwrap_or_default() };
-        self.write(Step { state: Some(state), ..Step::default() }).await
     }
 
     pub(super) fn note_renamed(&self, resource: &ResourcePath, id: &SourceId) {
