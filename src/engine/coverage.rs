@@ -44,7 +44,7 @@ impl Run {
             .collect();
         for resource in left {
             after.spoken_for.remove(&resource);
-            if let Some(version) = self.reach {
+            if let Some(version) = self.lower_edge {
                 after.left.insert(resource, version);
             }
         }

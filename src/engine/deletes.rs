@@ -284,7 +284,7 @@ async fn agree_that_gone(
     if must_ask_source(run, resource, named).await? {
         match run.reader.find(resource, key).await.map_err(RunError::Source)? {
             Lookup::Lives(item) => {
-                return lives_again(run, resource, named, &item).await.map(Gone::Settled);
+                return lives_again(run, resource, named, &item).await;
             }
             Lookup::Hidden => {
                 return park(run, resource, named, ParkReason::Forbidden, Refusal::default(), None)
@@ -350,16 +350,52 @@ async fn lives_again(
     resource: &ResourcePath,
     named: &Named,
     item: &crate::domain::Item,
-) -> Result<Settled, RunError> {
+) -> Result<Gone, RunError> {
     match &named.by {
-        NamedBy::Tombstone | NamedBy::OldKey { .. } => Ok(Settled::Skipped),
+        NamedBy::Tombstone => Ok(Gone::Settled(Settled::Skipped)),
+        NamedBy::OldKey { .. } => delete_what_moved_on(run, resource, named).await,
         NamedBy::Parked(record) => {
             let settled = apply::upsert(run, resource, item, Turn::AfterDeletes).await?;
             if settled == Settled::Skipped {
-                return Ok(Settled::Parked); // Closed: its record waits with it (R23a).
+                // Closed: its record waits with it (R23a).
+                return Ok(Gone::Settled(Settled::Parked));
             }
             run.book().settle_record(&record.id);
-            Ok(settled)
+            Ok(Gone::Settled(settled))
+        }
+    }
+}
+
+/// The old key lives again as another item. The id that the name had is not that item's: a rename
+/// above it may have moved it to a key that nothing names (R5).
+async fn delete_what_moved_on(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    named: &Named,
+) -> Result<Gone, RunError> {
+    let skipped = Gone::Settled(Settled::Skipped);
+    if new_key_is_parked(run, resource, named) {
+        return Ok(skipped); // The old item is all that the target has of it (R6).
+    }
+    let Some(key) = &named.key else { return Ok(skipped) };
+    let Some(id) = remembered_id(run, resource, named, key).await? else { return Ok(skipped) };
+    let shown = match run.target(|target| target.get(resource, &id)).await {
+        Ok(found) => found.and_then(|found| found.key),
+        Err(error) if error.refusal().is_some() => None,
+        Err(error) => return Err(RunError::Target(error)),
+    };
+    let Some(shown) = shown.filter(|shown| !shown.is(key)) else { return Ok(skipped) };
+    match run.reader.find(resource, &shown).await.map_err(RunError::Source)? {
+        Lookup::Absent => {}
+        Lookup::Lives(_) | Lookup::Hidden => return Ok(skipped),
+    }
+    remembered::deleted(run, resource, &id).await?;
+    match run.target(|target| target.delete(resource, &id)).await {
+        Ok(Deleted::Deleted) => Ok(Gone::Settled(Settled::Applied)),
+        Ok(Deleted::AlreadyGone) => Ok(skipped),
+        Err(error) => {
+            let named = Named { key: Some(shown), ..named.clone() };
+            refused(run, resource, &named, id, Look::Last, error)
         }
     }
 }

@@ -87,13 +87,17 @@ impl Run {
         self.store().name(&self.pair.id, resource, key).await.map_err(RunError::State)
     }
 
-    /// The names that outlive the commit: a view that was lost was newer, and what was renamed
-    /// through it is what later tombstones name by its old key (R5).
+    /// The names that outlive the commit. A view that was lost was newer, and what was renamed
+    /// through it is what later tombstones name by its old key; and a resource that this run leaves
+    /// behind was moved by its renames all the same (R5, R17, R23a).
     pub(super) async fn names_to_keep(&self) -> Result<Vec<JournalledName>, RunError> {
-        if !self.is_older_than_begun {
+        let left = self.left();
+        if !self.is_older_than_begun && left.is_empty() {
             return Ok(Vec::new());
         }
-        self.store().names(&self.pair.id).await.map_err(RunError::State)
+        let mut names = self.store().names(&self.pair.id).await.map_err(RunError::State)?;
+        names.retain(|name| self.is_older_than_begun || left.contains(&name.resource));
+        Ok(names)
     }
 
     /// Remembers names durably before the first PUT (R5).

@@ -45,6 +45,8 @@ pub(super) struct Run {
     pub(super) window: Window,
     /// The version after which this window reads: below the watermark by the overlap (R14).
     pub(super) reach: Option<ChangeVersion>,
+    /// Where the overlap begins, whether or not this run reads it: what leaves keeps it (R17).
+    pub(super) lower_edge: Option<ChangeVersion>,
     /// When the first of what it commits was read; before it began, where it goes on from another.
     pub(super) read_since: Timestamp,
     /// The selected resources, in the target's order.
@@ -162,6 +164,10 @@ impl Run {
             reader,
             window,
             reach,
+            lower_edge: window
+                .after
+                .map(|after| overlap::reach(&state.overlap, after, &pair.policy).min(after))
+                .min(reach),
             read_since,
             options: options.clone(),
             around: around.clone(),

@@ -86,7 +86,7 @@ fn every_history_of_the_model_ends_in_agreement() {
 }
 
 /// The histories of one seed.
-fn play_batch(seed: u64, played: &AtomicU64) -> Result<(), Wrong> {
+fn play_batch(seed: u64, played: &AtomicU64) -> Result<(), Box<Wrong>> {
     let config = Config {
         cases: u32::try_from(IN_A_BATCH).expect("a batch is small"),
         failure_persistence: None,
@@ -119,13 +119,13 @@ fn play_batch(seed: u64, played: &AtomicU64) -> Result<(), Wrong> {
     });
     match ended {
         Ok(()) => Ok(()),
-        Err(TestError::Fail(why, (state, history, _))) => Err(Wrong {
+        Err(TestError::Fail(why, (state, history, _))) => Err(Box::new(Wrong {
             seed,
             played: found_at.into_inner(),
             why: why.message().to_owned(),
             state,
             history,
-        }),
+        })),
         Err(TestError::Abort(why)) => panic!("no history could be drawn: {why}"),
     }
 }

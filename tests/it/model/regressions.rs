@@ -4,12 +4,14 @@
 use tidemark::sources::Isolation;
 
 use super::machine::Transition::{Begin, Edit, End, Refuse, Repair, Run};
-use super::machine::Trouble::{Crash, Lost, Meanwhile};
+use super::machine::Trouble::{Crash, Lost, Meanwhile, Without};
 use super::machine::{Frame, Refused};
 use super::{Transition, assert_agrees};
 use crate::simulation::history::Side::Target;
 use crate::simulation::history::Step::{Delete, Put, Rename};
-use crate::simulation::history::Thing::{Course, Offering, Period, Section, Session};
+use crate::simulation::history::Thing::{
+    Course, Enrolment, Offering, Period, Section, Session, Student,
+};
 
 /// What most histories have in common.
 const FRAME: Frame = Frame {
@@ -131,4 +133,37 @@ fn r15_what_a_crashed_run_has_finished_is_read_once_more() {
         ];
         assert_agrees(Frame { isolation: Isolation::Bounded, ..FRAME }, &history);
     }
+}
+
+/// R5: the old key of a deleted offering lives again; the PUT of a crashed run moved what had it.
+#[test]
+fn r5_what_moved_on_from_an_old_key_goes_though_that_key_lives_again() {
+    for call in 0..30 {
+        let history = [
+            Edit(vec![Put(Section(2, 0, 0), 0), Put(Student(0), 0), Put(Student(1), 0)]),
+            Begin(1),
+            Run(vec![]),
+            End(vec![Rename(Session(0), Session(2))]),
+            Edit(vec![Delete(Offering(0, 2)), Rename(Session(2), Session(1))]),
+            Run(vec![Crash(Target, call)]),
+            Edit(vec![Put(Section(2, 0, 0), 0)]),
+            Edit(vec![Delete(Session(1))]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// R17: what leaves keeps the lower edge of the overlap, also when it leaves in a run that has
+/// nothing new to read.
+#[test]
+fn r17_what_leaves_keeps_the_lower_edge_of_the_overlap() {
+    let history = [
+        Edit(vec![Put(Enrolment(2), 0)]),
+        Begin(1),
+        Run(vec![]),
+        Run(vec![Without("studentSchoolAssociations")]),
+        End(vec![Delete(Student(2))]),
+        Edit(vec![Put(Period(0), 0)]),
+    ];
+    assert_agrees(Frame { isolation: Isolation::Bounded, ..FRAME }, &history);
 }
