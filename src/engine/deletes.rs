@@ -389,6 +389,9 @@ async fn delete_what_moved_on(
         Lookup::Absent => {}
         Lookup::Lives(_) | Lookup::Hidden => return Ok(skipped),
     }
+    if history::is_old_key_of_a_parked_item(run, resource, &shown).await? {
+        return Ok(skipped); // Under that name it waits for its new key.
+    }
     remembered::deleted(run, resource, &id).await?;
     match run.target(|target| target.delete(resource, &id)).await {
         Ok(Deleted::Deleted) => Ok(Gone::Settled(Settled::Applied)),

@@ -119,6 +119,24 @@ pub(super) async fn of_item(
     Ok(renamed(run, &known.map_err(RunError::State)?))
 }
 
+/// Whether an item that is parked under its new key was called this: then what the target has under
+/// the old one is all that it has of it (R6).
+pub(super) async fn is_old_key_of_a_parked_item(
+    run: &Run,
+    resource: &ResourcePath,
+    key: &NaturalKey,
+) -> Result<bool, RunError> {
+    let refused = run.book().refused_items(resource);
+    for id in refused {
+        let known = run.store().key_changes_of(&run.pair.id, resource, &id).await;
+        let known = known.map_err(RunError::State)?;
+        if known.iter().any(|known| known.change.old.is(key) || known.change.new.is(key)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The items of a resource whose keys this run has to do with, so many at once as may be held in
 /// memory, in the order of their last records.
 pub(super) struct Touched<'a> {

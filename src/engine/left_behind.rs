@@ -16,7 +16,7 @@ use crate::targets::{Deleted, Disposition, WriteError};
 use super::apply::Settled;
 use super::parked::Parking;
 use super::under_way::Run;
-use super::{Publish, RunError, remembered};
+use super::{Publish, RunError, history, remembered};
 
 /// One id, and the item that had it, where that is known.
 pub(super) struct Left {
@@ -69,9 +69,11 @@ async fn dead_key(run: &Arc<Run>, left: &Left) -> Result<Option<NaturalKey>, Run
     };
     let Some(key) = shown else { return Ok(None) };
     match run.reader.find(resource, &key).await.map_err(RunError::Source)? {
-        Lookup::Absent => Ok(Some(key)),
-        Lookup::Lives(_) | Lookup::Hidden => Ok(None),
+        Lookup::Absent => {}
+        Lookup::Lives(_) | Lookup::Hidden => return Ok(None),
     }
+    let waits = history::is_old_key_of_a_parked_item(run, resource, &key).await?;
+    Ok((!waits).then_some(key))
 }
 
 async fn delete_one(run: &Arc<Run>, left: &Left, key: NaturalKey) -> Result<Settled, RunError> {

@@ -168,6 +168,12 @@ impl ParkedBook {
         !is_due && record.hash.as_ref().is_some_and(|hash| *hash == hash_of(item))
     }
 
+    /// Items of the resource that the target would not take.
+    pub(super) fn refused_items(&self, resource: &ResourcePath) -> Vec<SourceId> {
+        let of_resource = self.by_source_id.keys().filter(|(other, _)| other == resource);
+        of_resource.map(|(_, id)| id.clone()).collect()
+    }
+
     /// Whether anything is parked under this key.
     pub(super) fn holds_key(&self, resource: &ResourcePath, key: &NaturalKey) -> bool {
         self.by_key.get(&(resource.clone(), key.clone())).is_some_and(|ids| !ids.is_empty())

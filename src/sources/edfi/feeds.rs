@@ -30,11 +30,17 @@ pub(super) struct KeyChangeFeed<R> {
     ahead: Vec<Range>,
     /// Questions that may still be asked for the history only.
     looks: usize,
+    at_once: usize,
 }
 
 impl<R> KeyChangeFeed<R> {
     pub(super) fn new(requests: R, after: ChangeVersion) -> KeyChangeFeed<R> {
-        KeyChangeFeed { requests, ahead: vec![Range::open(after.0 + 1)], looks: LOOKS_BEHIND }
+        KeyChangeFeed {
+            requests,
+            ahead: vec![Range::open(after.0 + 1)],
+            looks: LOOKS_BEHIND,
+            at_once: TOLD_AT_ONCE,
+        }
     }
 }
 
@@ -58,7 +64,7 @@ impl<R: RangeRequests<Record = KeyChange>> KeyChangePages for KeyChangeFeed<R> {
                 }
             };
             history.told(range, records);
-            if history.hops.len() >= TOLD_AT_ONCE {
+            if history.hops.len() >= self.at_once {
                 break;
             }
         }
@@ -360,6 +366,33 @@ mod tests {
             let wanted: Vec<KeyChange> =
                 table.hops.iter().filter(|hop| hop.version.0 > after).cloned().collect();
             prop_assert_eq!(told, wanted);
+        }
+
+        #[test]
+        fn r30_what_is_too_much_to_hold_is_told_in_parts_that_are_no_larger_than_that_and_a_page(
+            hops in hops(200),
+            limit in 1_usize..20,
+            at_once in 1_usize..60,
+        ) {
+            let table = Table::of(&hops, limit);
+            let mut feed = KeyChangeFeed::new(&table, ChangeVersion(0));
+            feed.at_once = at_once;
+            feed.looks = 0;
+
+            let mut told: Vec<KeyChange> = Vec::new();
+            while let Some(part) = block_on(feed.next()).unwrap() {
+                prop_assert!(part.len() < at_once + limit, "{} at once", part.len());
+                told.extend(part);
+            }
+
+            prop_assert!(told.is_sorted_by_key(|record| record.version));
+            for item in 0..12 {
+                let last = |all: &[KeyChange]| -> Option<KeyChange> {
+                    all.iter().filter(|record| record.id == id(item)).next_back().cloned()
+                };
+                let (told, true_hops) = (last(&told), last(&table.hops));
+                prop_assert_eq!(told.map(|r| r.new), true_hops.map(|r| r.new));
+            }
         }
 
         #[test]

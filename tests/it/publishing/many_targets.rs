@@ -38,7 +38,12 @@ async fn of_two_targets_one_is_down_and_the_other_is_published_all_the_same() {
 
 #[tokio::test]
 async fn r13_the_pairs_of_a_publication_read_newest_once() {
-    let scene = Setting::new().target("a", strict()).target("b", strict()).start().await;
+    let scene = Setting::new()
+        .target("a", strict())
+        .target("b", strict())
+        .policy(|policy| policy.look_again_after = std::time::Duration::from_secs(3600))
+        .start()
+        .await;
     open_school(&scene.source);
 
     let reports = scene.run_all().await;
