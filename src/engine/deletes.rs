@@ -298,6 +298,12 @@ async fn agree_that_gone(
         return park(run, resource, named, ParkReason::WaitsForNewKey, Refusal::default(), None)
             .map(Gone::Settled);
     }
+    if matches!(named.by, NamedBy::OldKey { .. })
+        && history::is_old_key_of_a_parked_item(run, resource, key).await?
+    {
+        // Another item had that name as well, and waits for its new key: its own record names it.
+        return Ok(Gone::Settled(Settled::Skipped));
+    }
     let ids = match find_at_target(run, resource, named, key).await? {
         AtTarget::Ids(ids) => ids,
         AtTarget::Doubtful(members) => {
@@ -494,7 +500,8 @@ async fn may_go_by_id(
         return Ok(true);
     }
     match run.reader.find(resource, &shown).await.map_err(RunError::Source)? {
-        Lookup::Absent => Ok(true),
+        // Another item may wait under that name for its new key.
+        Lookup::Absent => Ok(!history::is_old_key_of_a_parked_item(run, resource, &shown).await?),
         Lookup::Lives(_) | Lookup::Hidden => Ok(false),
     }
 }

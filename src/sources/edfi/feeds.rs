@@ -388,7 +388,7 @@ mod tests {
             prop_assert!(told.is_sorted_by_key(|record| record.version));
             for item in 0..12 {
                 let last = |all: &[KeyChange]| -> Option<KeyChange> {
-                    all.iter().filter(|record| record.id == id(item)).next_back().cloned()
+                    all.iter().rfind(|record| record.id == id(item)).cloned()
                 };
                 let (told, true_hops) = (last(&told), last(&table.hops));
                 prop_assert_eq!(told.map(|r| r.new), true_hops.map(|r| r.new));

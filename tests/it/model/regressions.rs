@@ -10,7 +10,7 @@ use super::{Transition, assert_agrees};
 use crate::simulation::history::Side::Target;
 use crate::simulation::history::Step::{Delete, Put, Rename};
 use crate::simulation::history::Thing::{
-    Course, Enrolment, Offering, Period, Section, Session, Student,
+    Attends, Course, Enrolment, Offering, Period, Section, Session, Student,
 };
 
 /// What most histories have in common.
@@ -166,4 +166,24 @@ fn r17_what_leaves_keeps_the_lower_edge_of_the_overlap() {
         Edit(vec![Put(Period(0), 0)]),
     ];
     assert_agrees(Frame { isolation: Isolation::Bounded, ..FRAME }, &history);
+}
+
+/// R6: two sessions have had one name; the one that is parked under its new key is all that the
+/// target has of it, whatever old key of the other names it.
+#[test]
+fn r6_an_old_name_of_two_items_is_left_while_one_of_them_waits_for_its_new_key() {
+    let history = [
+        Edit(vec![Put(Attends(0, 0, 0, 1), 0)]),
+        Edit(vec![Rename(Session(1), Session(3)), Rename(Session(3), Session(1))]),
+        Edit(vec![Put(Session(3), 0)]),
+        Begin(1),
+        Run(vec![]),
+        End(vec![Rename(Session(3), Session(0))]),
+        Edit(vec![Delete(Offering(0, 0)), Rename(Session(0), Session(0))]),
+        Edit(vec![Delete(Offering(0, 0)), Rename(Session(0), Session(2))]),
+        Run(vec![Meanwhile(15, vec![Rename(Session(2), Session(0))]), Crash(Target, 12)]),
+        Refuse(Refused::Item(Session(0))),
+        Run(vec![]),
+    ];
+    assert_agrees(FRAME, &history);
 }
