@@ -34,7 +34,9 @@ pub(super) async fn look_up(
     let mut names = Vec::new();
     let mut asked = FuturesUnordered::new();
     for key in keys.into_iter().collect::<BTreeSet<_>>() {
-        if let Some(known) = run.journalled_name(resource, &key).await? {
+        // One that was not there may be there now: an earlier attempt has written it since.
+        let known = run.journalled_name(resource, &key).await?;
+        if let Some(known) = known.filter(|known| known.target_id.is_some()) {
             if of == Of::Deleted && !known.deleted {
                 names.push(JournalledName { deleted: true, ..known });
             }

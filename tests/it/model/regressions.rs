@@ -187,3 +187,21 @@ fn r6_an_old_name_of_two_items_is_left_while_one_of_them_waits_for_its_new_key()
     ];
     assert_agrees(FRAME, &history);
 }
+
+/// R5: a name that was not at the target when it was journalled is there when the run that wrote it
+/// has crashed.
+#[test]
+fn r5_a_name_that_a_crashed_run_wrote_after_journalling_it_is_looked_up_again() {
+    for call in 10..30 {
+        let history = [
+            Edit(vec![Put(Attends(0, 0, 0, 0), 0), Put(Section(3, 1, 0), 0)]),
+            Edit(vec![Rename(Section(3, 1, 0), Section(0, 1, 0))]),
+            Run(vec![]),
+            Edit(vec![Put(Section(3, 1, 0), 0)]),
+            Run(vec![Crash(Target, call)]),
+            Edit(vec![Delete(Offering(1, 0)), Rename(Session(0), Session(1))]),
+            Edit(vec![Put(Period(0), 0)]),
+        ];
+        assert_agrees(Frame { page_size: 3, ..FRAME }, &history);
+    }
+}
