@@ -18,6 +18,7 @@ use crate::targets::{Deleted, Disposition, Match, Refusal, WriteError};
 
 use super::apply::{self, Settled, Turn};
 use super::brake::{self, Told};
+use super::left_behind::Left;
 use super::names::Of;
 use super::observe::Event;
 use super::parked::Parking;
@@ -384,29 +385,12 @@ async fn delete_what_moved_on(
         return Ok(skipped); // The old item is all that the target has of it (R6).
     }
     let Some(key) = &named.key else { return Ok(skipped) };
-    let Some(id) = remembered_id(run, resource, named, key).await? else { return Ok(skipped) };
-    let shown = match run.target(|target| target.get(resource, &id)).await {
-        Ok(found) => found.and_then(|found| found.key),
-        Err(error) if error.refusal().is_some() => None,
-        Err(error) => return Err(RunError::Target(error)),
+    let Some(target_id) = remembered_id(run, resource, named, key).await? else {
+        return Ok(skipped);
     };
-    let Some(shown) = shown.filter(|shown| !shown.is(key)) else { return Ok(skipped) };
-    match run.reader.find(resource, &shown).await.map_err(RunError::Source)? {
-        Lookup::Absent => {}
-        Lookup::Lives(_) | Lookup::Hidden => return Ok(skipped),
-    }
-    if history::is_old_key_of_a_parked_item(run, resource, &shown).await? {
-        return Ok(skipped); // Under that name it waits for its new key.
-    }
-    remembered::deleted(run, resource, &id).await?;
-    match run.target(|target| target.delete(resource, &id)).await {
-        Ok(Deleted::Deleted) => Ok(Gone::Settled(Settled::Applied)),
-        Ok(Deleted::AlreadyGone) => Ok(skipped),
-        Err(error) => {
-            let named = Named { key: Some(shown), ..named.clone() };
-            refused(run, resource, &named, id, Look::Last, error)
-        }
-    }
+    let left = Left { resource: resource.clone(), id: named.id.clone(), target_id };
+    let settled = left_behind::delete_if_dead(run, &left).await?;
+    Ok(Gone::Settled(settled.unwrap_or(Settled::Skipped)))
 }
 
 fn new_key_is_parked(run: &Run, resource: &ResourcePath, named: &Named) -> bool {

@@ -20,9 +20,9 @@ use super::{Publish, RunError, history, remembered};
 
 /// One id, and the item that had it, where that is known.
 pub(super) struct Left {
-    resource: ResourcePath,
-    id: Option<SourceId>,
-    target_id: TargetId,
+    pub(super) resource: ResourcePath,
+    pub(super) id: Option<SourceId>,
+    pub(super) target_id: TargetId,
 }
 
 /// Everything that was left behind in this run, or in one of this window that was broken off.
@@ -50,13 +50,23 @@ pub(super) async fn delete(
 ) -> Result<(), RunError> {
     for left in left.iter().filter(|left| left.resource == *resource) {
         run.check_stop()?;
-        let Some(key) = dead_key(run, left).await? else { continue };
+        let Some(settled) = delete_if_dead(run, left).await? else { continue };
         run.take_up(Stage::Deletes, 1);
-        let settled = delete_one(run, left, key).await?;
         let seen = Tally { read: 1, ..Tally::default() };
         run.count(Stage::Deletes, resource, settled, seen);
     }
     Ok(())
+}
+
+/// Nothing where what the id shows lives at the source, or is not shown at all.
+pub(super) async fn delete_if_dead(
+    run: &Arc<Run>,
+    left: &Left,
+) -> Result<Option<Settled>, RunError> {
+    match dead_key(run, left).await? {
+        Some(key) => delete_one(run, left, key).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// What the id shows now, if that does not live at the source.
