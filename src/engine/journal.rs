@@ -4,6 +4,7 @@
 //! What lives here: the writing. What does not: what a later run makes of it (`resume.rs`,
 //! `left_behind.rs`).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
@@ -87,17 +88,15 @@ impl Run {
         self.store().name(&self.pair.id, resource, key).await.map_err(RunError::State)
     }
 
-    /// The names that outlive the commit. A view that was lost was newer, and what was renamed
-    /// through it is what later tombstones name by its old key; and a resource that this run leaves
-    /// behind was moved by its renames all the same (R5, R17, R23a).
-    pub(super) async fn names_to_keep(&self) -> Result<Vec<JournalledName>, RunError> {
-        let left = self.left();
-        if !self.is_older_than_begun && left.is_empty() {
-            return Ok(Vec::new());
+    /// The resources whose names outlive the commit. A view that was lost was newer, and what was
+    /// renamed through it is what later tombstones name by its old key; and a resource that this run
+    /// leaves behind was moved by its renames all the same (R5, R17, R23a).
+    pub(super) fn keep_names_of(&self) -> BTreeSet<ResourcePath> {
+        let mut kept = self.left();
+        if self.is_older_than_begun {
+            kept.extend(self.graph.resources().cloned());
         }
-        let mut names = self.store().names(&self.pair.id).await.map_err(RunError::State)?;
-        names.retain(|name| self.is_older_than_begun || left.contains(&name.resource));
-        Ok(names)
+        kept
     }
 
     /// Remembers names durably before the first PUT (R5).

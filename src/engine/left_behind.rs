@@ -18,6 +18,9 @@ use super::parked::Parking;
 use super::under_way::Run;
 use super::{Publish, RunError, history, remembered};
 
+/// Keys are read so many at once; what is kept of them is ids (R30).
+const NAMES_AT_ONCE: usize = 1_000;
+
 /// One id, and the item that had it, where that is known.
 pub(super) struct Left {
     pub(super) resource: ResourcePath,
@@ -35,12 +38,17 @@ pub(super) async fn all(run: &Run) -> Result<Vec<Left>, RunError> {
         let LeftBehind { resource, id, target_id } = left;
         all.push(Left { resource, id: Some(id), target_id });
     }
-    let names = run.store().names(&run.pair.id).await.map_err(RunError::State)?;
-    for name in names.into_iter().filter(|name| name.deleted) {
-        let JournalledName { resource, target_id, .. } = name;
-        all.extend(target_id.map(|target_id| Left { resource, id: None, target_id }));
+    let mut after: Option<JournalledName> = None;
+    loop {
+        let page = run.store().names_after(&run.pair.id, after.as_ref(), NAMES_AT_ONCE).await;
+        let page = page.map_err(RunError::State)?;
+        let Some(last) = page.last() else { return Ok(all) };
+        after = Some(last.clone());
+        for name in page.into_iter().filter(|name| name.deleted) {
+            let JournalledName { resource, target_id, .. } = name;
+            all.extend(target_id.map(|target_id| Left { resource, id: None, target_id }));
+        }
     }
-    Ok(all)
 }
 
 pub(super) async fn delete(

@@ -255,7 +255,7 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
         forget,
         key_changes: history::of_left(run).await?,
         end_journal: true,
-        names: run.names_to_keep().await?,
+        keep_names_of: run.keep_names_of(),
         ..Step::default()
     };
     run.write(step).await?;

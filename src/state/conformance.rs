@@ -102,6 +102,7 @@ every_store! {
     what_the_overlap_has_passed_goes_and_nothing_else,
     what_was_left_behind_goes_with_its_journal,
     all_that_an_overlap_needs_goes_at_once,
+    names_come_in_pages_and_some_outlive_their_journal,
 }
 
 pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
@@ -585,6 +586,7 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
         finished,
         progress,
         end_journal,
+        keep_names_of,
         begin_anew,
         run,
         history,
@@ -611,6 +613,7 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
     assert!(forget_all && !begin_anew);
     // What an overlap remembers is of no use beside another history: it is read again.
     assert_eq!((key_changes, tombstones, written_items, left_behind), Default::default());
+    assert!(keep_names_of.is_empty());
     assert!(!forget.all && forget.below.is_none() && forget.written.is_empty());
 }
 

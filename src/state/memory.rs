@@ -135,6 +135,17 @@ impl StateView for MemoryStore {
         self.read("reading journalled names", |table| records::names(table, pair))
     }
 
+    async fn names_after(
+        &self,
+        pair: &PairId,
+        after: Option<&JournalledName>,
+        limit: usize,
+    ) -> Result<Vec<JournalledName>, StateError> {
+        self.read("reading journalled names", |table| {
+            records::names_after(table, pair, after, limit)
+        })
+    }
+
     async fn name(
         &self,
         pair: &PairId,

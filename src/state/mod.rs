@@ -353,6 +353,8 @@ pub struct Step {
     /// Removes the run journal, every journalled name, every finished resource, all progress and
     /// what was left behind.
     pub end_journal: bool,
+    /// Of these resources the journalled names stay when the journal ends.
+    pub keep_names_of: BTreeSet<ResourcePath>,
     /// Removes every finished resource and all progress: they speak of a run that this one does not
     /// go on from, and a later run must not either.
     pub begin_anew: bool,
@@ -382,6 +384,13 @@ pub trait StateView: Send + Sync {
     async fn coverage(&self, pair: &PairId) -> Result<Coverage, StateError>;
     async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError>;
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError>;
+    /// At most `limit` journalled names after `after`, in no order of their own (R30).
+    async fn names_after(
+        &self,
+        pair: &PairId,
+        after: Option<&JournalledName>,
+        limit: usize,
+    ) -> Result<Vec<JournalledName>, StateError>;
     /// The name with this key, if it is journalled.
     async fn name(
         &self,

@@ -74,7 +74,7 @@ fn removals(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Writes, Tro
     }
     if step.end_journal {
         writes.insert(codec::kind_prefix(pair, Kind::Journal), None);
-        remove_all(table, &codec::kind_prefix(pair, Kind::Name), &mut writes)?;
+        end_names(table, pair, &step.keep_names_of, &mut writes)?;
         remove_all(table, &codec::kind_prefix(pair, Kind::LeftBehind), &mut writes)?;
     }
     if step.end_journal || step.begin_anew {
@@ -180,6 +180,39 @@ pub(super) fn names(table: &dyn Table, pair: &PairId) -> Result<Vec<JournalledNa
     under(table, &codec::kind_prefix(pair, Kind::Name))
         .map(|entry| codec::decode(&entry?.1))
         .collect()
+}
+
+pub(super) fn names_after(
+    table: &dyn Table,
+    pair: &PairId,
+    after: Option<&JournalledName>,
+    limit: usize,
+) -> Result<Vec<JournalledName>, Trouble> {
+    let prefix = codec::kind_prefix(pair, Kind::Name);
+    let from = match after {
+        Some(name) => codec::end_of(&codec::name_key(pair, &name.resource, &name.key)?),
+        None => prefix.clone(),
+    };
+    let page = table.range(from, codec::end_of(&prefix)).take(limit);
+    page.map(|entry| codec::decode(&entry?.1)).collect()
+}
+
+/// Every name but those that outlive their journal.
+fn end_names(
+    table: &dyn Table,
+    pair: &PairId,
+    keep_of: &BTreeSet<ResourcePath>,
+    writes: &mut Writes,
+) -> Result<(), Trouble> {
+    for entry in under(table, &codec::kind_prefix(pair, Kind::Name)) {
+        let (key, bytes) = entry?;
+        let stays = !keep_of.is_empty()
+            && keep_of.contains(&codec::decode::<JournalledName>(&bytes)?.resource);
+        if !stays {
+            writes.insert(key, None);
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn name(

@@ -504,6 +504,19 @@ impl StateView for SledStore {
             .await
     }
 
+    async fn names_after(
+        &self,
+        pair: &PairId,
+        after: Option<&JournalledName>,
+        limit: usize,
+    ) -> Result<Vec<JournalledName>, StateError> {
+        let (pair, after) = (pair.clone(), after.cloned());
+        self.on_disk("reading journalled names", move |shared| {
+            records::names_after(&*shared.db, &pair, after.as_ref(), limit)
+        })
+        .await
+    }
+
     async fn name(
         &self,
         pair: &PairId,

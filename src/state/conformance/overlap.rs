@@ -129,3 +129,30 @@ pub(super) async fn all_that_an_overlap_needs_goes_at_once(stand: &mut Stand) {
     let gone = store.written_as(&pair("a"), &students(), &TargetId("t-e".to_owned())).await;
     assert_eq!(gone.unwrap(), None);
 }
+
+pub(super) async fn names_come_in_pages_and_some_outlive_their_journal(stand: &mut Stand) {
+    let store = stand.store();
+    let schools = ResourcePath::parse("/ed-fi/schools").unwrap();
+    let mut names: Vec<_> = (0..25).map(|n| name(&n.to_string(), Some("t"))).collect();
+    names.push(JournalledName { resource: schools.clone(), ..name("7", Some("s")) });
+    store.commit(&pair("a"), Step { names: names.clone(), ..Step::default() }).await.unwrap();
+
+    let mut paged: Vec<JournalledName> = Vec::new();
+    loop {
+        let page = store.names_after(&pair("a"), paged.last(), 4).await.unwrap();
+        assert!(page.len() <= 4);
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert_eq!(paged, store.names(&pair("a")).await.unwrap());
+    assert_eq!(paged.len(), 26);
+
+    let keep_names_of = BTreeSet::from([schools.clone()]);
+    let end = Step { end_journal: true, keep_names_of, ..Step::default() };
+    store.commit(&pair("a"), end).await.unwrap();
+
+    let left = store.names(&pair("a")).await.unwrap();
+    assert_eq!(left.iter().map(|name| &name.resource).collect::<Vec<_>>(), [&schools]);
+}
