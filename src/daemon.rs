@@ -5,11 +5,12 @@
 //! [`assemble`] sends nothing and reads no secret, so a connection that is down or whose secret is
 //! missing harms the pairs that use it and nobody else.
 //!
-//! [`select`] finds the pairs that somebody means, [`status`] says how they are, [`serve`] runs them
+//! [`desk`] answers what is asked of pairs, [`select`] finds the pairs that somebody means, [`status`] says how they are, [`serve`] runs them
 //! when they are due, as [`agenda`] says, and [`backups`] keeps exports of the state.
 
 pub mod agenda;
 pub mod backups;
+pub mod desk;
 pub mod select;
 pub mod serve;
 pub mod status;
@@ -39,7 +40,7 @@ use crate::sources::edfi::EdfiSource;
 use crate::state::{PairId, StateError, StateStore};
 use crate::targets::edfi::EdfiTarget;
 
-use status::PairCondition;
+use crate::desk::PairCondition;
 
 /// Writes in flight at once for one pair; the connection's ceiling and the origin's adaptive limit
 /// lie below it or above it, and the lowest counts.

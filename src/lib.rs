@@ -13,6 +13,7 @@ pub mod domain;
 pub mod targets;
 pub mod edfi;
 pub mod state;
+pub mod desk;
 pub mod metrics;
 pub mod server;
 pub mod http;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::daemon::status::{PairStatus, StatusReport};
+use crate::desk::{PairStatus, StatusReport};
 use crate::http::{ApiClient, ApiRequest, ClientOptions, Origins, Unobserved, Url};
 
 /// How the pairs of the daemon at `server.listen` are; `None` when no daemon answers there, so

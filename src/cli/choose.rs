@@ -1,7 +1,7 @@
 //! Which pairs a command is about: names, globs, labels, connections and targets.
 
 use crate::daemon::Assembly;
-use crate::daemon::select::Selectors;
+use crate::desk::Selectors;
 use crate::engine::Pair;
 
 use super::arguments::{Narrow, Selector};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::clock::Timestamp;
 use crate::daemon::Assembly;
-use crate::daemon::status::{NobodyRuns, PairCondition, PairStatus, status};
+use crate::daemon::status::{NobodyRuns, status};
+use crate::desk::{PairCondition, PairStatus};
 
 use super::arguments::{Output, StatusArguments};
 use super::ask;

@@ -4,19 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Assembly;
 use crate::config::{ConnectionName, PublicationConfig};
+use crate::desk::{Selectors, fits};
 use crate::engine::Pair;
-
-/// What selects pairs; every given part narrows. Nothing given is every pair.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selectors {
-    /// Names or globs (`*`, `?`) of publications.
-    pub publications: Vec<String>,
-    /// Labels that a publication must have, each with this value.
-    pub labels: Vec<(String, String)>,
-    /// Pairs that read from or write to it.
-    pub connection: Option<String>,
-    pub target: Option<String>,
-}
 
 /// A selection that means no pair.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,12 +39,12 @@ impl Assembly {
         self.refuse_unknown(selectors)?;
         let mut selected = BTreeMap::new();
         for (name, publication) in &self.config.publications {
-            if !selectors.mean_publication(name.as_str(), publication) {
+            if !mean_publication(selectors, name.as_str(), publication) {
                 continue;
             }
             let pairs = self.pairs.get(name.as_str()).into_iter().flatten();
             let pairs: Vec<Pair> =
-                pairs.filter(|pair| selectors.mean_target(pair, publication)).cloned().collect();
+                pairs.filter(|pair| mean_target(selectors, pair, publication)).cloned().collect();
             if !pairs.is_empty() {
                 selected.insert(name.to_string(), pairs);
             }
@@ -80,46 +69,18 @@ impl Assembly {
     }
 }
 
-impl Selectors {
-    fn mean_publication(&self, name: &str, publication: &PublicationConfig) -> bool {
-        let named = self.publications.is_empty()
-            || self.publications.iter().any(|wanted| fits(wanted, name));
-        named && self.labels.iter().all(|(key, value)| publication.labels.get(key) == Some(value))
-    }
-
-    fn mean_target(&self, pair: &Pair, publication: &PublicationConfig) -> bool {
-        let is_source = |name: &String| ConnectionName::as_str(&publication.source) == name;
-        let connected =
-            self.connection.as_ref().is_none_or(|name| is_source(name) || pair.id.target == *name);
-        connected && self.target.as_ref().is_none_or(|target| pair.id.target == *target)
-    }
+fn mean_publication(selectors: &Selectors, name: &str, publication: &PublicationConfig) -> bool {
+    let named = selectors.publications.is_empty()
+        || selectors.publications.iter().any(|wanted| fits(wanted, name));
+    let labels = &publication.labels;
+    named && selectors.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
-/// Whether a name is what a glob describes: `*` is anything, `?` any one character.
-fn fits(glob: &str, name: &str) -> bool {
-    let (glob, name) = (glob.as_bytes(), name.as_bytes());
-    let (mut at, mut read) = (0, 0);
-    let mut star = None;
-    while read < name.len() {
-        match glob.get(at) {
-            Some(b'*') => {
-                star = Some((at, read));
-                at += 1;
-            }
-            Some(wanted) if *wanted == b'?' || *wanted == name[read] => {
-                at += 1;
-                read += 1;
-            }
-            Some(_) | None => {
-                // The last star takes one character more.
-                let Some((star_at, taken)) = star else { return false };
-                star = Some((star_at, taken + 1));
-                at = star_at + 1;
-                read = taken + 1;
-            }
-        }
-    }
-    glob[at..].iter().all(|rest| *rest == b'*')
+fn mean_target(selectors: &Selectors, pair: &Pair, publication: &PublicationConfig) -> bool {
+    let is_source = |name: &String| ConnectionName::as_str(&publication.source) == name;
+    let connected =
+        selectors.connection.as_ref().is_none_or(|name| is_source(name) || pair.id.target == *name);
+    connected && selectors.target.as_ref().is_none_or(|target| pair.id.target == *target)
 }
 
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
@@ -128,27 +89,4 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<St
         .filter(close)
         .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)))
         .cloned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_glob_fits_what_it_describes() {
-        for (glob, name, expected) in [
-            ("district-1", "district-1", true),
-            ("district-1", "district-11", false),
-            ("district-*", "district-11", true),
-            ("*-to-state", "a-to-b-to-state", true),
-            ("*-to-state", "a-to-state-b", false),
-            ("d?strict", "district", true),
-            ("*", "", true),
-            ("?", "", false),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-c-b", false),
-        ] {
-            assert_eq!(fits(glob, name), expected, "{glob} on {name}");
-        }
-    }
 }

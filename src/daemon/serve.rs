@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Ending, Newcomer, Start};
 use super::backups::BackupRound;
-use super::status::{self, LivePair, LivePairs, PairStatus, StatusReport};
+use super::status::{self, LivePair, LivePairs};
 use super::watch::{RunLog, Watch};
 use super::{Assembly, AssemblyError, assemble_until, open_state};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, PublicationConfig, Trigger};
+use crate::desk::{PairCondition, PairStatus, StatusReport};
 use crate::domain::{Outcome, ParkReason};
 use crate::engine::Pair;
 use crate::engine::report::RunReport;
@@ -491,9 +492,7 @@ impl Answers for Front {
         let metrics = &at_work.assembly.metrics;
         match at_work.status().await {
             Ok(pairs) => {
-                for pair in
-                    pairs.iter().filter(|pair| pair.state != status::PairCondition::Orphaned)
-                {
+                for pair in pairs.iter().filter(|pair| pair.state != PairCondition::Orphaned) {
                     let id = PairId {
                         publication: pair.publication.clone(),
                         target: pair.target.clone(),

@@ -3,76 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
-use serde::{Deserialize, Serialize};
 
 use super::Assembly;
 use crate::clock::Timestamp;
 use crate::config::{PublicationName, Trigger};
+use crate::desk::{PairCondition, PairStatus};
 use crate::domain::{ChangeVersion, Outcome};
-use crate::state::{LastRun, PairId, PairState, ParkedCounts, StateError};
-
-/// `{"pairs":[…]}` of the contract.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StatusReport {
-    pub pairs: Vec<PairStatus>,
-}
-
-/// One pair, as `status --output json` and the admin API show it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PairStatus {
-    pub publication: String,
-    pub target: String,
-    pub labels: BTreeMap<String, String>,
-    pub state: PairCondition,
-    /// Why it is blocked, failing or waiting, in a sentence.
-    pub reason: Option<String>,
-    pub watermark: Option<ChangeVersion>,
-    /// What the source last said; `None` unless a run of this process asked it.
-    pub newest: Option<ChangeVersion>,
-    pub lag_versions: Option<i64>,
-    pub caught_up_at: Option<Timestamp>,
-    /// Of the run that is under way.
-    pub run_id: Option<String>,
-    /// Runs that failed since the last one that did not.
-    pub failed_runs: u32,
-    pub last_run: Option<LastRun>,
-    pub parked: u64,
-    pub dead: u64,
-    pub next_run_at: Option<Timestamp>,
-}
-
-/// The first that holds, in this order (contract, "The other commands").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PairCondition {
-    Paused,
-    Blocked,
-    Failing,
-    Running,
-    Waiting,
-    Degraded,
-    Ok,
-    Orphaned,
-}
-
-impl PairCondition {
-    /// As the contract and the metric labels spell them.
-    pub const WORDS: [&str; 8] =
-        ["paused", "blocked", "failing", "running", "waiting", "degraded", "ok", "orphaned"];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            PairCondition::Paused => "paused",
-            PairCondition::Blocked => "blocked",
-            PairCondition::Failing => "failing",
-            PairCondition::Running => "running",
-            PairCondition::Waiting => "waiting",
-            PairCondition::Degraded => "degraded",
-            PairCondition::Ok => "ok",
-            PairCondition::Orphaned => "orphaned",
-        }
-    }
-}
+use crate::state::{PairId, PairState, ParkedCounts, StateError};
 
 /// What only the process that runs a pair knows of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

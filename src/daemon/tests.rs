@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::select::{SelectError, Selectors};
-use super::status::{LivePair, LivePairs, NobodyRuns, PairCondition, status};
+use super::select::SelectError;
+use super::status::{LivePair, LivePairs, NobodyRuns, status};
 use super::*;
+use crate::desk::{PairCondition, Selectors};
 use crate::domain::{ChangeVersion, Outcome, ParkReason, ResourcePath, Watermark};
 use crate::state::{
     Block, BlockCause, LastRun, MemoryStore, Operation, PairState, ParkStatus, Parked,

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{Finished, PairId, RunRecord, StateError};
+use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId};
 
 /// The format that this program writes. A higher one is refused, a lower one is migrated when the
@@ -31,6 +32,8 @@ pub(super) const FORMAT_KEY: &[u8] = b"\x00format";
 pub(super) const STEPS_KEY: &[u8] = b"\x00steps";
 /// First byte of every key that belongs to a pair.
 pub(super) const PAIR_SPACE: u8 = 1;
+/// What every key of the audit begins with.
+pub(super) const AUDIT_PREFIX: &[u8] = b"\x02a";
 
 /// What a key of a pair names. The letters are on disk: never give one a new meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +188,12 @@ pub(super) fn name_key(
 pub(super) fn run_key(pair: &PairId, run: &RunRecord) -> Vec<u8> {
     let began = sortable(run.started_at.timestamp_micros()).to_be_bytes();
     extended(extended(kind_prefix(pair, Kind::Run), &began), run.id.as_bytes())
+}
+
+/// In order of time, then of id.
+pub(super) fn audit_key(at: Timestamp, id: &str) -> Vec<u8> {
+    let at = sortable(at.timestamp_micros()).to_be_bytes();
+    extended(extended(AUDIT_PREFIX.to_vec(), &at), id.as_bytes())
 }
 
 /// Moves negative numbers below positive ones, so that big-endian bytes sort as the numbers do.

@@ -13,10 +13,11 @@ use super::codec::Trouble;
 use super::records::{self, Entries, Table};
 use super::remembered;
 use super::{
-    Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
-    Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
-    StateView, Step, Written,
+    AuditRecord, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked,
+    ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
+    StateError, StateStore, StateView, Step, Written,
 };
+use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
 
 /// State in memory. The same promises as on disk, durability apart.
@@ -77,13 +78,20 @@ fn broken() -> Trouble {
 
 impl Inner {
     fn commit(&mut self, pair: &PairId, step: &Step) -> Result<(), Trouble> {
+        self.write(|table| records::writes(table, pair, step))
+    }
+
+    fn write(
+        &mut self,
+        work: impl FnOnce(&dyn Table) -> Result<records::Writes, Trouble>,
+    ) -> Result<(), Trouble> {
         if self.broken {
             return Err(broken());
         }
         if self.commits_left == Some(0) {
             return Err(Trouble::Engine("broken on purpose".to_owned()));
         }
-        for (key, value) in records::writes(&self.table, pair, step)? {
+        for (key, value) in work(&self.table)? {
             match value {
                 Some(bytes) => self.table.insert(key, bytes),
                 None => self.table.remove(&key),
@@ -113,6 +121,19 @@ impl StateStore for MemoryStore {
         inner.commit(pair, &step).map_err(|trouble| {
             inner.broken = true;
             trouble.failed("memory", "saving a step")
+        })
+    }
+
+    async fn note(
+        &self,
+        record: AuditRecord,
+        forget_before: Option<Timestamp>,
+    ) -> Result<(), StateError> {
+        let mut inner = self.lock();
+        let written = inner.write(|table| records::note(table, &record, forget_before));
+        written.map_err(|trouble| {
+            inner.broken = true;
+            trouble.failed("memory", "writing the audit")
         })
     }
 }
@@ -246,5 +267,14 @@ impl StateView for MemoryStore {
 
     async fn pairs(&self) -> Result<Vec<PairId>, StateError> {
         self.read("listing pairs", records::pairs)
+    }
+
+    async fn audit(
+        &self,
+        since: Option<Timestamp>,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, StateError> {
+        self.read("reading the audit", |table| records::audit(table, since, before, limit))
     }
 }

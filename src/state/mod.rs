@@ -329,6 +329,23 @@ pub struct RunRecord {
     pub error: Option<(String, String)>,
 }
 
+/// Something that a person did or read, kept apart from the pairs so that it outlives them. No
+/// natural key is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    pub id: String,
+    pub at: Timestamp,
+    /// Who: `token oncall`, `user root`.
+    pub by: String,
+    /// Such as `watermark set`.
+    pub action: String,
+    /// `None` where it was about several pairs, or about none.
+    pub pair: Option<PairId>,
+    /// What of it, in a few words: `to 230`, `3 items`.
+    pub what: String,
+    pub reason: Option<String>,
+}
+
 /// One atomic batch for one pair. Everything in it becomes visible and durable together. What it
 /// removes goes first: an item that it settles and parks stays parked, a journal that it ends and
 /// begins is the new one.
@@ -366,6 +383,8 @@ pub struct Step {
     /// Takes over everything that another pair has, which has nothing afterwards: a renamed
     /// publication. Written before the rest of the step.
     pub taken_from: Option<PairId>,
+    /// Who wanted this step, and why.
+    pub audit: Option<AuditRecord>,
 }
 
 /// Where state is written. One suite of conformance tests holds every implementation to this.
@@ -374,6 +393,14 @@ pub trait StateStore: StateView {
     /// Whole or not at all; on disk when it returns `Ok`. Any error poisons the store: later calls
     /// fail too, and the process should end (design.md section 5).
     async fn commit(&self, pair: &PairId, step: Step) -> Result<(), StateError>;
+
+    /// Writes down what changed no pair: who read, or did something to many. Records of before
+    /// `forget_before` go.
+    async fn note(
+        &self,
+        record: AuditRecord,
+        forget_before: Option<Timestamp>,
+    ) -> Result<(), StateError>;
 }
 
 /// Where state is read, by the engine and for people.
@@ -452,6 +479,14 @@ pub trait StateView: Send + Sync {
     async fn whole(&self, pair: &PairId) -> Result<Step, StateError>;
     /// Every pair with any state, configured or not.
     async fn pairs(&self) -> Result<Vec<PairId>, StateError>;
+    /// The audit, newest first: at most `limit` records before the one called `before`, and none
+    /// that is older than `since`.
+    async fn audit(
+        &self,
+        since: Option<Timestamp>,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, StateError>;
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

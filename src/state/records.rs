@@ -14,9 +14,10 @@ use super::codec::{self, Kind, Trouble};
 use super::migrate;
 use super::remembered;
 use super::{
-    Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts,
-    Progress, RunJournal, RunRecord, Step,
+    AuditRecord, Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked,
+    ParkedCounts, Progress, RunJournal, RunRecord, Step,
 };
+use crate::clock::Timestamp;
 use crate::domain::{NaturalKey, ResourcePath};
 
 /// Runs kept for each pair; older ones go in the step that adds one.
@@ -64,7 +65,52 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
     }
     remembered::write(pair, step, &mut writes)?;
     add_runs(table, pair, step.history.iter().chain(&step.run), &mut writes)?;
+    if let Some(record) = &step.audit {
+        writes.insert(codec::audit_key(record.at, &record.id), Some(codec::encode(record)?));
+    }
     Ok(writes)
+}
+
+/// One record of the audit, and what is too old goes.
+pub(super) fn note(
+    table: &dyn Table,
+    record: &AuditRecord,
+    forget_before: Option<Timestamp>,
+) -> Result<Writes, Trouble> {
+    let mut writes = Writes::new();
+    if let Some(before) = forget_before {
+        for entry in table.range(codec::AUDIT_PREFIX.to_vec(), codec::audit_key(before, "")) {
+            writes.insert(entry?.0, None);
+        }
+    }
+    writes.insert(codec::audit_key(record.at, &record.id), Some(codec::encode(record)?));
+    Ok(writes)
+}
+
+/// Newest first, as [`super::StateView::audit`] says.
+pub(super) fn audit(
+    table: &dyn Table,
+    since: Option<Timestamp>,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Vec<AuditRecord>, Trouble> {
+    let from = since.map_or(codec::AUDIT_PREFIX.to_vec(), |since| codec::audit_key(since, ""));
+    let entries: Vec<Entry> =
+        table.range(from, codec::end_of(codec::AUDIT_PREFIX)).collect::<Result<_, _>>()?;
+    let mut records = Vec::new();
+    let mut reached = before.is_none();
+    for (_, bytes) in entries.iter().rev() {
+        if records.len() == limit {
+            break;
+        }
+        let record: AuditRecord = codec::decode(bytes)?;
+        if reached {
+            records.push(record);
+        } else {
+            reached = before == Some(record.id.as_str());
+        }
+    }
+    Ok(records)
 }
 
 fn removals(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Writes, Trouble> {
@@ -319,6 +365,9 @@ pub(super) fn pairs(table: &dyn Table) -> Result<Vec<PairId>, Trouble> {
 
 /// Reads every record of every pair, so that what cannot be read is known before a run relies on it.
 pub(super) fn verify(table: &dyn Table) -> Result<(), Trouble> {
+    for entry in under(table, codec::AUDIT_PREFIX) {
+        codec::decode::<AuditRecord>(&entry?.1)?;
+    }
     each(table, |_, kind, bytes| migrate::anew(kind, bytes).map(drop))
 }
 

@@ -25,11 +25,11 @@ use super::migrate;
 use super::records::{self, Entries, Table, Writes};
 use super::remembered;
 use super::{
-    Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
-    Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
-    StateView, Step, Written,
+    AuditRecord, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked,
+    ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
+    StateError, StateStore, StateView, Step, Written,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
 
 /// The state of a fleet is small; sled's own default would be a gigabyte.
@@ -135,14 +135,21 @@ impl Shared {
         trouble.failed(&self.path, doing)
     }
 
-    /// I3, I4: one batch, and `Ok` only after the flush that covers it.
     fn commit(&self, pair: &PairId, step: &Step) -> Result<(), Trouble> {
+        self.write(|table| records::writes(table, pair, step))
+    }
+
+    /// I3, I4: one batch, and `Ok` only after the flush that covers it.
+    fn write(
+        &self,
+        work: impl FnOnce(&dyn Table) -> Result<Writes, Trouble>,
+    ) -> Result<(), Trouble> {
         // A panic of an earlier holder has poisoned the store, and `still_whole` has said so; this
         // call was already waiting.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.still_whole()?;
         let steps = writer.steps + 1;
-        let mut batch = batch_of(records::writes(&*self.db, pair, step)?);
+        let mut batch = batch_of(work(&*self.db)?);
         batch.insert(STEPS_KEY, &steps.to_be_bytes());
         self.db.apply_batch(batch).map_err(engine)?;
         self.db.flush().map_err(engine)?;
@@ -476,6 +483,17 @@ impl StateStore for SledStore {
         let pair = pair.clone();
         self.on_disk("saving a step", move |shared| shared.commit(&pair, &step)).await
     }
+
+    async fn note(
+        &self,
+        record: AuditRecord,
+        forget_before: Option<Timestamp>,
+    ) -> Result<(), StateError> {
+        self.on_disk("writing the audit", move |shared| {
+            shared.write(|table| records::note(table, &record, forget_before))
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -668,6 +686,19 @@ impl StateView for SledStore {
 
     async fn pairs(&self) -> Result<Vec<PairId>, StateError> {
         self.on_disk("listing pairs", |shared| records::pairs(&*shared.db)).await
+    }
+
+    async fn audit(
+        &self,
+        since: Option<Timestamp>,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, StateError> {
+        let before = before.map(str::to_owned);
+        self.on_disk("reading the audit", move |shared| {
+            records::audit(&*shared.db, since, before.as_deref(), limit)
+        })
+        .await
     }
 }
 

@@ -20,6 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "daemon",
+            "desk",
             "domain",
             "edfi",
             "engine",
@@ -38,6 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "clock",
             "config",
+            "desk",
             "domain",
             "edfi",
             "engine",
@@ -64,7 +66,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("state", &["clock", "domain"]),
     // It watches runs and requests, so it knows what they tell.
     ("metrics", &["clock", "domain", "engine", "http", "state"]),
-    ("server", &["clock", "config", "domain", "engine", "metrics", "state", "tasks"]),
+    // What is asked of pairs and what the answers look like, for whoever asks and whoever answers.
+    ("desk", &["clock", "domain", "state"]),
+    ("server", &["clock", "config", "desk", "domain", "engine", "metrics", "state", "tasks"]),
     ("http", &["clock", "tasks"]),
     ("tasks", &[]),
     ("clock", &[]),

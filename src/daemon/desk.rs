@@ -1,0 +1,353 @@
+//! Answers to what is asked and ordered of pairs, from the configuration, the state and the daemon's
+//! own knowledge.
+//!
+//! What lives here: [`FleetDesk`], and which pairs a caller sees. What does not: the questions
+//! (`desk/`), the running (`serve.rs`). The one thing to know: a command without a daemon asks the
+//! same desk as the admin API does, so that both do the same.
+
+mod approve;
+mod history;
+mod parked;
+mod state;
+mod watermark;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+
+use super::Assembly;
+use super::select::SelectError;
+use super::status::{LivePairs, NobodyRuns, status};
+use crate::clock::Timestamp;
+use crate::desk::{
+    Approval, AuditEntry, Caller, Decided, Desk, DeskError, Moved, Page, PairStatus, ParkedChoice,
+    ParkedFilter, ParkedItem, Part, RunShown, Selectors, Started,
+};
+use crate::domain::ChangeVersion;
+use crate::engine::{Pair, RunError};
+use crate::state::{AuditRecord, PairId, StateError};
+
+/// Until the configuration says otherwise (contract, `state.audit_for`).
+const AUDIT_KEPT: TimeDelta = TimeDelta::days(400);
+
+/// Whose runs are asked of and given orders: the daemon at work.
+#[async_trait]
+pub trait RunControl: Send + Sync {
+    fn live_pairs(&self) -> &dyn LivePairs;
+
+    fn is_running(&self, pair: &PairId) -> bool;
+
+    /// The run of the pair that goes on, as far as it has come.
+    fn under_way(&self, pair: &PairId) -> Option<RunShown>;
+
+    /// Runs that begin now; tells their ids, and those of runs that went on already.
+    async fn start(&self, pairs: &[PairId], allow_deletes: bool) -> Result<Started, DeskError>;
+
+    /// Tells the run of a pair to save its progress and end.
+    async fn cancel(&self, pair: &PairId) -> Result<(), DeskError>;
+
+    async fn pause(
+        &self,
+        pair: &PairId,
+        until: Option<Timestamp>,
+        reason: Option<&str>,
+    ) -> Result<(), DeskError>;
+
+    async fn resume(&self, pair: &PairId) -> Result<(), DeskError>;
+
+    /// Parked items of the pair are due now.
+    fn parked_due(&self, pair: &PairId);
+}
+
+/// The desk of one configuration. Made anew for each question, so that a reload is seen by the next.
+pub struct FleetDesk {
+    assembly: Arc<Assembly>,
+    /// `None` in a command that opened the state itself: nothing runs then.
+    at_work: Option<Arc<dyn RunControl>>,
+}
+
+impl FleetDesk {
+    pub fn new(assembly: Arc<Assembly>, at_work: Option<Arc<dyn RunControl>>) -> FleetDesk {
+        FleetDesk { assembly, at_work }
+    }
+
+    fn live(&self) -> &dyn LivePairs {
+        match &self.at_work {
+            Some(at_work) => at_work.live_pairs(),
+            None => &NobodyRuns,
+        }
+    }
+
+    fn control(&self) -> Result<&dyn RunControl, DeskError> {
+        self.at_work.as_deref().ok_or_else(|| {
+            DeskError::Conflict("no daemon holds this state: start `tidemark serve`".to_owned())
+        })
+    }
+
+    /// The configured pairs that the caller means and sees.
+    fn chosen(&self, by: &Caller, which: &Selectors) -> Result<Vec<Pair>, DeskError> {
+        let mut which = which.clone();
+        which.labels.extend(by.labels.clone());
+        match self.assembly.pairs_of(&which) {
+            Ok(pairs) => Ok(pairs.into_values().flatten().collect()),
+            Err(SelectError::Nothing | SelectError::NoPublications) => Ok(Vec::new()),
+            Err(
+                error @ (SelectError::UnknownPublication { .. }
+                | SelectError::UnknownConnection { .. }),
+            ) => Err(DeskError::NotThere(error.to_string())),
+        }
+    }
+
+    /// The same by name, with orphans where nothing narrows.
+    async fn seen(&self, by: &Caller, which: &Selectors) -> Result<BTreeSet<PairId>, DeskError> {
+        let chosen = self.chosen(by, which)?;
+        let mut seen: BTreeSet<PairId> = chosen.into_iter().map(|pair| pair.id).collect();
+        if by.labels.is_empty() && *which == Selectors::default() {
+            seen.extend(self.assembly.store.pairs().await.map_err(of_state)?);
+        }
+        Ok(seen)
+    }
+
+    fn pair(&self, by: &Caller, id: &PairId) -> Result<Pair, DeskError> {
+        let pair = self.assembly.pair(id).filter(|_| self.sees(by, id));
+        pair.cloned().ok_or_else(|| DeskError::NotThere(format!("there is no pair {id}")))
+    }
+
+    /// An orphan has no labels, so only a caller without any sees it.
+    fn sees(&self, by: &Caller, id: &PairId) -> bool {
+        if by.labels.is_empty() {
+            return true;
+        }
+        let publication = self.assembly.config.publications.get(id.publication.as_str());
+        publication.is_some_and(|publication| {
+            by.labels.iter().all(|(key, value)| publication.labels.get(key) == Some(value))
+        })
+    }
+
+    async fn status_of(&self, id: &PairId) -> Result<PairStatus, DeskError> {
+        let pairs = status(&self.assembly, self.live()).await.map_err(of_state)?;
+        let found = pairs
+            .into_iter()
+            .find(|pair| pair.publication == id.publication && pair.target == id.target);
+        found.ok_or_else(|| DeskError::NotThere(format!("there is no pair {id}")))
+    }
+
+    fn record(
+        &self,
+        by: &Caller,
+        action: &str,
+        pair: Option<&PairId>,
+        what: String,
+        reason: Option<&str>,
+    ) -> AuditRecord {
+        let at = self.assembly.clock.now();
+        let (by, action, pair) = (by.name.clone(), action.to_owned(), pair.cloned());
+        let reason = reason.map(str::to_owned);
+        let id = format!("{:016x}", rand::random::<u64>());
+        AuditRecord { id, at, by, action, pair, what, reason }
+    }
+
+    /// Writes down what was read, and lets go of what is too old.
+    async fn note(&self, record: AuditRecord) -> Result<(), DeskError> {
+        let before = record.at.checked_sub_signed(AUDIT_KEPT);
+        self.assembly.store.note(record, before).await.map_err(of_state)
+    }
+}
+
+fn of_state(error: StateError) -> DeskError {
+    DeskError::Failed(error.to_string())
+}
+
+fn of_run(error: RunError) -> DeskError {
+    DeskError::Failed(error.message())
+}
+
+/// A reason that says something.
+fn said(reason: &str) -> Result<&str, DeskError> {
+    let reason = reason.trim();
+    match reason.is_empty() {
+        true => {
+            Err(DeskError::Refused("a reason is wanted: whoever asks later sees it".to_owned()))
+        }
+        false => Ok(reason),
+    }
+}
+
+#[async_trait]
+impl Desk for FleetDesk {
+    async fn pairs(&self, by: &Caller, which: &Selectors) -> Result<Vec<PairStatus>, DeskError> {
+        let seen = self.seen(by, which).await?;
+        let mut pairs = status(&self.assembly, self.live()).await.map_err(of_state)?;
+        pairs.retain(|pair| {
+            let PairStatus { publication, target, .. } = pair;
+            let id = PairId { publication: publication.clone(), target: target.clone() };
+            seen.contains(&id)
+        });
+        Ok(pairs)
+    }
+
+    async fn parked(
+        &self,
+        by: &Caller,
+        which: &Selectors,
+        filter: &ParkedFilter,
+        part: &Part,
+    ) -> Result<Page<ParkedItem>, DeskError> {
+        self.list_parked(by, which, filter, part).await
+    }
+
+    async fn parked_item(&self, by: &Caller, id: &str) -> Result<ParkedItem, DeskError> {
+        self.show_parked(by, id).await
+    }
+
+    async fn retry(&self, by: &Caller, choice: &ParkedChoice) -> Result<u64, DeskError> {
+        self.retry_parked(by, choice).await
+    }
+
+    async fn discard(
+        &self,
+        by: &Caller,
+        choice: &ParkedChoice,
+        reason: Option<&str>,
+    ) -> Result<u64, DeskError> {
+        self.discard_parked(by, choice, reason).await
+    }
+
+    async fn move_watermark(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        to: Moved,
+        if_at: Option<Option<ChangeVersion>>,
+        reason: &str,
+    ) -> Result<PairStatus, DeskError> {
+        let pair = self.pair(by, pair)?;
+        self.refuse_while_running(&pair.id)?;
+        self.set_watermark(by, &pair, to, if_at, said(reason)?).await?;
+        self.status_of(&pair.id).await
+    }
+
+    async fn approve(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        approval: &Approval,
+        reason: &str,
+    ) -> Result<Decided, DeskError> {
+        let pair = self.pair(by, pair)?;
+        self.decide(by, &pair, approval, said(reason)?).await
+    }
+
+    async fn runs(
+        &self,
+        by: &Caller,
+        which: &Selectors,
+        part: &Part,
+    ) -> Result<Page<RunShown>, DeskError> {
+        self.list_runs(by, which, part).await
+    }
+
+    async fn run(&self, by: &Caller, id: &str) -> Result<RunShown, DeskError> {
+        self.show_run(by, id).await
+    }
+
+    async fn start(
+        &self,
+        by: &Caller,
+        publication: &str,
+        targets: &[String],
+        allow_deletes: bool,
+    ) -> Result<Started, DeskError> {
+        let which =
+            Selectors { publications: vec![publication.to_owned()], ..Selectors::default() };
+        let mut pairs = self.chosen(by, &which)?;
+        pairs.retain(|pair| {
+            pair.id.publication == publication
+                && (targets.is_empty() || targets.contains(&pair.id.target))
+        });
+        if pairs.is_empty() {
+            return Err(DeskError::NotThere(format!(
+                "there is no publication `{publication}` with such a target"
+            )));
+        }
+        let ids: Vec<PairId> = pairs.into_iter().map(|pair| pair.id).collect();
+        let started = self.control()?.start(&ids, allow_deletes).await?;
+        let what = format!("{} begun", started.runs.len());
+        let first = ids.first().filter(|_| ids.len() == 1);
+        self.note(self.record(by, "run", first, what, None)).await?;
+        Ok(started)
+    }
+
+    async fn cancel(&self, by: &Caller, run: &str) -> Result<(), DeskError> {
+        let shown = self.show_run(by, run).await?;
+        if shown.outcome.is_some() {
+            return Err(DeskError::Conflict("the run has ended".to_owned()));
+        }
+        let pair = PairId { publication: shown.publication, target: shown.target };
+        self.control()?.cancel(&pair).await?;
+        self.note(self.record(by, "cancel", Some(&pair), String::new(), None)).await
+    }
+
+    async fn pause(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        until: Option<Timestamp>,
+        reason: Option<&str>,
+    ) -> Result<PairStatus, DeskError> {
+        let pair = self.pair(by, pair)?;
+        self.control()?.pause(&pair.id, until, reason).await?;
+        let what = until.map(|until| format!("until {}", until.to_rfc3339())).unwrap_or_default();
+        self.note(self.record(by, "pause", Some(&pair.id), what, reason)).await?;
+        self.status_of(&pair.id).await
+    }
+
+    async fn resume(&self, by: &Caller, pair: &PairId) -> Result<PairStatus, DeskError> {
+        let pair = self.pair(by, pair)?;
+        self.control()?.resume(&pair.id).await?;
+        self.note(self.record(by, "resume", Some(&pair.id), String::new(), None)).await?;
+        self.status_of(&pair.id).await
+    }
+
+    async fn audit(
+        &self,
+        by: &Caller,
+        since: Option<Timestamp>,
+        part: &Part,
+    ) -> Result<Page<AuditEntry>, DeskError> {
+        self.list_audit(by, since, part).await
+    }
+
+    async fn export(&self, by: &Caller) -> Result<Vec<u8>, DeskError> {
+        self.export_state(by).await
+    }
+
+    async fn import(
+        &self,
+        by: &Caller,
+        text: &str,
+        replace: bool,
+    ) -> Result<Vec<PairId>, DeskError> {
+        self.import_state(by, text, replace).await
+    }
+
+    async fn move_state(
+        &self,
+        by: &Caller,
+        old: &str,
+        new: &str,
+    ) -> Result<Vec<PairId>, DeskError> {
+        self.rename(by, old, new).await
+    }
+
+    async fn forget_state(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        reason: Option<&str>,
+    ) -> Result<(), DeskError> {
+        self.forget(by, pair, reason).await
+    }
+}

@@ -1,0 +1,96 @@
+//! What was: runs and the audit.
+
+use std::collections::BTreeSet;
+
+use super::{FleetDesk, of_state};
+use crate::clock::Timestamp;
+use crate::desk::{AuditEntry, Caller, DeskError, Page, Part, RunShown, Selectors};
+use crate::state::{PairId, RUNS_KEPT};
+
+impl FleetDesk {
+    /// In order of beginning, newest first; `after` is the id of the last run of the part before.
+    pub(super) async fn list_runs(
+        &self,
+        by: &Caller,
+        which: &Selectors,
+        part: &Part,
+    ) -> Result<Page<RunShown>, DeskError> {
+        let seen = self.seen(by, which).await?;
+        let mut runs = self.all_runs(&seen).await?;
+        if let Some(after) = &part.after {
+            let Some(at) = runs.iter().position(|run| run.id == *after) else {
+                return Err(DeskError::Refused(
+                    "`after` is not the `next` of a part of this list".to_owned(),
+                ));
+            };
+            runs.drain(..=at);
+        }
+        let is_last = runs.len() <= part.limit;
+        runs.truncate(part.limit);
+        let next = runs.last().filter(|_| !is_last).map(|run| run.id.clone());
+        Ok(Page { items: runs, next })
+    }
+
+    pub(super) async fn show_run(&self, by: &Caller, id: &str) -> Result<RunShown, DeskError> {
+        let seen = self.seen(by, &Selectors::default()).await?;
+        let runs = self.all_runs(&seen).await?;
+        let mut found = runs.into_iter().filter(|run| run.id.starts_with(id));
+        let Some(run) = found.next() else {
+            return Err(DeskError::NotThere(format!(
+                "there is no run `{id}`: of each pair the last {RUNS_KEPT} are kept"
+            )));
+        };
+        if run.id != id && found.next().is_some() {
+            return Err(DeskError::Refused(format!(
+                "more than one run begins with `{id}`: type more of it"
+            )));
+        }
+        Ok(run)
+    }
+
+    /// Those that ended and those under way, newest first.
+    async fn all_runs(&self, pairs: &BTreeSet<PairId>) -> Result<Vec<RunShown>, DeskError> {
+        let mut runs = Vec::new();
+        for pair in pairs {
+            let ended = self.assembly.store.runs(pair, RUNS_KEPT).await.map_err(of_state)?;
+            runs.extend(ended.into_iter().map(|run| RunShown::ended(pair, run)));
+            runs.extend(self.at_work.as_ref().and_then(|at_work| at_work.under_way(pair)));
+        }
+        runs.sort_by(|a, b| (b.started_at, &b.id).cmp(&(a.started_at, &a.id)));
+        Ok(runs)
+    }
+
+    pub(super) async fn list_audit(
+        &self,
+        by: &Caller,
+        since: Option<Timestamp>,
+        part: &Part,
+    ) -> Result<Page<AuditEntry>, DeskError> {
+        let mut items: Vec<AuditEntry> = Vec::new();
+        let mut after = part.after.clone();
+        loop {
+            let records = self.assembly.store.audit(since, after.as_deref(), Part::LONGEST).await;
+            let records = records.map_err(of_state)?;
+            let is_last = records.len() < Part::LONGEST;
+            after = records.last().map(|record| record.id.clone());
+            for record in records {
+                // What was about many pairs is for those who see all of them.
+                let seen = match &record.pair {
+                    Some(pair) => self.sees(by, pair),
+                    None => by.labels.is_empty(),
+                };
+                if !seen {
+                    continue;
+                }
+                if items.len() == part.limit {
+                    let next = items.last().map(|entry| entry.id.clone());
+                    return Ok(Page { items, next });
+                }
+                items.push(record.into());
+            }
+            if is_last {
+                return Ok(Page { items, next: None });
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Watermarks that a person moves.
+
+use std::collections::BTreeMap;
+
+use super::{FleetDesk, of_run, of_state};
+use crate::desk::{Caller, DeskError, Moved};
+use crate::domain::{ChangeVersion, Watermark};
+use crate::engine::{Pair, RunError};
+use crate::state::{Coverage, Forgotten, Overlap, PairState, Step};
+
+impl FleetDesk {
+    pub(super) async fn set_watermark(
+        &self,
+        by: &Caller,
+        pair: &Pair,
+        to: Moved,
+        if_at: Option<Option<ChangeVersion>>,
+        reason: &str,
+    ) -> Result<(), DeskError> {
+        let state = self.assembly.store.load(&pair.id).await.map_err(of_state)?;
+        let state = state.unwrap_or_default();
+        let stands_at = state.watermark.as_ref().map(Watermark::change_version);
+        if if_at.is_some_and(|expected| expected != stands_at) {
+            return Err(DeskError::Conflict(format!(
+                "the watermark of {} has moved since: it is {}",
+                pair.id,
+                stands_at.map_or("none".to_owned(), |version| version.to_string())
+            )));
+        }
+        let to = match to {
+            Moved::To(version) => Some(version),
+            Moved::Reset => None,
+            Moved::Before(_) => {
+                return Err(DeskError::Refused(
+                    "a watermark by time is not in this version: tell the version".to_owned(),
+                ));
+            }
+        };
+        let mut step = self.moved(pair, to).await?;
+        let what = to.map_or("taken away".to_owned(), |to| format!("to {to}"));
+        let action = if to.is_some() { "watermark set" } else { "watermark reset" };
+        step.audit = Some(self.record(by, action, Some(&pair.id), what, Some(reason)));
+        self.assembly.store.commit(&pair.id, step).await.map_err(of_state)
+    }
+
+    /// The state of a pair that goes on from `to`. What it knew of both ends is forgotten with what
+    /// blocked it: the next run takes them as they are then.
+    pub(super) async fn moved(
+        &self,
+        pair: &Pair,
+        to: Option<ChangeVersion>,
+    ) -> Result<Step, DeskError> {
+        let store = &self.assembly.store;
+        let state = store.load(&pair.id).await.map_err(of_state)?.unwrap_or_default();
+        let coverage = store.coverage(&pair.id).await.map_err(of_state)?;
+        let coverage = match to {
+            None => Some(Coverage::default()),
+            Some(_) if coverage == Coverage::default() => {
+                Some(everything_selected(pair).await.map_err(of_run)?)
+            }
+            Some(_) => None,
+        };
+        let state = PairState {
+            watermark: to.map(Watermark::ChangeVersion),
+            blocked: None,
+            source: None,
+            target: None,
+            target_newest: None,
+            selection: None,
+            allowed_deletes: BTreeMap::new(),
+            started_over: to.is_none(),
+            // What was remembered was remembered of another watermark (R16).
+            overlap: Overlap::default(),
+            canaries: Vec::new(),
+            scope: None,
+            ..state
+        };
+        let forget = Forgotten { all: true, ..Forgotten::default() };
+        Ok(Step { state: Some(state), coverage, end_journal: true, forget, ..Step::default() })
+    }
+}
+
+/// A pair that never ran is told that its target has everything through the version: the watermark
+/// speaks for every selected resource (R17), or each would be read from its beginning.
+async fn everything_selected(pair: &Pair) -> Result<Coverage, RunError> {
+    let source = pair.source.resources().await.map_err(RunError::Source)?;
+    let target = pair.target.resources().await.map_err(RunError::Target)?;
+    let both = target.joined_with(&source);
+    let selected = pair.policy.selection.select(&both).map_err(RunError::Selection)?;
+    let spoken_for = selected.into_iter().filter(|resource| source.contains(resource)).collect();
+    Ok(Coverage { spoken_for, ..Coverage::default() })
+}

@@ -1,0 +1,256 @@
+//! What can be asked and ordered of pairs, by whoever does: commands, the admin API, the console.
+//!
+//! What lives here: the questions and orders ([`Desk`]), who asks ([`Caller`]), and the shapes of the
+//! answers, which are those of the contract. What does not: how a pair is asked (`daemon/desk.rs`),
+//! how a question travels (`server/`, `cli/`). The one thing to know: a caller sees the pairs that
+//! its labels name and no other; to it, those are not there.
+
+mod audit;
+mod pairs;
+mod parked;
+mod runs;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::domain::ChangeVersion;
+use crate::state::PairId;
+
+pub use self::audit::AuditEntry;
+pub use self::pairs::{PairCondition, PairStatus, Selectors, StatusReport, fits};
+pub use self::parked::{ParkedChoice, ParkedFilter, ParkedItem, advice};
+pub use self::runs::{RunShown, Started};
+
+/// What a caller may do. Each role may do what the ones before it may (contract, "Admin API").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Looks, and sees keys masked.
+    Viewer,
+    /// Sees keys; runs, cancels, pauses, retries.
+    Operator,
+    /// Moves watermarks, approves, discards, repairs, reads the state.
+    Admin,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// For the audit: `token oncall`, `user root`.
+    pub name: String,
+    pub role: Role,
+    /// Sees only pairs with all of these labels; empty sees all.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A part of a list, and where the next one begins (contract, `{"items":[…],"next":null}`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// What `after` is to be for the next part; `None` after the last.
+    pub next: Option<String>,
+}
+
+/// Which part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The `next` of the part before.
+    pub after: Option<String>,
+    /// 1 to [`Part::LONGEST`].
+    pub limit: usize,
+}
+
+impl Part {
+    pub const LONGEST: usize = 1000;
+    pub const USUAL: usize = 100;
+
+    pub fn first() -> Part {
+        Part { after: None, limit: Part::USUAL }
+    }
+}
+
+/// Where a watermark is to be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    To(ChangeVersion),
+    /// The highest version that is known to have been newest before the moment.
+    Before(Timestamp),
+    /// Taken away: the next run publishes everything.
+    Reset,
+}
+
+/// What a person decides about a blocked pair (R18, R19, R27).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// The next run may delete what the blocked one would have; of one resource, where it is named.
+    Deletes { resource: Option<String> },
+    /// The same data under another name: go on from the watermark.
+    SameData,
+    /// Other data: forget the watermark, and publish everything.
+    StartOver,
+}
+
+/// A decision that was made: what was, and what is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    pub publication: String,
+    pub target: String,
+    pub was: String,
+    pub now: String,
+}
+
+/// Why there is no answer. Texts name the way out; none repeats a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeskError {
+    /// Nothing of that name, or nothing that the caller sees.
+    #[error("{0}")]
+    NotThere(String),
+
+    /// The question or order makes no sense as it stands.
+    #[error("{0}")]
+    Refused(String),
+
+    /// It makes sense, and what it is about is not as it supposes.
+    #[error("{0}")]
+    Conflict(String),
+
+    /// The caller's role does not allow it.
+    #[error("a token with the role {} is needed", .needed.as_str())]
+    Forbidden { needed: Role },
+
+    /// Nobody can answer now: the state is not open, or the daemon is stopping.
+    #[error("{0}")]
+    NotNow(String),
+
+    /// An API or the state failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Answers questions about pairs and takes orders. Every order is written into the audit in the step
+/// that carries it out, and so is every reading of natural keys.
+#[async_trait]
+pub trait Desk: Send + Sync {
+    /// Configured pairs and orphans, in order of name.
+    async fn pairs(&self, by: &Caller, which: &Selectors) -> Result<Vec<PairStatus>, DeskError>;
+
+    /// Parked and dead items in order of pair and id. Keys are `None` for a viewer.
+    async fn parked(
+        &self,
+        by: &Caller,
+        which: &Selectors,
+        filter: &ParkedFilter,
+        part: &Part,
+    ) -> Result<Page<ParkedItem>, DeskError>;
+
+    /// The item whose id begins with `id`, where only one does.
+    async fn parked_item(&self, by: &Caller, id: &str) -> Result<ParkedItem, DeskError>;
+
+    /// Makes items due now, dead ones too, with fresh attempts; tells how many.
+    async fn retry(&self, by: &Caller, choice: &ParkedChoice) -> Result<u64, DeskError>;
+
+    /// Gives items up; tells how many. The watermark stays.
+    async fn discard(
+        &self,
+        by: &Caller,
+        choice: &ParkedChoice,
+        reason: Option<&str>,
+    ) -> Result<u64, DeskError>;
+
+    /// Moves the watermark of a pair; with `if_at` only if it stands there.
+    async fn move_watermark(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        to: Moved,
+        if_at: Option<Option<ChangeVersion>>,
+        reason: &str,
+    ) -> Result<PairStatus, DeskError>;
+
+    /// Decides about a pair that is blocked.
+    async fn approve(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        approval: &Approval,
+        reason: &str,
+    ) -> Result<Decided, DeskError>;
+
+    /// Runs that ended and those under way, newest first.
+    async fn runs(
+        &self,
+        by: &Caller,
+        which: &Selectors,
+        part: &Part,
+    ) -> Result<Page<RunShown>, DeskError>;
+
+    async fn run(&self, by: &Caller, id: &str) -> Result<RunShown, DeskError>;
+
+    /// Starts runs of a publication now: of all its pairs, or of those with these targets.
+    async fn start(
+        &self,
+        by: &Caller,
+        publication: &str,
+        targets: &[String],
+        allow_deletes: bool,
+    ) -> Result<Started, DeskError>;
+
+    /// Tells a run to save its progress and end.
+    async fn cancel(&self, by: &Caller, run: &str) -> Result<(), DeskError>;
+
+    /// No run of the pair begins until it is resumed, or until the moment.
+    async fn pause(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        until: Option<Timestamp>,
+        reason: Option<&str>,
+    ) -> Result<PairStatus, DeskError>;
+
+    async fn resume(&self, by: &Caller, pair: &PairId) -> Result<PairStatus, DeskError>;
+
+    /// Who did what, when and why, newest first.
+    async fn audit(
+        &self,
+        by: &Caller,
+        since: Option<Timestamp>,
+        part: &Part,
+    ) -> Result<Page<AuditEntry>, DeskError>;
+
+    /// The whole state as text (`state export`).
+    async fn export(&self, by: &Caller) -> Result<Vec<u8>, DeskError>;
+
+    /// Takes such a text, or lines of watermarks, over; tells which pairs it changed. Those that
+    /// have state already only with `replace`.
+    async fn import(
+        &self,
+        by: &Caller,
+        text: &str,
+        replace: bool,
+    ) -> Result<Vec<PairId>, DeskError>;
+
+    /// A publication has another name now: its state follows; tells the pairs that have it then.
+    async fn move_state(&self, by: &Caller, old: &str, new: &str)
+    -> Result<Vec<PairId>, DeskError>;
+
+    /// Removes everything that is known of a pair; of one that is configured, with a reason.
+    async fn forget_state(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        reason: Option<&str>,
+    ) -> Result<(), DeskError>;
+}

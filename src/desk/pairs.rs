@@ -1,0 +1,134 @@
+//! Pairs: how they are, and which of them somebody means.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::domain::ChangeVersion;
+use crate::state::LastRun;
+
+/// What selects pairs; every given part narrows. Nothing given is every pair.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selectors {
+    /// Names or globs (`*`, `?`) of publications.
+    pub publications: Vec<String>,
+    /// Labels that a publication must have, each with this value.
+    pub labels: Vec<(String, String)>,
+    /// Pairs that read from or write to it.
+    pub connection: Option<String>,
+    pub target: Option<String>,
+}
+
+/// `{"pairs":[…]}` of the contract.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    pub pairs: Vec<PairStatus>,
+}
+
+/// One pair, as `status --output json` and the admin API show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairStatus {
+    pub publication: String,
+    pub target: String,
+    pub labels: BTreeMap<String, String>,
+    pub state: PairCondition,
+    /// Why it is blocked, failing or waiting, in a sentence.
+    pub reason: Option<String>,
+    pub watermark: Option<ChangeVersion>,
+    /// What the source last said; `None` unless a run of this process asked it.
+    pub newest: Option<ChangeVersion>,
+    pub lag_versions: Option<i64>,
+    pub caught_up_at: Option<Timestamp>,
+    /// Of the run that is under way.
+    pub run_id: Option<String>,
+    /// Runs that failed since the last one that did not.
+    pub failed_runs: u32,
+    pub last_run: Option<LastRun>,
+    pub parked: u64,
+    pub dead: u64,
+    pub next_run_at: Option<Timestamp>,
+}
+
+/// The first that holds, in this order (contract, "The other commands").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PairCondition {
+    Paused,
+    Blocked,
+    Failing,
+    Running,
+    Waiting,
+    Degraded,
+    Ok,
+    Orphaned,
+}
+
+impl PairCondition {
+    /// As the contract and the metric labels spell them.
+    pub const WORDS: [&str; 8] =
+        ["paused", "blocked", "failing", "running", "waiting", "degraded", "ok", "orphaned"];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PairCondition::Paused => "paused",
+            PairCondition::Blocked => "blocked",
+            PairCondition::Failing => "failing",
+            PairCondition::Running => "running",
+            PairCondition::Waiting => "waiting",
+            PairCondition::Degraded => "degraded",
+            PairCondition::Ok => "ok",
+            PairCondition::Orphaned => "orphaned",
+        }
+    }
+}
+
+/// Whether a name is what a glob describes: `*` is anything, `?` any one character.
+pub fn fits(glob: &str, name: &str) -> bool {
+    let (glob, name) = (glob.as_bytes(), name.as_bytes());
+    let (mut at, mut read) = (0, 0);
+    let mut star = None;
+    while read < name.len() {
+        match glob.get(at) {
+            Some(b'*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some(wanted) if *wanted == b'?' || *wanted == name[read] => {
+                at += 1;
+                read += 1;
+            }
+            Some(_) | None => {
+                // The last star takes one character more.
+                let Some((star_at, taken)) = star else { return false };
+                star = Some((star_at, taken + 1));
+                at = star_at + 1;
+                read = taken + 1;
+            }
+        }
+    }
+    glob[at..].iter().all(|rest| *rest == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glob_fits_what_it_describes() {
+        for (glob, name, expected) in [
+            ("district-1", "district-1", true),
+            ("district-1", "district-11", false),
+            ("district-*", "district-11", true),
+            ("*-to-state", "a-to-b-to-state", true),
+            ("*-to-state", "a-to-state-b", false),
+            ("d?strict", "district", true),
+            ("*", "", true),
+            ("?", "", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+        ] {
+            assert_eq!(fits(glob, name), expected, "{glob} on {name}");
+        }
+    }
+}

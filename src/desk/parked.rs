@@ -1,0 +1,118 @@
+//! Parked and dead items, as they are shown and chosen.
+
+use serde::{Deserialize, Serialize};
+
+use super::Selectors;
+use crate::clock::Timestamp;
+use crate::domain::{NaturalKey, ParkReason, ResourcePath};
+use crate::state::{Operation, PairId, ParkStatus, Parked, RefusalRecord, WaitsFor};
+
+/// One parked item (contract, `items[]`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParkedItem {
+    pub id: String,
+    pub publication: String,
+    pub target: String,
+    pub resource: ResourcePath,
+    /// `None` where it is not known, or not for the caller to see.
+    pub key: Option<NaturalKey>,
+    pub operation: Operation,
+    pub status: ParkStatus,
+    pub reason: ParkReason,
+    pub error: RefusalRecord,
+    pub attempts: u32,
+    pub first_seen_at: Timestamp,
+    /// `None` for a dead one: nothing is planned.
+    pub next_attempt_at: Option<Timestamp>,
+    pub waits_for: Option<WaitsFor>,
+}
+
+impl ParkedItem {
+    pub fn new(pair: &PairId, parked: Parked) -> ParkedItem {
+        let planned = parked.status == ParkStatus::Parked;
+        ParkedItem {
+            id: parked.id,
+            publication: pair.publication.clone(),
+            target: pair.target.clone(),
+            resource: parked.resource,
+            key: parked.key,
+            operation: parked.operation,
+            status: parked.status,
+            reason: parked.reason,
+            error: parked.error,
+            attempts: parked.attempts,
+            first_seen_at: parked.first_seen_at,
+            next_attempt_at: planned.then_some(parked.next_attempt_at),
+            waits_for: parked.waits_for,
+        }
+    }
+
+    /// Without the keys, for who may not see them.
+    pub fn masked(self) -> ParkedItem {
+        ParkedItem { key: None, waits_for: None, ..self }
+    }
+}
+
+/// Which items of the pairs; each given member narrows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParkedFilter {
+    /// By path or by collection alone.
+    pub resource: Option<String>,
+    pub reason: Option<ParkReason>,
+    pub status: Option<ParkStatus>,
+}
+
+impl ParkedFilter {
+    pub fn admits(&self, parked: &Parked) -> bool {
+        let resource = &parked.resource;
+        self.resource.as_ref().is_none_or(|name| {
+            resource.as_str() == name.as_str() || resource.collection() == name.as_str()
+        }) && self.reason.is_none_or(|reason| reason == parked.reason)
+            && self.status.is_none_or(|status| status == parked.status)
+    }
+}
+
+/// Items by their ids, or those of pairs that a filter admits; with both, all of them, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParkedChoice {
+    /// Whole, or as much as only one begins with.
+    pub ids: Vec<String>,
+    /// `None`: those with these ids alone.
+    pub which: Option<(Selectors, ParkedFilter)>,
+}
+
+/// What a person does about it.
+pub fn advice(reason: ParkReason) -> &'static str {
+    match reason {
+        ParkReason::Invalid => {
+            "the target does not take the content: correct it at the source, or what the target \
+             expects of it"
+        }
+        ParkReason::Forbidden => {
+            "the credentials may not write it: publish what links it to their organizations, or \
+             have them widened"
+        }
+        ParkReason::UnresolvedReference => {
+            "something it refers to is not at the target: publish that, and it follows"
+        }
+        ParkReason::ReferenceOutsideSelection => {
+            "it refers to a resource that is not selected: include that, or exclude this"
+        }
+        ParkReason::StillReferenced => {
+            "something at the target still refers to it: it goes when that has gone"
+        }
+        ParkReason::Taken => {
+            "its key or a unique value is taken at the target: see what has it there"
+        }
+        ParkReason::TooLarge => "it is larger than the target takes: have its limit raised",
+        ParkReason::Contended => "others write it at the same moment: it is tried again",
+        ParkReason::Doubtful => {
+            "it cannot be told apart at the target, so it was left alone: look at it there"
+        }
+        ParkReason::ResourceClosed => {
+            "the target refuses the whole resource: have the credentials' claim set widened, then \
+             `tidemark parked retry --reason resource-closed`"
+        }
+        ParkReason::WaitsForNewKey => "its old key stays until the item under its new key is taken",
+    }
+}
