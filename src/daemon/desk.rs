@@ -351,3 +351,6 @@ impl Desk for FleetDesk {
         self.forget(by, pair, reason).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! The samples are for the tests of single stores too.
 
+mod audit;
 mod overlap;
 mod samples;
 
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+use audit::*;
 use overlap::*;
 pub(super) use samples::*;
 
@@ -103,6 +105,9 @@ every_store! {
     what_was_left_behind_goes_with_its_journal,
     all_that_an_overlap_needs_goes_at_once,
     names_come_in_pages_and_some_outlive_their_journal,
+    the_audit_comes_newest_first_and_in_parts,
+    the_audit_outlives_its_pair_and_a_restart,
+    what_is_too_old_for_the_audit_goes,
 }
 
 pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
@@ -597,6 +602,8 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
         written: written_items,
         left_behind,
         forget,
+        // Not of the pair.
+        audit: _,
     } = store.whole(&pair("a")).await.unwrap();
 
     names.sort_by(|one, other| one.key.cmp(&other.key));
