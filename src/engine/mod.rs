@@ -39,6 +39,7 @@
 
 pub mod runner;
 pub mod run;
+mod cohort;
 mod under_way;
 mod identity;
 mod canaries;

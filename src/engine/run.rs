@@ -16,6 +16,7 @@ use crate::state::{
 use super::observe::{Event, Observers};
 use super::parked::ParkedBook;
 use super::runner::RunOptions;
+use super::scope::ToldScope;
 use super::under_way::{Run, lock};
 use super::{
     Pair, Publish, RunError, canaries, deletes, history, identity, key_changes, overlap, resume,
@@ -42,6 +43,7 @@ pub(super) struct ReadThrough {
     pub(super) through: ChangeVersion,
     /// The live source's newest version, and when it told it (R14).
     pub(super) seen: (ChangeVersion, Timestamp),
+    pub(super) scope: Arc<ToldScope>,
 }
 
 /// How a run that did not fail ended.
@@ -61,7 +63,7 @@ pub(super) async fn publish(
     run_id: &str,
     progress: &RunProgress,
 ) -> Result<Ended, RunError> {
-    let ReadThrough { reader, through, seen } = view;
+    let ReadThrough { reader, through, seen, scope: told } = view;
     let mut state = load(around, pair).await?;
     let began = around.clock.now();
     look_at_versions(&mut state, pair, seen, began);
@@ -80,7 +82,7 @@ pub(super) async fn publish(
     let reach = reach(pair, &state, window, broken_off, began);
     if window.after != Some(window.through) {
         // Newest moved (R20).
-        let note = scope::check(around, pair, &mut state, reach).await?;
+        let note = scope::check(around, pair, &mut state, reach, &told).await?;
         progress.note(note);
         canaries::check(pair, &mut state, &*reader).await?;
     }

@@ -9,13 +9,15 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use crate::clock::Timestamp;
-use crate::domain::{ChangeVersion, Outcome, Stages};
+use crate::domain::{ChangeVersion, Outcome, Stages, Watermark};
 use crate::sources::{Isolation, Reader, Source, SourceError};
 use crate::state::{Block, BlockCause, LastRun, Overlap, PairId, Step};
 
+use super::cohort::Cohort;
 use super::observe::Event;
 use super::report::{ReportedError, Requests, RunReport};
 use super::run::{self, ReadThrough, RunProgress, Surroundings};
+use super::scope::ToldScope;
 use super::under_way::lock;
 use super::{FirstOverlap, Pair, Policy, RunError, identity};
 
@@ -68,11 +70,17 @@ impl Runner {
         // One view for all of them; opening it is part of every run that reads through it.
         let opening = first.pair.source.for_run(&new_run_id(), self.around.stop.clone());
         let view = View::open(&*opening, &first.pair.policy, &self.around).await;
+        let places = places(&self.around, &claims).await;
 
         let mut runs = JoinSet::new();
-        for claim in claims {
-            let (around, view, options) = (self.around.clone(), view.clone(), options.clone());
-            runs.spawn(async move { run_claimed(&around, &claim, view, &options).await });
+        for (claim, place) in claims.into_iter().zip(places) {
+            let (around, options) = (self.around.clone(), options.clone());
+            let view = view.as_seen_from(place.as_ref());
+            runs.spawn(async move {
+                // It is left however the run ends: nobody keeps pages for who has gone.
+                let _place = place;
+                run_claimed(&around, &claim, view, &options).await
+            });
         }
         while let Some(report) = runs.join_next().await {
             match report {
@@ -100,6 +108,46 @@ impl Drop for Claim {
     fn drop(&mut self) {
         lock(&self.running).remove(&self.pair.id);
     }
+}
+
+/// Where a pair reads together with others.
+struct CohortPlace {
+    cohort: Arc<Cohort>,
+    number: usize,
+}
+
+impl Drop for CohortPlace {
+    fn drop(&mut self) {
+        self.cohort.leave(self.number);
+    }
+}
+
+/// Pairs that stand at the same watermark form a cohort (design.md §2): they will ask for the same
+/// window. A pair whose state cannot be read fails by itself, when it runs.
+async fn places(around: &Surroundings, claims: &[Claim]) -> Vec<Option<CohortPlace>> {
+    let mut watermarks = Vec::new();
+    for claim in claims {
+        let state = around.store.load(&claim.pair.id).await.ok().flatten().unwrap_or_default();
+        watermarks.push(state.watermark);
+    }
+    let mut cohorts: Vec<(Option<Watermark>, Arc<Cohort>, usize)> = Vec::new();
+    let mut places = Vec::new();
+    for watermark in &watermarks {
+        let members = watermarks.iter().filter(|other| *other == watermark).count();
+        if members == 1 {
+            places.push(None);
+            continue;
+        }
+        let known = cohorts.iter().position(|(other, ..)| other == watermark);
+        let at = known.unwrap_or_else(|| {
+            cohorts.push((watermark.clone(), Cohort::of(members), 0));
+            cohorts.len() - 1
+        });
+        let (_, cohort, taken) = &mut cohorts[at];
+        places.push(Some(CohortPlace { cohort: Arc::clone(cohort), number: *taken }));
+        *taken += 1;
+    }
+    places
 }
 
 /// One run; and one more through the same view if the first went on from a run with an older upper
@@ -198,12 +246,21 @@ struct Opened {
     reader: Arc<dyn Reader>,
     /// The live source's newest version, and when it told it (R14).
     seen: (ChangeVersion, Timestamp),
+    scope: Arc<ToldScope>,
 }
 
 impl View {
     async fn open(source: &dyn Source, policy: &Policy, around: &Surroundings) -> View {
         let opened = open_and_look(source, policy, around).await.map_err(Arc::new);
         View { opened, requests: source.requests() }
+    }
+
+    fn as_seen_from(&self, place: Option<&CohortPlace>) -> View {
+        let mut view = self.clone();
+        if let (Some(CohortPlace { cohort, number }), Ok(opened)) = (place, &mut view.opened) {
+            opened.reader = cohort.member(*number, Arc::clone(&opened.reader));
+        }
+        view
     }
 }
 
@@ -219,7 +276,7 @@ async fn open_and_look(
         true => source.live_newest().await?,
         false => reader.newest(),
     };
-    Ok(Opened { reader, seen: (newest, around.clock.now()) })
+    Ok(Opened { reader, seen: (newest, around.clock.now()), scope: Arc::default() })
 }
 
 async fn run_pair(
@@ -343,11 +400,16 @@ async fn publish(
     run_id: &str,
     progress: &RunProgress,
 ) -> Result<run::Ended, RunError> {
-    let Opened { reader, seen } = opened;
+    let Opened { reader, seen, scope } = opened;
     let mut through = reader.newest();
     let mut views = 1;
     loop {
-        let view = ReadThrough { reader: Arc::clone(reader), through, seen: *seen };
+        let view = ReadThrough {
+            reader: Arc::clone(reader),
+            through,
+            seen: *seen,
+            scope: Arc::clone(scope),
+        };
         let ended = run::publish(around, pair, view, options, run_id, progress).await;
         let Err(error) = ended else { return ended };
         if views == VIEWS_OF_A_RUN || !lost_its_snapshot(&error, &**reader) {

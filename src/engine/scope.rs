@@ -12,15 +12,19 @@ use crate::state::{BlockCause, Coverage, PairState, Step};
 use super::run::Surroundings;
 use super::{Pair, RunError};
 
+/// What the source said of its credentials, asked once for all pairs that share a view (R13).
+pub(super) type ToldScope = tokio::sync::OnceCell<Option<Scope>>;
+
 /// Compares and remembers. What a person should know comes back.
 pub(super) async fn check(
     around: &Surroundings,
     pair: &Pair,
     state: &mut PairState,
     reach: Option<ChangeVersion>,
+    told: &ToldScope,
 ) -> Result<Option<String>, RunError> {
-    let told = match pair.source.scope().await {
-        Ok(told) => told,
+    let told = match told.get_or_try_init(|| pair.source.scope()).await {
+        Ok(told) => told.clone(),
         Err(error) if state.scope.is_some() => return Err(RunError::Source(error)),
         // A route that never answered is no reason to publish nothing.
         Err(error) => {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{ChangeVersion, Watermark};
+use crate::state::StateView;
 use crate::state::codec::PAIR_SPACE;
 use crate::state::conformance::{everything, has_everything, pair};
 use crate::state::text::{self, Text};

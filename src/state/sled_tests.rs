@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::domain::{ChangeVersion, Watermark};
 use crate::state::conformance::{name, pair, parked, run, state};
-use crate::state::{ParkStatus, Step};
+use crate::state::{ParkStatus, StateView, Step};
 
 fn refusal(path: &Path) -> StateError {
     match open(path) {

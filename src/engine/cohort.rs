@@ -1,0 +1,413 @@
+//! Pairs of one publication that read together: what one of them reads of the source, the others
+//! are handed.
+//!
+//! What lives here: the view that the members of a cohort share ([`Cohort`], a [`Reader`] for each).
+//! What does not: keeping what was read (`cohort/shelf.rs`), and the runs, which do not know of each
+//! other (I13). The one thing to know: nobody waits for anybody. A member that is ahead reads on; one
+//! that falls further behind than may be kept goes on by itself, from the page that it had last.
+//!
+//! Feeds are shared, because their number is that of the resources and their size that of the window.
+//! Looks at single items are not: each target asks for its own reasons.
+
+mod confirmation;
+mod shelf;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{
+    Canary, ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, Position, ResourcePath, SourceId,
+    Tombstone, Window,
+};
+use crate::sources::{
+    Isolation, ItemPages, KeyChangePages, Lookup, Reader, SourceError, TombstonePages,
+};
+
+use confirmation::Confirmation;
+use shelf::{Feed, Kind, Next, Place, Question, Record, Shelf};
+
+/// What may be kept for members that are behind, for each member beside the first (design.md §2:
+/// memory is bounded by the number of runs).
+const KEPT_FOR_EACH: usize = 4 * 1024 * 1024;
+
+/// What the members of a cohort share.
+pub(super) struct Cohort {
+    items: Arc<Shelf<Item>>,
+    key_changes: Arc<Shelf<KeyChange>>,
+    tombstones: Arc<Shelf<Tombstone>>,
+    confirmation: Arc<Confirmation>,
+}
+
+impl Cohort {
+    /// A cohort of so many members, numbered from nought.
+    pub(super) fn of(members: usize) -> Arc<Cohort> {
+        let kept = KEPT_FOR_EACH.saturating_mul(members.saturating_sub(1));
+        let confirmation = Arc::<Confirmation>::default();
+        Arc::new(Cohort {
+            items: Shelf::for_members(members, kept, &confirmation),
+            key_changes: Shelf::for_members(members, kept / 8, &confirmation),
+            tombstones: Shelf::for_members(members, kept / 8, &confirmation),
+            confirmation,
+        })
+    }
+
+    /// The view that all members read through, for one of them.
+    pub(super) fn member(
+        self: &Arc<Self>,
+        number: usize,
+        view: Arc<dyn Reader>,
+    ) -> Arc<dyn Reader> {
+        let read = Arc::default();
+        Arc::new(Member { cohort: Arc::clone(self), number, view, read })
+    }
+
+    /// Nothing is kept for this member any more.
+    pub(super) fn leave(&self, number: usize) {
+        self.items.leave(number);
+        self.key_changes.leave(number);
+        self.tombstones.leave(number);
+    }
+}
+
+/// The shared view as one member reads it.
+struct Member {
+    cohort: Arc<Cohort>,
+    number: usize,
+    view: Arc<dyn Reader>,
+    read: Arc<ReadUpTo>,
+}
+
+/// The number of the last answer of the view that a member has seen.
+type ReadUpTo = AtomicU64;
+
+impl Member {
+    /// An answer to this member alone came.
+    fn noted<T>(&self, answer: Result<T, SourceError>) -> Result<T, SourceError> {
+        self.read.fetch_max(self.cohort.confirmation.note(), Ordering::SeqCst);
+        answer
+    }
+
+    /// A feed from its beginning, with the others where they ask the same.
+    fn shared<T: Record>(
+        &self,
+        shelf: &Arc<Shelf<T>>,
+        question: Question,
+        open: impl Fn(&dyn Reader, Option<&Position>) -> Box<dyn Feed<T>> + Send + 'static,
+    ) -> Shared<T> {
+        let place = shelf.join(question, self.number, || open(&*self.view, None));
+        let way = match place {
+            Some(place) => Way::Together(place),
+            None => Way::Alone(open(&*self.view, None)),
+        };
+        self.on(way, open)
+    }
+
+    fn on<T: Record>(
+        &self,
+        way: Way<T>,
+        open: impl Fn(&dyn Reader, Option<&Position>) -> Box<dyn Feed<T>> + Send + 'static,
+    ) -> Shared<T> {
+        Shared {
+            view: Arc::clone(&self.view),
+            open: Box::new(open),
+            way,
+            position: None,
+            told: None,
+            confirmation: Arc::clone(&self.cohort.confirmation),
+            read: Arc::clone(&self.read),
+        }
+    }
+}
+
+/// How the items of a window are read, from the page at a position on where that can be.
+fn items_of(
+    resource: &ResourcePath,
+    window: Window,
+) -> impl Fn(&dyn Reader, Option<&Position>) -> Box<dyn Feed<Item>> + Send + 'static {
+    let resource = resource.clone();
+    move |view, position| {
+        let there = position.and_then(|at| view.upserts_from(&resource, window, at));
+        Box::new(Items(there.unwrap_or_else(|| view.upserts(&resource, window))))
+    }
+}
+
+#[async_trait]
+impl Reader for Member {
+    fn newest(&self) -> ChangeVersion {
+        self.view.newest()
+    }
+
+    fn oldest(&self) -> ChangeVersion {
+        self.view.oldest()
+    }
+
+    fn isolation(&self) -> Isolation {
+        self.view.isolation()
+    }
+
+    fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages> {
+        let question = Question::of(Kind::Upserts, resource, window);
+        Box::new(self.shared(&self.cohort.items, question, items_of(resource, window)))
+    }
+
+    /// Who goes on from an earlier run is at a place of its own.
+    fn upserts_from(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+        position: &Position,
+    ) -> Option<Box<dyn ItemPages>> {
+        let there = self.view.upserts_from(resource, window, position)?;
+        let way = Way::Alone(Box::new(Items(there)));
+        Some(Box::new(self.on(way, items_of(resource, window))))
+    }
+
+    fn key_changes(
+        &self,
+        resource: &ResourcePath,
+        after: ChangeVersion,
+    ) -> Box<dyn KeyChangePages> {
+        let question = Question::after(Kind::KeyChanges, resource, after);
+        let resource = resource.clone();
+        Box::new(self.shared(&self.cohort.key_changes, question, move |view, _| {
+            Box::new(KeyChanges(view.key_changes(&resource, after)))
+        }))
+    }
+
+    fn tombstones(&self, resource: &ResourcePath, window: Window) -> Box<dyn TombstonePages> {
+        let question = Question::of(Kind::Tombstones, resource, window);
+        let resource = resource.clone();
+        Box::new(self.shared(&self.cohort.tombstones, question, move |view, _| {
+            Box::new(Tombstones(view.tombstones(&resource, window)))
+        }))
+    }
+
+    fn tombstones_after(
+        &self,
+        resource: &ResourcePath,
+        after: ChangeVersion,
+    ) -> Box<dyn TombstonePages> {
+        let question = Question::after(Kind::TombstonesAfter, resource, after);
+        let resource = resource.clone();
+        Box::new(self.shared(&self.cohort.tombstones, question, move |view, _| {
+            Box::new(Tombstones(view.tombstones_after(&resource, after)))
+        }))
+    }
+
+    async fn count_tombstones(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+    ) -> Result<u64, SourceError> {
+        self.noted(self.view.count_tombstones(resource, window).await)
+    }
+
+    async fn count(
+        &self,
+        resource: &ResourcePath,
+        window: Option<Window>,
+    ) -> Result<u64, SourceError> {
+        self.noted(self.view.count(resource, window).await)
+    }
+
+    async fn get(&self, resource: &ResourcePath, id: &SourceId) -> Result<Lookup, SourceError> {
+        self.noted(self.view.get(resource, id).await)
+    }
+
+    async fn tells(&self, canary: &Canary) -> Result<bool, SourceError> {
+        self.noted(self.view.tells(canary).await)
+    }
+
+    async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Lookup, SourceError> {
+        self.noted(self.view.find(resource, key).await)
+    }
+
+    async fn key_shape(
+        &self,
+        resource: &ResourcePath,
+    ) -> Result<Option<Arc<KeyShape>>, SourceError> {
+        self.view.key_shape(resource).await
+    }
+
+    async fn confirm(&self) -> Result<(), SourceError> {
+        self.cohort.confirmation.of(&*self.view, self.read.load(Ordering::SeqCst)).await
+    }
+
+    fn for_run(&self, run: &str, stop: CancellationToken) -> Arc<dyn Reader> {
+        Arc::new(Member {
+            cohort: Arc::clone(&self.cohort),
+            number: self.number,
+            view: self.view.for_run(run, stop),
+            read: Arc::clone(&self.read),
+        })
+    }
+
+    fn requests(&self) -> u64 {
+        self.view.requests()
+    }
+}
+
+/// A feed that a member reads with the others for as long as it keeps up.
+struct Shared<T: Record> {
+    view: Arc<dyn Reader>,
+    open: Open<T>,
+    way: Way<T>,
+    /// Of the page that came last.
+    position: Option<Position>,
+    /// The version of the record that came last, in feeds that tell it.
+    told: Option<ChangeVersion>,
+    confirmation: Arc<Confirmation>,
+    read: Arc<ReadUpTo>,
+}
+
+/// Begins the same feed alone, from a position on where it has them.
+type Open<T> = Box<dyn Fn(&dyn Reader, Option<&Position>) -> Box<dyn Feed<T>> + Send>;
+
+enum Way<T: Record> {
+    Together(Place<T>),
+    Alone(Box<dyn Feed<T>>),
+}
+
+impl<T: Record> Shared<T> {
+    async fn next_page(&mut self) -> Result<Option<Vec<T>>, SourceError> {
+        if let Way::Together(place) = &mut self.way {
+            match place.next().await? {
+                Next::Page { records, position, read } => {
+                    self.read.fetch_max(read, Ordering::SeqCst);
+                    self.position = position;
+                    self.told = records.last().and_then(Record::version);
+                    return Ok(Some(records));
+                }
+                Next::End { read } => {
+                    self.read.fetch_max(read, Ordering::SeqCst);
+                    return Ok(None);
+                }
+                // The page that came last comes again: agreeing twice is agreeing once, and what
+                // moved meanwhile cannot fall between two pages (R9).
+                Next::Left => {
+                    let alone = (self.open)(&*self.view, self.position.as_ref());
+                    self.way = Way::Alone(alone);
+                }
+            }
+        }
+        self.next_alone().await
+    }
+
+    /// Without what came before: the feed that cannot begin at a position is in order of version.
+    async fn next_alone(&mut self) -> Result<Option<Vec<T>>, SourceError> {
+        let Way::Alone(feed) = &mut self.way else { return Ok(None) };
+        loop {
+            let page = feed.next().await?;
+            self.read.fetch_max(self.confirmation.note(), Ordering::SeqCst);
+            let Some(mut records) = page else { return Ok(None) };
+            self.position = feed.position();
+            let told = self.told;
+            records.retain(|record| record.version() >= told || told.is_none());
+            if !records.is_empty() {
+                return Ok(Some(records));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ItemPages for Shared<Item> {
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
+        self.next_page().await
+    }
+
+    fn position(&self) -> Option<Position> {
+        self.position.clone()
+    }
+}
+
+#[async_trait]
+impl KeyChangePages for Shared<KeyChange> {
+    async fn next(&mut self) -> Result<Option<Vec<KeyChange>>, SourceError> {
+        self.next_page().await
+    }
+}
+
+#[async_trait]
+impl TombstonePages for Shared<Tombstone> {
+    async fn next(&mut self) -> Result<Option<Vec<Tombstone>>, SourceError> {
+        self.next_page().await
+    }
+}
+
+impl Record for Item {
+    fn size(&self) -> usize {
+        self.body.len() + self.id.0.len()
+    }
+
+    /// A body may tell it, and nobody here reads one.
+    fn version(&self) -> Option<ChangeVersion> {
+        None
+    }
+}
+
+/// What a natural key weighs, about; a feed of keys is small beside a feed of items.
+const KEY: usize = 256;
+
+impl Record for KeyChange {
+    fn size(&self) -> usize {
+        2 * KEY
+    }
+
+    fn version(&self) -> Option<ChangeVersion> {
+        Some(self.version)
+    }
+}
+
+impl Record for Tombstone {
+    fn size(&self) -> usize {
+        KEY
+    }
+
+    fn version(&self) -> Option<ChangeVersion> {
+        Some(self.version)
+    }
+}
+
+struct Items(Box<dyn ItemPages>);
+struct KeyChanges(Box<dyn KeyChangePages>);
+struct Tombstones(Box<dyn TombstonePages>);
+
+#[async_trait]
+impl Feed<Item> for Items {
+    async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
+        self.0.next().await
+    }
+
+    fn position(&self) -> Option<Position> {
+        self.0.position()
+    }
+}
+
+#[async_trait]
+impl Feed<KeyChange> for KeyChanges {
+    async fn next(&mut self) -> Result<Option<Vec<KeyChange>>, SourceError> {
+        self.0.next().await
+    }
+
+    fn position(&self) -> Option<Position> {
+        None
+    }
+}
+
+#[async_trait]
+impl Feed<Tombstone> for Tombstones {
+    async fn next(&mut self) -> Result<Option<Vec<Tombstone>>, SourceError> {
+        self.0.next().await
+    }
+
+    fn position(&self) -> Option<Position> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
