@@ -16,6 +16,7 @@ pub mod status;
 pub mod watch;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,11 @@ pub enum AssemblyError {
 /// Opens the state that the configuration names. Blocks while it reads.
 pub fn open_state(config: &Config) -> Result<Arc<dyn StateStore>, StateError> {
     crate::state::open(&config.state.path)
+}
+
+/// Where comparisons keep what they have read (`engine::verify`).
+pub fn spool_directory(config: &Config) -> PathBuf {
+    config.state.path.join("verify")
 }
 
 /// Makes every pair of `config`; `env` is where `{env: NAME}` secrets are looked up.

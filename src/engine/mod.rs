@@ -215,6 +215,11 @@ pub enum RunError {
     NotSoleWriter { publication: String },
 
     #[error(
+        "what was compared could not be kept in a file: see that the disk of `state.path` has room; `verify` goes on where it stopped"
+    )]
+    Spool(#[source] verify::SpoolError),
+
+    #[error(
         "the run ended in a defect of this program; nothing was moved, and other runs go on. Please report this"
     )]
     Defect,
@@ -243,6 +248,7 @@ impl RunError {
             RunError::Interrupted => "interrupted",
             RunError::UnknownKey { .. } => "unknown-key",
             RunError::NotSoleWriter { .. } => "not-sole-writer",
+            RunError::Spool(_) => "spool",
             RunError::Defect => "defect",
             RunError::NotConserved => "not-conserved",
         }
@@ -273,6 +279,7 @@ impl RunError {
             | RunError::MostlyRefused { .. }
             | RunError::TooManyParked { .. }
             | RunError::MissingAtTarget { .. }
+            | RunError::Spool(_)
             | RunError::Defect
             | RunError::Interrupted => true,
             RunError::Blocked { .. }
@@ -282,6 +289,12 @@ impl RunError {
             | RunError::NotSoleWriter { .. }
             | RunError::NotConserved => false,
         }
+    }
+}
+
+impl From<verify::SpoolError> for RunError {
+    fn from(error: verify::SpoolError) -> RunError {
+        RunError::Spool(error)
     }
 }
 

@@ -399,7 +399,7 @@ async fn refuse_older_than_watermark(
 }
 
 /// A request that was not sent because the run was to stop is no fault of an API.
-fn interruption(error: RunError) -> RunError {
+pub(super) fn interruption(error: RunError) -> RunError {
     if error.kind() == "stopped" { RunError::Interrupted } else { error }
 }
 
@@ -467,6 +467,7 @@ fn blocked_by(error: &RunError, now: Timestamp) -> Option<Block> {
         | RunError::TooManyParked { .. }
         | RunError::UnknownKey { .. }
         | RunError::NotSoleWriter { .. }
+        | RunError::Spool(_)
         | RunError::Interrupted
         | RunError::Defect
         | RunError::NotConserved => None,

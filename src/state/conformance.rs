@@ -2,6 +2,7 @@
 //!
 //! The samples are for the tests of single stores too.
 
+mod comparison;
 mod overlap;
 mod samples;
 
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+use comparison::*;
 use overlap::*;
 pub(super) use samples::*;
 
@@ -103,6 +105,7 @@ every_store! {
     what_was_left_behind_goes_with_its_journal,
     all_that_an_overlap_needs_goes_at_once,
     names_come_in_pages_and_some_outlive_their_journal,
+    a_comparison_ends_and_everything_else_stays,
 }
 
 pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
@@ -128,6 +131,7 @@ async fn has_nothing(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(store.names(pair).await.unwrap(), []);
     assert_eq!(store.finished(pair).await.unwrap(), []);
     assert_eq!(store.progress(pair).await.unwrap(), []);
+    assert_eq!(store.comparison(pair).await.unwrap(), None);
     assert_eq!(store.runs(pair, 10).await.unwrap(), []);
 }
 
@@ -596,6 +600,8 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
         tombstones,
         written: written_items,
         left_behind,
+        comparison,
+        end_comparison,
         forget,
     } = store.whole(&pair("a")).await.unwrap();
 
@@ -610,7 +616,7 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
     assert_eq!(history, [written.run.unwrap()]);
     // Nothing but what was written, in the place of whatever there is.
     assert!(settle.is_empty() && !end_journal && run.is_none() && taken_from.is_none());
-    assert!(forget_all && !begin_anew);
+    assert!(forget_all && !begin_anew && !end_comparison && comparison.is_none());
     // What an overlap remembers is of no use beside another history: it is read again.
     assert_eq!((key_changes, tombstones, written_items, left_behind), Default::default());
     assert!(keep_names_of.is_empty());

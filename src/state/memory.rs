@@ -13,7 +13,7 @@ use super::codec::Trouble;
 use super::records::{self, Entries, Table};
 use super::remembered;
 use super::{
-    Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
+    Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
     Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
     StateView, Step, Written,
 };
@@ -221,6 +221,12 @@ impl StateView for MemoryStore {
 
     async fn progress(&self, pair: &PairId) -> Result<Vec<Progress>, StateError> {
         self.read("reading how far resources had come", |table| records::progress(table, pair))
+    }
+
+    async fn comparison(&self, pair: &PairId) -> Result<Option<Comparison>, StateError> {
+        self.read("reading how far a comparison had come", |table| {
+            records::comparison(table, pair)
+        })
     }
 
     async fn parked(

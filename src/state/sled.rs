@@ -25,7 +25,7 @@ use super::migrate;
 use super::records::{self, Entries, Table, Writes};
 use super::remembered;
 use super::{
-    Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
+    Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
     Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
     StateView, Step, Written,
 };
@@ -624,6 +624,12 @@ impl StateView for SledStore {
         let pair = pair.clone();
         let read = move |shared: &Shared| records::progress(&*shared.db, &pair);
         self.on_disk("reading how far resources had come", read).await
+    }
+
+    async fn comparison(&self, pair: &PairId) -> Result<Option<Comparison>, StateError> {
+        let pair = pair.clone();
+        let read = move |shared: &Shared| records::comparison(&*shared.db, &pair);
+        self.on_disk("reading how far a comparison had come", read).await
     }
 
     async fn parked(

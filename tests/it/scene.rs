@@ -30,6 +30,7 @@ pub(crate) struct Scene {
     pub(crate) clock: Clock,
     pub(crate) policy: Policy,
     pub(crate) stop: CancellationToken,
+    spool: tempfile::TempDir,
     page_size: usize,
     origins: Origins,
 }
@@ -120,6 +121,7 @@ impl Setting {
             clock: Clock::held_at(chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap()),
             policy: self.policy,
             stop: CancellationToken::new(),
+            spool: tempfile::tempdir().unwrap(),
             page_size: self.page_size,
             origins: Origins::new(Clock::system()),
         }
@@ -158,6 +160,11 @@ impl Scene {
             });
         }
         pairs
+    }
+
+    /// Where comparisons keep what they have read.
+    pub(crate) fn spool(&self) -> &std::path::Path {
+        self.spool.path()
     }
 
     pub(crate) fn surroundings(&self) -> Surroundings {

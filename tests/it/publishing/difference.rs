@@ -242,7 +242,7 @@ async fn r17_deletes_that_were_skipped_are_said_to_be_missing_until_verify_has_m
     assert!(note.contains("`deletes` was `skip`") && note.contains("--repair"), "{note}");
     let repair = VerifyOptions { repair: true, delete_extra: true, ..VerifyOptions::default() };
     let pair = scene.pairs().remove(0);
-    assert!(verify(&scene.surroundings(), &pair, &repair).await.unwrap().equal);
+    assert!(verify(&scene.surroundings(), &pair, &repair, scene.spool()).await.unwrap().equal);
     scene.assert_agrees();
     put(&scene.source, "students", &student("701"));
     assert_eq!(scene.run().await.notes, Vec::<String>::new());
