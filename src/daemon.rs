@@ -32,7 +32,7 @@ use crate::edfi::{Api, ConnectionSettings};
 use crate::engine::observe::{Observer, Observers};
 use crate::engine::run::Surroundings;
 use crate::engine::runner::Runner;
-use crate::engine::{DeleteBrake, FirstOverlap, Pair, Policy, Publish, RetryPolicy};
+use crate::engine::{DeleteBrake, FirstOverlap, FirstRun, Pair, Policy, Publish, RetryPolicy};
 use crate::http::{Cause, HttpError, HttpObserver, Origins, SecretSource};
 use crate::metrics::Metrics;
 use crate::sources::Isolation;
@@ -266,6 +266,11 @@ fn policy(publication: &PublicationConfig, sole_writer: bool, ceiling: usize) ->
         first_overlap: match publication.first_overlap_versions {
             crate::config::FirstOverlap::Versions(versions) => FirstOverlap::Versions(versions),
             crate::config::FirstOverlap::All => FirstOverlap::All,
+        },
+        first_run: match publication.first_run {
+            crate::config::FirstRun::Full => FirstRun::Full,
+            crate::config::FirstRun::FromNow => FirstRun::FromNow,
+            crate::config::FirstRun::Refuse => FirstRun::Refuse,
         },
         brake: DeleteBrake {
             percent: percent(publication.max_deletes),

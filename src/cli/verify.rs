@@ -60,7 +60,7 @@ async fn verify_all(
     for pair in pairs {
         let options = VerifyOptions {
             resources: resources(pair, &arguments.resources).await?,
-            content: arguments.content,
+            content: arguments.content || compares_content(assembly, pair),
             repair: arguments.repair,
             delete_extra: arguments.delete_extra,
             allow_deletes: arguments.allow_deletes,
@@ -84,6 +84,14 @@ async fn verify_all(
         }
     }
     Ok(verified)
+}
+
+/// `verify.content` of the pair's publication.
+fn compares_content(assembly: &Assembly, pair: &Pair) -> bool {
+    let mut publications = assembly.config.publications.iter();
+    publications.any(|(name, publication)| {
+        name.as_str() == pair.id.publication && publication.verify.content
+    })
 }
 
 /// The names of `--resource` as the APIs spell them.

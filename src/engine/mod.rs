@@ -11,8 +11,8 @@
 //!
 //! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
 //! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`] with
-//! its [`coverage`] and its [`journal`]. Before them stand [`identity`], [`canaries`], [`scope`], [`overlap`] and
-//! [`resume`]; [`history`], [`remembered`] and [`left_behind`] are what an overlap has to know of what it brings again.
+//! its [`coverage`] and its [`journal`]. Before them stand [`first_run`], [`identity`], [`canaries`],
+//! [`scope`], [`overlap`] and [`resume`]; [`history`], [`remembered`] and [`left_behind`] are what an overlap has to know of what it brings again.
 //! [`order`] starts a resource when what it needs has finished; [`apply`] is one change at one
 //! target, [`references`] what it needs there first; [`names`] are target ids looked up before
 //! anything moves, [`brake`] stops what would delete too much, [`ownership`] is what belongs to
@@ -44,6 +44,7 @@ mod identity;
 mod canaries;
 mod scope;
 mod overlap;
+mod first_run;
 mod remembered;
 mod resume;
 mod order;
@@ -75,6 +76,8 @@ use crate::domain::{ResourcePath, Selection, SelectionError};
 use crate::sources::{Isolation, Source, SourceError};
 use crate::state::{BlockCause, Deletes, PairId, StateError};
 use crate::targets::{Target, WriteError};
+
+pub use overlap::newest_before;
 
 /// One publication and one of its targets, ready to run.
 #[derive(Clone)]
@@ -109,6 +112,7 @@ pub struct Policy {
     /// How far back a window reaches over the one before; zero for not at all (R14).
     pub overlap: Duration,
     pub first_overlap: FirstOverlap,
+    pub first_run: FirstRun,
     pub brake: DeleteBrake,
     pub retry: RetryPolicy,
     /// Nobody else writes to the same data: `verify` may look for extras (R3).
@@ -137,6 +141,17 @@ pub enum FirstOverlap {
     Versions(u64),
     /// Everything is read twice, the second time at once.
     All,
+}
+
+/// What a pair does that was never published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRun {
+    /// Publishes everything.
+    Full,
+    /// Takes what is newest for its watermark, and publishes nothing.
+    FromNow,
+    /// Fails: its state may have been lost.
+    Refuse,
 }
 
 /// R27: more than `above` items of a resource *and* more than `share` of what the source shows.
@@ -178,6 +193,12 @@ pub enum RunError {
     /// A person has to decide first.
     #[error("{reason}")]
     Blocked { cause: BlockCause, reason: String, deletes: Option<Deletes> },
+
+    /// P9.
+    #[error(
+        "publication `{publication}` has no watermark, and `first_run: refuse`: nothing was published. If its state was lost, import a backup, or say how far it had come with `tidemark watermark set {publication} --to VERSION`; to publish everything, `tidemark watermark reset {publication}`"
+    )]
+    FirstRun { publication: String },
 
     #[error("the selection does not fit the connections: {0}")]
     Selection(SelectionError),
@@ -240,6 +261,7 @@ impl RunError {
             RunError::Target(error) => error.kind(),
             RunError::State(_) => "state",
             RunError::Blocked { .. } => "blocked",
+            RunError::FirstRun { .. } => "first-run",
             RunError::Selection(_) => "selection",
             RunError::MissingAtTarget { .. } => "missing-at-target",
             RunError::CannotTell { .. } => "cannot-tell",
@@ -283,6 +305,7 @@ impl RunError {
             | RunError::Defect
             | RunError::Interrupted => true,
             RunError::Blocked { .. }
+            | RunError::FirstRun { .. }
             | RunError::Selection(_)
             | RunError::CannotTell { .. }
             | RunError::UnknownKey { .. }

@@ -460,6 +460,7 @@ fn blocked_by(error: &RunError, now: Timestamp) -> Option<Block> {
         | RunError::Source(_)
         | RunError::Target(_)
         | RunError::State(_)
+        | RunError::FirstRun { .. }
         | RunError::Selection(_)
         | RunError::MissingAtTarget { .. }
         | RunError::CannotTell { .. }

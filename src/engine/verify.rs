@@ -158,7 +158,8 @@ async fn question(
     let policy = &pair.policy;
     let source = pair.source.capabilities().await.map_err(RunError::Source)?;
     let target = pair.target.capabilities().await.map_err(RunError::Target)?;
-    let scope = pair.source.scope().await.map_err(RunError::Source)?;
+    // Not every source tells.
+    let scope = pair.source.scope().await.unwrap_or_default();
     let state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
     let asked = serde_json::json!({
         "options": (resources, content, repair, delete_extra),
@@ -183,7 +184,7 @@ async fn fits(
     question: &str,
     reader: &dyn Reader,
 ) -> Result<bool, RunError> {
-    if before.question != question || around.clock.now() >= before.began_at + STALE {
+    if before.question != question || is_stale(around, before) {
         return Ok(false);
     }
     let is_same_view = match reader.isolation() {
@@ -194,6 +195,10 @@ async fn fits(
     };
     let target_newest = pair.target.newest().await.map_err(RunError::Target)?;
     Ok(is_same_view && target_newest >= before.target_newest)
+}
+
+fn is_stale(around: &Surroundings, comparison: &Comparison) -> bool {
+    around.clock.now() >= comparison.began_at + STALE
 }
 
 /// A comparison with a key of its own. It is durable before a file is there.
@@ -225,7 +230,7 @@ fn new_id() -> String {
 }
 
 /// Removes the files of comparisons that no record speaks of any more: of a process that was killed, or
-/// of a question that is not asked again. To be called where nothing is compared yet.
+/// of a question that is not asked again. For the beginning of a process too.
 pub async fn discard_what_nobody_needs(
     around: &Surroundings,
     directory: &Path,
@@ -233,6 +238,7 @@ pub async fn discard_what_nobody_needs(
     let mut needed = BTreeSet::new();
     for pair in around.store.pairs().await.map_err(RunError::State)? {
         let comparison = around.store.comparison(&pair).await.map_err(RunError::State)?;
+        let comparison = comparison.filter(|comparison| !is_stale(around, comparison));
         needed.extend(comparison.map(|comparison| comparison.id));
     }
     spool::discard_all_but(directory, |id| needed.contains(id));

@@ -13,9 +13,9 @@ use super::codec::Trouble;
 use super::records::{self, Entries, Table};
 use super::remembered;
 use super::{
-    Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
-    Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
-    StateView, Step, Written,
+    Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked,
+    ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
+    StateError, StateStore, StateView, Step, Written,
 };
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
 
@@ -224,9 +224,7 @@ impl StateView for MemoryStore {
     }
 
     async fn comparison(&self, pair: &PairId) -> Result<Option<Comparison>, StateError> {
-        self.read("reading how far a comparison had come", |table| {
-            records::comparison(table, pair)
-        })
+        self.read("reading how far a comparison had come", |table| records::comparison(table, pair))
     }
 
     async fn parked(

@@ -39,9 +39,7 @@ use crate::domain::{
     ResourcePath, Scope, SourceId, Stages, Tally, TargetId, Watermark, Window,
 };
 
-pub use self::comparison::{
-    Compared, Comparison, Looked, ResourceUnderWay, SpoolKey, SpooledSide,
-};
+pub use self::comparison::{Compared, Comparison, Looked, ResourceUnderWay, SpoolKey, SpooledSide};
 pub use self::draft::Draft;
 pub use self::memory::MemoryStore;
 pub use self::overlap::{

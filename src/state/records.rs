@@ -14,8 +14,8 @@ use super::codec::{self, Kind, Trouble};
 use super::migrate;
 use super::remembered;
 use super::{
-    Comparison, Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts,
-    Progress, RunJournal, RunRecord, Step,
+    Comparison, Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked,
+    ParkedCounts, Progress, RunJournal, RunRecord, Step,
 };
 use crate::domain::{NaturalKey, ResourcePath};
 
@@ -171,10 +171,7 @@ pub(super) fn journal(table: &dyn Table, pair: &PairId) -> Result<Option<RunJour
     single(table, pair, Kind::Journal)
 }
 
-pub(super) fn comparison(
-    table: &dyn Table,
-    pair: &PairId,
-) -> Result<Option<Comparison>, Trouble> {
+pub(super) fn comparison(table: &dyn Table, pair: &PairId) -> Result<Option<Comparison>, Trouble> {
     single(table, pair, Kind::Comparison)
 }
 

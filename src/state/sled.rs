@@ -25,9 +25,9 @@ use super::migrate;
 use super::records::{self, Entries, Table, Writes};
 use super::remembered;
 use super::{
-    Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
-    Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
-    StateView, Step, Written,
+    Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked,
+    ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
+    StateError, StateStore, StateView, Step, Written,
 };
 use crate::clock::Clock;
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};

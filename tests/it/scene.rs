@@ -14,7 +14,7 @@ use tidemark::engine::observe::Observers;
 use tidemark::engine::report::RunReport;
 use tidemark::engine::run::Surroundings;
 use tidemark::engine::runner::{RunOptions, Runner};
-use tidemark::engine::{DeleteBrake, FirstOverlap, Pair, Policy, Publish, RetryPolicy};
+use tidemark::engine::{DeleteBrake, FirstOverlap, FirstRun, Pair, Policy, Publish, RetryPolicy};
 use tidemark::http::{Origins, Unobserved};
 use tidemark::sandbox::{LoggedRequest, Sandbox, SandboxOptions, Seed};
 use tidemark::sources::Isolation;
@@ -54,6 +54,7 @@ pub(crate) fn policy() -> Policy {
         selection: Selection { descriptors: false, ..Selection::default() },
         overlap: Duration::ZERO,
         first_overlap: FirstOverlap::Versions(0),
+        first_run: FirstRun::Full,
         brake: DeleteBrake { percent: 10.0, above: 100 },
         retry: RetryPolicy {
             max_attempts: 40,

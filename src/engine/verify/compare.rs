@@ -345,9 +345,7 @@ impl Comparing<'_> {
             return Ok(Differs::No);
         };
         Ok(match self.at_target(subject, &key).await? {
-            Match::One(Found { body, .. })
-                if self.spool.hash_of_content(body.bytes()) == hash =>
-            {
+            Match::One(Found { body, .. }) if self.spool.hash_of_content(body.bytes()) == hash => {
                 Differs::No
             }
             Match::One(_) | Match::None | Match::Doubtful { .. } => Differs::Yes(Some(key)),
@@ -509,8 +507,7 @@ mod tests {
     #[test]
     fn an_entry_is_in_one_share_and_in_its_file() {
         let directory = tempfile::tempdir().unwrap();
-        let spool =
-            Spool::open(directory.path(), "one", crate::state::SpoolKey([3; 32])).unwrap();
+        let spool = Spool::open(directory.path(), "one", crate::state::SpoolKey([3; 32])).unwrap();
         let mut all = spool.new_writer(SOURCE).unwrap();
         for number in 0..2_000_u16 {
             let key = spool.hash_of_key(

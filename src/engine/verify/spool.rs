@@ -282,9 +282,8 @@ mod tests {
     }
 
     fn key(parts: &[(&str, &str)]) -> NaturalKey {
-        let part = |(name, value): &(&str, &str)| {
-            ((*name).to_owned(), KeyText::Text((*value).to_owned()))
-        };
+        let part =
+            |(name, value): &(&str, &str)| ((*name).to_owned(), KeyText::Text((*value).to_owned()));
         parts.iter().map(part).collect()
     }
 

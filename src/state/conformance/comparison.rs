@@ -18,8 +18,7 @@ fn comparison() -> Comparison {
         position: Some(Position("here".to_owned())),
         is_whole: true,
     };
-    let looked =
-        Looked { shares: 2, counts: counts.clone(), unlike_bytes: 40, extra_bytes: 0 };
+    let looked = Looked { shares: 2, counts: counts.clone(), unlike_bytes: 40, extra_bytes: 0 };
     Comparison {
         id: "00ff".to_owned(),
         question: "asked".to_owned(),

@@ -303,12 +303,7 @@ impl Target for LargeTarget {
         Ok(Upserted { id: Some(TargetId(format!("t{number}"))), created: true })
     }
 
-    async fn rename(
-        &self,
-        _: &ResourcePath,
-        _: &TargetId,
-        _: &Item,
-    ) -> Result<(), WriteError> {
+    async fn rename(&self, _: &ResourcePath, _: &TargetId, _: &Item) -> Result<(), WriteError> {
         unreachable!("a comparison renames nothing")
     }
 

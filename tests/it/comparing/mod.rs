@@ -117,7 +117,7 @@ fn files(directory: &Path) -> Vec<std::path::PathBuf> {
 
 #[tokio::test]
 async fn r30_a_resource_of_any_size_is_compared_with_as_few_entries_in_memory() {
-    for items in [30_000, 240_000] {
+    for items in [20_000, 120_000] {
         let mut stage = Stage::of(0..items, 0..items + 3);
         stage.world.not_at_target = BTreeSet::from([7, items / 2, items - 1]);
         *stage.world.different_at_target.lock().unwrap() = BTreeSet::from([0, items / 3]);
@@ -133,13 +133,13 @@ async fn r30_a_resource_of_any_size_is_compared_with_as_few_entries_in_memory() 
 
 #[tokio::test]
 async fn a_comparison_that_was_interrupted_goes_on_where_it_stopped_and_finds_the_same() {
-    const ITEMS: u64 = 100_000;
+    const ITEMS: u64 = 40_000;
     let pages = ITEMS / 500;
     let mut stage = Stage::of(0..ITEMS, 0..ITEMS + 2);
-    stage.world.not_at_target = BTreeSet::from([1, 99_999]);
+    stage.world.not_at_target = BTreeSet::from([1, 39_999]);
     for (case, stop_at, source_pages, target_pages) in [
         ("while the source was read", pages - 10, 31, pages + 1),
-        ("while the target was read", pages + 1 + 150, 0, pages + 1),
+        ("while the target was read", pages + 1 + 50, 0, pages + 1),
         ("while differences were looked at", 2 * pages + 5, 0, 0),
     ] {
         let stopped = stage.verify_until(stop_at, &content()).await;
@@ -157,7 +157,7 @@ async fn a_comparison_that_was_interrupted_goes_on_where_it_stopped_and_finds_th
 
 #[tokio::test]
 async fn a_comparison_is_gone_on_with_for_the_same_question_of_the_same_ends_alone() {
-    let whole = 30_000 / 500 + 1;
+    let whole = 12_000 / 500 + 1;
     for (case, goes_on) in [
         ("nothing has changed", true),
         ("bodies are not asked for", false),
@@ -167,8 +167,8 @@ async fn a_comparison_is_gone_on_with_for_the_same_question_of_the_same_ends_alo
         ("a day has passed", false),
         ("the file is gone", false),
     ] {
-        let mut stage = Stage::of(0..30_000, 0..30_000);
-        stage.verify_until(50, &content()).await.unwrap_err();
+        let mut stage = Stage::of(0..12_000, 0..12_000);
+        stage.verify_until(23, &content()).await.unwrap_err();
         let mut options = content();
         match case {
             "bodies are not asked for" => options.content = false,
