@@ -405,7 +405,7 @@ pub(super) fn interruption(error: RunError) -> RunError {
 
 /// A run that is asked to stop ends at its next item. One that waits for a server longer than that
 /// is dropped: what was acknowledged is only ever done again.
-async fn stop_and_grace(around: &Surroundings) {
+pub(super) async fn stop_and_grace(around: &Surroundings) {
     const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
     around.stop.cancelled().await;
     tokio::time::sleep(GRACE).await;

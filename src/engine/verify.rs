@@ -20,11 +20,11 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::domain::{ResourcePath, Scope, SourceId, Stage, TargetId};
 use crate::sources::{Isolation, Reader};
-use crate::state::{Comparison, LeftOut, PairState, SpoolKey, Step};
+use crate::state::{Comparison, LeftOut, PairState, SpoolKey, StateError, StateStore, Step};
 
 use super::apply::{self, Settled, Turn};
 use super::run::{Surroundings, selection_fingerprint};
-use super::runner::{RunOptions, interruption, open_view};
+use super::runner::{RunOptions, interruption, open_view, stop_and_grace};
 use super::under_way::Run;
 use super::{Pair, RunError};
 use compare::{Comparing, extra_file, is_extra, unlike_file};
@@ -88,7 +88,12 @@ pub async fn verify(
         return Err(RunError::NotSoleWriter { publication: pair.id.publication.clone() });
     }
     let pair = &pair.for_run(&new_id(), &around.stop);
-    verify_until_told(around, pair, options, directory).await.map_err(interruption)
+    tokio::select! {
+        verified = verify_until_told(around, pair, options, directory) => {
+            verified.map_err(interruption)
+        }
+        () = stop_and_grace(around) => Err(RunError::Interrupted),
+    }
 }
 
 async fn verify_until_told(
@@ -108,7 +113,8 @@ async fn verify_until_told(
         }
         Some(_) | None => begin(around, pair, question.clone(), &*reader, false).await?,
     };
-    discard_what_nobody_needs(around, directory).await?;
+    let discarded = discard_what_nobody_needs(&*around.store, around.clock.now(), directory).await;
+    discarded.map_err(RunError::State)?;
 
     let mut most_held = 0;
     let mut reader = reader;
@@ -184,7 +190,7 @@ async fn fits(
     question: &str,
     reader: &dyn Reader,
 ) -> Result<bool, RunError> {
-    if before.question != question || is_stale(around, before) {
+    if before.question != question || is_stale(around.clock.now(), before) {
         return Ok(false);
     }
     let is_same_view = match reader.isolation() {
@@ -197,8 +203,8 @@ async fn fits(
     Ok(is_same_view && target_newest >= before.target_newest)
 }
 
-fn is_stale(around: &Surroundings, comparison: &Comparison) -> bool {
-    around.clock.now() >= comparison.began_at + STALE
+fn is_stale(now: Timestamp, comparison: &Comparison) -> bool {
+    now >= comparison.began_at + STALE
 }
 
 /// A comparison with a key of its own. It is durable before a file is there.
@@ -232,13 +238,14 @@ fn new_id() -> String {
 /// Removes the files of comparisons that no record speaks of any more: of a process that was killed, or
 /// of a question that is not asked again. For the beginning of a process too.
 pub async fn discard_what_nobody_needs(
-    around: &Surroundings,
+    store: &dyn StateStore,
+    now: Timestamp,
     directory: &Path,
-) -> Result<(), RunError> {
+) -> Result<(), StateError> {
     let mut needed = BTreeSet::new();
-    for pair in around.store.pairs().await.map_err(RunError::State)? {
-        let comparison = around.store.comparison(&pair).await.map_err(RunError::State)?;
-        let comparison = comparison.filter(|comparison| !is_stale(around, comparison));
+    for pair in store.pairs().await? {
+        let comparison = store.comparison(&pair).await?;
+        let comparison = comparison.filter(|comparison| !is_stale(now, comparison));
         needed.extend(comparison.map(|comparison| comparison.id));
     }
     spool::discard_all_but(directory, |id| needed.contains(id));

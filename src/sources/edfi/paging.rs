@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_page_with_a_token_does_not_end_a_cursor_feed() {
+    async fn s11_an_empty_page_with_a_token_does_not_end_a_cursor_feed() {
         let script = Script::of(&[(&["a", "b"], Some("t1")), (&[], Some("t2")), (&["c"], None)]);
 
         let all = read(&script).await.unwrap();
