@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tidemark::domain::Outcome;
-use tidemark::sandbox::{Fault, Gate, Harm};
+use tidemark::sandbox::{Fault, Gate, Harm, SandboxOptions};
 use tidemark::state::MemoryStore;
 use tokio::process::Command;
 
 use crate::cli::{Desk, Ended, ended_child, signal};
 use crate::district::{course, open_school, session, session_key, student, student_key};
-use crate::scene::{Scene, assert_ended, put};
+use crate::scene::{Setting, assert_ended, bare, put, strict};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p4_a_process_that_was_frozen_keeps_its_state_and_goes_on() {
@@ -83,7 +83,10 @@ async fn p17_a_process_that_may_open_no_more_files_says_so_and_loses_nothing() {
 // write, it must not have needed. Renames need their history and their names before the first PUT.
 #[tokio::test]
 async fn p18_nothing_is_sent_to_a_target_that_could_not_be_remembered() {
-    let mut scene = Scene::start().await;
+    // Every process asks for a token of its own.
+    let patient = |options| SandboxOptions { token_limit: 10_000, ..options };
+    let setting = Setting::new().source(patient(bare())).target("state", patient(strict()));
+    let mut scene = setting.start().await;
     let mut store = Arc::new(MemoryStore::new());
     scene.store = Arc::<MemoryStore>::clone(&store);
     open_school(&scene.source);
