@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_page_without_a_token_is_an_error_and_not_the_end() {
+    async fn r10_a_full_page_without_a_token_is_an_error_and_not_the_end() {
         let script = Script::of(&[(&["a", "b"], None)]);
 
         let error = read(&script).await.unwrap_err();

@@ -247,3 +247,29 @@ async fn r17_deletes_that_were_skipped_are_said_to_be_missing_until_verify_has_m
     put(&scene.source, "students", &student("701"));
     assert_eq!(scene.run().await.notes, Vec::<String>::new());
 }
+
+// The source's credentials lose sight of a student. Nothing named it, so it stays; a person who knows
+// that nobody else writes there may have it deleted.
+#[tokio::test]
+async fn r3_what_the_source_shows_no_more_was_not_deleted() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    assert_ended(&scene.run().await, "complete");
+    scene.source.mask("/ed-fi/students", &student_key("700"));
+    put(&scene.source, "students", &student("801"));
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    assert_eq!(report.stages.deletes.read, 0);
+    assert!(scene.target().item("/ed-fi/students", &student_key("700")).is_some());
+    let pair = scene.pairs().remove(0);
+    let around = scene.surroundings();
+    let mend = VerifyOptions { repair: true, ..VerifyOptions::default() };
+    verify(&around, &pair, &mend, scene.spool()).await.unwrap();
+    assert!(scene.target().item("/ed-fi/students", &student_key("700")).is_some());
+    let delete = VerifyOptions { delete_extra: true, ..VerifyOptions::default() };
+    assert!(verify(&around, &pair, &delete, scene.spool()).await.unwrap().equal);
+    assert!(scene.target().item("/ed-fi/students", &student_key("700")).is_none());
+}
