@@ -17,6 +17,7 @@ pub mod status;
 pub mod watch;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ use crate::edfi::{Api, ConnectionSettings};
 use crate::engine::observe::{Observer, Observers};
 use crate::engine::run::Surroundings;
 use crate::engine::runner::Runner;
-use crate::engine::{DeleteBrake, FirstOverlap, Pair, Policy, Publish, RetryPolicy};
+use crate::engine::{DeleteBrake, FirstOverlap, FirstRun, Pair, Policy, Publish, RetryPolicy};
 use crate::http::{Cause, HttpError, HttpObserver, Origins, SecretSource};
 use crate::metrics::Metrics;
 use crate::sources::Isolation;
@@ -79,6 +80,11 @@ pub enum AssemblyError {
 /// Opens the state that the configuration names. Blocks while it reads.
 pub fn open_state(config: &Config) -> Result<Arc<dyn StateStore>, StateError> {
     crate::state::open(&config.state.path)
+}
+
+/// Where comparisons keep what they have read (`engine::verify`).
+pub fn spool_directory(config: &Config) -> PathBuf {
+    config.state.path.join("verify")
 }
 
 /// Makes every pair of `config`; `env` is where `{env: NAME}` secrets are looked up.
@@ -261,6 +267,11 @@ fn policy(publication: &PublicationConfig, sole_writer: bool, ceiling: usize) ->
         first_overlap: match publication.first_overlap_versions {
             crate::config::FirstOverlap::Versions(versions) => FirstOverlap::Versions(versions),
             crate::config::FirstOverlap::All => FirstOverlap::All,
+        },
+        first_run: match publication.first_run {
+            crate::config::FirstRun::Full => FirstRun::Full,
+            crate::config::FirstRun::FromNow => FirstRun::FromNow,
+            crate::config::FirstRun::Refuse => FirstRun::Refuse,
         },
         brake: DeleteBrake {
             percent: percent(publication.max_deletes),

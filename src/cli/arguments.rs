@@ -308,7 +308,9 @@ pub(super) struct WatermarkTo {
     /// The change version after which the next run reads
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(0..))]
     pub(super) to: Option<i64>,
-    #[arg(long, hide = true, value_name = "TIME")]
+    /// The newest one that the source is known to have had before this moment, such as
+    /// 2026-01-31T10:00:00Z
+    #[arg(long, value_name = "TIME")]
     pub(super) before: Option<Timestamp>,
 }
 

@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::daemon::Assembly;
+use crate::daemon::{self, Assembly};
 use crate::domain::{ResourceGraph, ResourcePath};
 use crate::engine::verify::{Compared, Verification, VerifyOptions, verify};
 use crate::engine::{Pair, RunError};
@@ -47,8 +47,7 @@ pub(super) async fn run(context: &Context, arguments: VerifyArguments) -> Result
     Ok(if all_equal { Exit::Done } else { Exit::Failed })
 }
 
-/// One pair after the other: each holds the keys of a resource in memory. A pair that cannot be
-/// compared is said so and left out.
+/// One pair after the other. A pair that cannot be compared is said so and left out.
 async fn verify_all(
     assembly: &Assembly,
     pairs: &[Pair],
@@ -56,25 +55,43 @@ async fn verify_all(
     stop: &CancellationToken,
 ) -> Result<Vec<Verification>, Failure> {
     let around = assembly.surroundings(Vec::new(), stop.clone());
+    let directory = daemon::spool_directory(&assembly.config);
     let mut verified = Vec::new();
     for pair in pairs {
         let options = VerifyOptions {
             resources: resources(pair, &arguments.resources).await?,
-            content: arguments.content,
+            content: arguments.content || compares_content(assembly, pair),
             repair: arguments.repair,
             delete_extra: arguments.delete_extra,
             allow_deletes: arguments.allow_deletes,
         };
-        match verify(&around, pair, &options).await {
-            Ok(verification) => verified.push(verification),
+        match verify(&around, pair, &options, &directory).await {
+            Ok(verification) => {
+                if let Some(began) = verification.goes_on_from {
+                    let began = began.format("%Y-%m-%d %H:%M UTC");
+                    show::note(&format!("{}: went on with a comparison begun {began}", pair.id));
+                }
+                verified.push(verification);
+            }
             Err(RunError::Interrupted) => {
-                show::error(&format!("{}: interrupted before it was compared", pair.id));
+                show::error(&format!(
+                    "{}: interrupted before it was compared; the same command goes on from here",
+                    pair.id
+                ));
                 break;
             }
             Err(error) => show::error(&format!("{}: {}", pair.id, error.message())),
         }
     }
     Ok(verified)
+}
+
+/// `verify.content` of the pair's publication.
+fn compares_content(assembly: &Assembly, pair: &Pair) -> bool {
+    let mut publications = assembly.config.publications.iter();
+    publications.any(|(name, publication)| {
+        name.as_str() == pair.id.publication && publication.verify.content
+    })
 }
 
 /// The names of `--resource` as the APIs spell them.

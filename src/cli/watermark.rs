@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::clock::Timestamp;
 use crate::daemon::Assembly;
 use crate::domain::{ChangeVersion, Watermark};
-use crate::engine::{Pair, RunError};
-use crate::state::{Coverage, Forgotten, Overlap, PairState, Step};
+use crate::engine::{Pair, RunError, newest_before};
+use crate::state::{BlockCause, Coverage, Forgotten, Overlap, PairState, RUNS_KEPT, Step};
 
 use super::arguments::{Output, Selector, WatermarkCommand, WatermarkMove};
 use super::choose;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::not_yet;
 use super::show::{self, Column};
 
 pub(super) async fn run(context: &Context, command: WatermarkCommand) -> Result<Exit, Failure> {
@@ -21,12 +21,15 @@ pub(super) async fn run(context: &Context, command: WatermarkCommand) -> Result<
     match command {
         WatermarkCommand::Show(selector) => show(context, &selector).await,
         WatermarkCommand::Set(arguments) => {
-            not_yet::option("--before", arguments.to.before.is_some())?;
-            let to = arguments.to.to.map(ChangeVersion);
+            let to = match (arguments.to.to, arguments.to.before) {
+                (_, Some(time)) => To::Before(time),
+                (Some(version), None) => To::Version(ChangeVersion(version)),
+                (None, None) => To::Nothing,
+            };
             change(context, &arguments.moving, to, "`watermark set`").await
         }
         WatermarkCommand::Reset(moving) => {
-            change(context, &moving, None, "`watermark reset`").await
+            change(context, &moving, To::Nothing, "`watermark reset`").await
         }
     }
 }
@@ -44,12 +47,21 @@ async fn show(context: &Context, selector: &Selector) -> Result<Exit, Failure> {
     print(context, &assembly, &pairs).await
 }
 
-/// Moves the watermark of every chosen pair to `to`; `None` takes it away, so that the next run is
-/// a first one.
+/// Where a watermark goes.
+#[derive(Clone, Copy)]
+enum To {
+    Version(ChangeVersion),
+    /// As far back as is surely before this moment.
+    Before(Timestamp),
+    /// Away: the next run is a first one.
+    Nothing,
+}
+
+/// Moves the watermark of every chosen pair, or of none.
 async fn change(
     context: &Context,
     moving: &WatermarkMove,
-    to: Option<ChangeVersion>,
+    to: To,
     what: &str,
 ) -> Result<Exit, Failure> {
     let reason = moving.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
@@ -66,13 +78,54 @@ async fn change(
             pairs.iter().map(|pair| pair.id.to_string()).collect::<Vec<_>>().join(", ")
         )));
     }
+    let mut moves = Vec::new();
     for pair in &pairs {
+        moves.push((pair, version(&assembly, pair, to).await?));
+    }
+    for (pair, to) in moves {
         let step = moved(&assembly, pair, to).await?;
         assembly.store.commit(&pair.id, step).await?;
         let (publication, target) = (&pair.id.publication, &pair.id.target);
         tracing::info!(publication, target, to = to.map(|to| to.0), reason, "watermark moved");
     }
     print(context, &assembly, &pairs).await
+}
+
+async fn version(
+    assembly: &Assembly,
+    pair: &Pair,
+    to: To,
+) -> Result<Option<ChangeVersion>, Failure> {
+    match to {
+        To::Version(version) => Ok(Some(version)),
+        To::Nothing => Ok(None),
+        To::Before(time) => before(assembly, pair, time).await.map(Some),
+    }
+}
+
+/// Never above the watermark: what lies between was not published.
+async fn before(
+    assembly: &Assembly,
+    pair: &Pair,
+    time: Timestamp,
+) -> Result<ChangeVersion, Failure> {
+    let state = assembly.store.load(&pair.id).await?.unwrap_or_default();
+    let shown = time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    if state.blocked.as_ref().is_some_and(|block| block.cause == BlockCause::SourceChanged) {
+        return Err(Failure::usage(format!(
+            "{}: its source is another database than before, so that what was known of its versions says nothing now; give a version with `--to`, or `tidemark watermark reset {}`. No watermark was moved",
+            pair.id, pair.id.publication
+        )));
+    }
+    let runs = assembly.store.runs(&pair.id, RUNS_KEPT).await?;
+    let Some(version) = newest_before(&state.overlap, &runs, time) else {
+        return Err(Failure::usage(format!(
+            "{}: what is remembered of its source does not reach back to {shown}; give a version with `--to`, or `tidemark watermark reset {}`, which publishes everything again. No watermark was moved",
+            pair.id, pair.id.publication
+        )));
+    };
+    let watermark = state.watermark.map(|watermark| watermark.change_version());
+    Ok(watermark.map_or(version, |watermark| watermark.min(version)))
 }
 
 /// The state of a pair that goes on from `to`. What it knew of both ends is forgotten with what

@@ -12,9 +12,9 @@ use super::names::{ConnectionName, PublicationName};
 use super::not_yet::Section;
 use super::problem::shown;
 use super::tree::{
-    BackupConfig, Config, ConnectionConfig, FirstOverlap, Isolation, OnMissingSnapshot, Percent,
-    PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
-    StateConfig, Trigger,
+    BackupConfig, Config, ConnectionConfig, FirstOverlap, FirstRun, Isolation, OnMissingSnapshot,
+    Percent, PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
+    StateConfig, Trigger, VerifyConfig,
 };
 use super::values;
 
@@ -218,7 +218,12 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
     let page_size = fields.or("page_size", 500, values::positive);
     let resources = resources(fields.nested("resources", Section::Resources));
     let retry = retry(fields.nested("retry", Section::Retry));
-    fields.nested("verify", Section::Verify).finish();
+    let first_run = fields.choice(
+        "first_run",
+        FirstRun::Full,
+        &[("full", FirstRun::Full), ("from-now", FirstRun::FromNow), ("refuse", FirstRun::Refuse)],
+    );
+    let verify = verify(fields.nested("verify", Section::Verify));
     fields.finish();
 
     let named = source.as_ref().map(|source| source.value.clone());
@@ -242,6 +247,8 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
         page_size,
         resources,
         retry,
+        first_run,
+        verify,
     });
     (publication, source, targets)
 }
@@ -300,6 +307,12 @@ fn resources(mut fields: Fields<'_, '_>) -> ResourcesConfig {
     let descriptors = fields.or("descriptors", true, values::boolean);
     fields.finish();
     ResourcesConfig { include, include_only, exclude, exclude_only, descriptors }
+}
+
+fn verify(mut fields: Fields<'_, '_>) -> VerifyConfig {
+    let content = fields.or("content", false, values::boolean);
+    fields.finish();
+    VerifyConfig { content }
 }
 
 fn retry(mut fields: Fields<'_, '_>) -> RetryConfig {

@@ -32,9 +32,9 @@ pub use names::{ConnectionName, PublicationName};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use secret::{Secret, SecretError};
 pub use tree::{
-    BackupConfig, Config, ConnectionConfig, FirstOverlap, Isolation, OnMissingSnapshot, Percent,
-    PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
-    StateConfig, Trigger,
+    BackupConfig, Config, ConnectionConfig, FirstOverlap, FirstRun, Isolation, OnMissingSnapshot,
+    Percent, PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
+    StateConfig, Trigger, VerifyConfig,
 };
 
 use decode::Report;

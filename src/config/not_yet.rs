@@ -46,9 +46,7 @@ pub(super) const KEYS: &[KeyNotYet] = &[
     key(Section::Publication, "spread", &["0s"]),
     key(Section::Publication, "deadline", &["0s"]),
     key(Section::Publication, "after", &[]),
-    key(Section::Publication, "first_run", &["full"]),
     key(Section::Verify, "schedule", &[]),
-    key(Section::Verify, "content", &["false"]),
 ];
 
 /// Values of keys that work, by the key's name.

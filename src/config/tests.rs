@@ -138,8 +138,7 @@ fn every_key_is_in_the_reference() {
             continue;
         }
         assert!(refused.contains(&key), "{} is not in the reference", yaml::join(path));
-        let is_verify = path.iter().any(|part| part == "verify");
-        let name = if is_verify { "verify" } else { key };
+        let name = key;
         let is_shown = example().lines().any(|line| {
             line.trim_start().starts_with(&format!("# {name}:"))
                 && line.contains("not in this version")
@@ -251,7 +250,8 @@ fn every_key_of_an_entry_is_read() {
      max_deletes_above: 7, sole_writer: true, shared: [people, /tpdm/candidates],
      create_only: [descriptors], page_size: 50, resources: {include: [students],
      include_only: [/tpdm/candidates], exclude: [staffs], exclude_only: [schools],
-     descriptors: false}, retry: {max_attempts: 2, first_delay: 5s, max_delay: 1h, max_parked: 9}",
+     descriptors: false}, retry: {max_attempts: 2, first_delay: 5s, max_delay: 1h, max_parked: 9},
+     first_run: from-now, verify: {content: true}",
     );
 
     let config = config_of(&text);
@@ -271,6 +271,7 @@ fn every_key_of_an_entry_is_read() {
     assert_eq!(publication.sole_writer, SoleWriter::Yes);
     assert_eq!(publication.shared, ["people", "/tpdm/candidates"]);
     assert_eq!(publication.create_only, ["descriptors"]);
+    assert_eq!((publication.first_run, publication.verify.content), (FirstRun::FromNow, true));
     assert_eq!(
         publication.resources,
         ResourcesConfig {

@@ -111,6 +111,9 @@ pub struct PublicationConfig {
     pub page_size: u32,
     pub resources: ResourcesConfig,
     pub retry: RetryConfig,
+    /// Default `full`.
+    pub first_run: FirstRun,
+    pub verify: VerifyConfig,
 }
 
 /// How far back the run after the first one reaches, which has no history.
@@ -119,6 +122,24 @@ pub enum FirstOverlap {
     Versions(u64),
     /// Everything is read twice, the second time at once.
     All,
+}
+
+/// What a pair does that was never published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRun {
+    /// Everything.
+    Full,
+    /// Nothing: what changes from then on is published.
+    FromNow,
+    /// It fails: somebody says first how far the target is.
+    Refuse,
+}
+
+/// How the publication is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyConfig {
+    /// The bodies too. Default false.
+    pub content: bool,
 }
 
 /// What starts the runs of a publication.

@@ -19,7 +19,7 @@ use super::agenda::{Agenda, Ending, Newcomer, Start};
 use super::backups::BackupRound;
 use super::status::{self, LivePair, LivePairs};
 use super::watch::{RunLog, Watch};
-use super::{Assembly, AssemblyError, assemble_until, open_state};
+use super::{Assembly, AssemblyError, assemble_until, open_state, spool_directory};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, PublicationConfig, Trigger};
 use crate::desk::{PairCondition, PairStatus, StatusReport};
@@ -27,6 +27,7 @@ use crate::domain::{Outcome, ParkReason};
 use crate::engine::Pair;
 use crate::engine::report::RunReport;
 use crate::engine::runner::{RunOptions, Runner};
+use crate::engine::verify::discard_what_nobody_needs;
 use crate::metrics::PairFigures;
 use crate::schedule::{Bell, ScheduleError, Timetable};
 use crate::server::{Answers, Server, ServerError};
@@ -142,6 +143,7 @@ impl Daemon {
         let assembly = assemble_until(self.config.clone(), env, store, clock, &stop)
             .map_err(DaemonError::Assembly)?;
         let assembly = Arc::new(assembly);
+        discard_old_comparisons(&assembly).await?;
         let agenda = agenda(&assembly).await?;
         let at_work = Arc::new(AtWork {
             assembly: Arc::clone(&assembly),
@@ -191,6 +193,14 @@ impl Daemon {
             }
         }
     }
+}
+
+/// What a `verify` left that was killed and that nobody can go on with.
+async fn discard_old_comparisons(assembly: &Assembly) -> Result<(), DaemonError> {
+    let directory = spool_directory(&assembly.config);
+    let now = assembly.clock.now();
+    let discarded = discard_what_nobody_needs(&*assembly.store, now, &directory).await;
+    discarded.map_err(DaemonError::State)
 }
 
 /// Backups go on beside the runs until their tasks are stopped.

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_utf8_is_told_with_its_place() {
+    fn s23_invalid_utf8_is_told_with_its_place() {
         let page = Bytes::from_static(b"[{\"id\":\"\xff\"}]");
 
         assert_eq!(split_page(&page).unwrap_err().what, "the answer is not valid UTF-8 at byte 8");

@@ -11,8 +11,8 @@
 //!
 //! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
 //! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`] with
-//! its [`coverage`] and its [`journal`]. Before them stand [`identity`], [`canaries`], [`scope`], [`overlap`] and
-//! [`resume`]; [`history`], [`remembered`] and [`left_behind`] are what an overlap has to know of what it brings again.
+//! its [`coverage`] and its [`journal`]. Before them stand [`first_run`], [`identity`], [`canaries`],
+//! [`scope`], [`overlap`] and [`resume`]; [`history`], [`remembered`] and [`left_behind`] are what an overlap has to know of what it brings again.
 //! [`order`] starts a resource when what it needs has finished; [`apply`] is one change at one
 //! target, [`references`] what it needs there first; [`names`] are target ids looked up before
 //! anything moves, [`brake`] stops what would delete too much, [`ownership`] is what belongs to
@@ -45,6 +45,7 @@ mod identity;
 mod canaries;
 mod scope;
 mod overlap;
+mod first_run;
 mod remembered;
 mod resume;
 mod order;
@@ -76,6 +77,8 @@ use crate::domain::{ResourcePath, Selection, SelectionError};
 use crate::sources::{Isolation, Source, SourceError};
 use crate::state::{BlockCause, Deletes, PairId, StateError};
 use crate::targets::{Target, WriteError};
+
+pub use overlap::newest_before;
 
 /// One publication and one of its targets, ready to run.
 #[derive(Clone)]
@@ -110,6 +113,7 @@ pub struct Policy {
     /// How far back a window reaches over the one before; zero for not at all (R14).
     pub overlap: Duration,
     pub first_overlap: FirstOverlap,
+    pub first_run: FirstRun,
     pub brake: DeleteBrake,
     pub retry: RetryPolicy,
     /// Nobody else writes to the same data: `verify` may look for extras (R3).
@@ -138,6 +142,17 @@ pub enum FirstOverlap {
     Versions(u64),
     /// Everything is read twice, the second time at once.
     All,
+}
+
+/// What a pair does that was never published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRun {
+    /// Publishes everything.
+    Full,
+    /// Takes what is newest for its watermark, and publishes nothing.
+    FromNow,
+    /// Fails: its state may have been lost.
+    Refuse,
 }
 
 /// R27: more than `above` items of a resource *and* more than `share` of what the source shows.
@@ -180,6 +195,12 @@ pub enum RunError {
     #[error("{reason}")]
     Blocked { cause: BlockCause, reason: String, deletes: Option<Deletes> },
 
+    /// P9.
+    #[error(
+        "publication `{publication}` has no watermark, and `first_run: refuse`: nothing was published. If its state was lost, import a backup, or say how far it had come with `tidemark watermark set {publication} --to VERSION`; to publish everything, `tidemark watermark reset {publication}`"
+    )]
+    FirstRun { publication: String },
+
     #[error("the selection does not fit the connections: {0}")]
     Selection(SelectionError),
 
@@ -216,6 +237,11 @@ pub enum RunError {
     NotSoleWriter { publication: String },
 
     #[error(
+        "what was compared could not be kept in a file: see that the disk of `state.path` has room; `verify` goes on where it stopped"
+    )]
+    Spool(#[source] verify::SpoolError),
+
+    #[error(
         "the run ended in a defect of this program; nothing was moved, and other runs go on. Please report this"
     )]
     Defect,
@@ -236,6 +262,7 @@ impl RunError {
             RunError::Target(error) => error.kind(),
             RunError::State(_) => "state",
             RunError::Blocked { .. } => "blocked",
+            RunError::FirstRun { .. } => "first-run",
             RunError::Selection(_) => "selection",
             RunError::MissingAtTarget { .. } => "missing-at-target",
             RunError::CannotTell { .. } => "cannot-tell",
@@ -244,6 +271,7 @@ impl RunError {
             RunError::Interrupted => "interrupted",
             RunError::UnknownKey { .. } => "unknown-key",
             RunError::NotSoleWriter { .. } => "not-sole-writer",
+            RunError::Spool(_) => "spool",
             RunError::Defect => "defect",
             RunError::NotConserved => "not-conserved",
         }
@@ -274,15 +302,23 @@ impl RunError {
             | RunError::MostlyRefused { .. }
             | RunError::TooManyParked { .. }
             | RunError::MissingAtTarget { .. }
+            | RunError::Spool(_)
             | RunError::Defect
             | RunError::Interrupted => true,
             RunError::Blocked { .. }
+            | RunError::FirstRun { .. }
             | RunError::Selection(_)
             | RunError::CannotTell { .. }
             | RunError::UnknownKey { .. }
             | RunError::NotSoleWriter { .. }
             | RunError::NotConserved => false,
         }
+    }
+}
+
+impl From<verify::SpoolError> for RunError {
+    fn from(error: verify::SpoolError) -> RunError {
+        RunError::Spool(error)
     }
 }
 

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use crate::clock::Timestamp;
 use crate::domain::ChangeVersion;
 use crate::sources::Isolation;
-use crate::state::{FirstWatermark, Overlap, Seen};
+use crate::state::{FirstWatermark, Overlap, RunRecord, Seen};
 
 use super::{FirstOverlap, Policy};
 
@@ -180,6 +180,27 @@ fn newest_at(overlap: &Overlap, at: Timestamp) -> Option<ChangeVersion> {
     overlap.seen.iter().rev().find(|seen| seen.first_at <= at).map(|seen| seen.newest)
 }
 
+/// The highest version of which it is known that the source had it before `time`: what changes from
+/// then on has a higher one. `None` where what is remembered of the pair does not reach back so far.
+///
+/// Runs tell it too, for longer: what they read through was there before they ended. Not those from
+/// before the pair began anew, which may have read another database.
+pub fn newest_before(
+    overlap: &Overlap,
+    runs: &[RunRecord],
+    time: Timestamp,
+) -> Option<ChangeVersion> {
+    let began = overlap.first.as_ref().map(|first| first.at);
+    let seen = overlap.seen.iter().filter(|seen| seen.first_at < time).map(|seen| seen.newest);
+    let of_this_history = |run: &&RunRecord| began.is_some_and(|began| run.ended_at >= began);
+    let read = runs
+        .iter()
+        .filter(of_this_history)
+        .filter(|run| run.ended_at < time)
+        .filter_map(|run| run.window.map(|window| window.through));
+    seen.chain(read).max()
+}
+
 fn forget_what_no_window_reaches(overlap: &mut Overlap, watermark: ChangeVersion, policy: &Policy) {
     let Some(anchor) = anchor(overlap, watermark, policy.isolation) else { return };
     let reached = anchor - length(policy);
@@ -222,6 +243,7 @@ mod tests {
             shared: Vec::new(),
             create_only: Vec::new(),
             sole_writer: true,
+            first_run: crate::engine::FirstRun::Full,
             look_again_after: Duration::ZERO,
             max_in_flight: 1,
         }
@@ -324,6 +346,37 @@ mod tests {
 
         assert!(!pass_is_due(&overlap, version(1000), &policy, at(23 * 60)));
         assert!(pass_is_due(&overlap, version(1000), &policy, at(24 * 60)));
+    }
+
+    #[test]
+    fn r18_what_a_source_had_before_a_moment_is_known_from_looks_and_from_runs_of_this_history() {
+        let policy = policy(Isolation::Bounded, 15);
+        let overlap = after_runs(&policy, &[(0, 1000), (20, 2000), (200, 3000)]);
+        let run = |minute: i64, through: i64| RunRecord {
+            id: minute.to_string(),
+            outcome: crate::domain::Outcome::Complete,
+            window: Some(crate::domain::Window { after: None, through: version(through) }),
+            started_at: at(minute),
+            ended_at: at(minute),
+            stages: crate::domain::Stages::default(),
+            error: None,
+        };
+        let runs = [run(-10, 9000), run(1, 1000), run(21, 2000), run(201, 3000)];
+
+        for (minute, known) in [
+            (0, None),
+            (1, None),
+            (2, Some(1000)),
+            (21, Some(2000)),
+            (200, Some(2000)),
+            (201, Some(3000)),
+            (1000, Some(3000)),
+        ] {
+            let found = newest_before(&overlap, &runs, at(minute));
+
+            assert_eq!(found, known.map(version), "{minute}");
+        }
+        assert_eq!(newest_before(&Overlap::default(), &runs, at(1000)), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::sources::Reader;
 use crate::state::StateView;
 
 use super::ownership::Ownership;
-use super::{Pair, Publish, RunError, runner};
+use super::{Pair, Publish, RunError, first_run, runner};
 
 /// Counts asked for at once.
 const AT_ONCE: usize = 8;
@@ -40,14 +40,17 @@ pub struct PlannedResource {
 /// state.
 pub async fn plan(state: &dyn StateView, pair: &Pair) -> Result<Plan, RunError> {
     let reader = runner::open_view(&*pair.source, &pair.policy).await.map_err(RunError::Source)?;
-    let watermark = state.load(&pair.id).await.map_err(RunError::State)?.and_then(|s| s.watermark);
+    let known = state.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
+    first_run::check(pair, &known)?;
+    let watermark = known.watermark.as_ref();
     let coverage = state.coverage(&pair.id).await.map_err(RunError::State)?;
     let window = Window { after: watermark.map(|w| w.change_version()), through: reader.newest() };
     let target = pair.target.resources().await.map_err(RunError::Target)?;
     let source = pair.source.resources().await.map_err(RunError::Source)?;
     let both = target.joined_with(&source);
     let mut selected = pair.policy.selection.select(&both).map_err(RunError::Selection)?;
-    selected.retain(|resource| source.contains(resource));
+    let reads_nothing = first_run::begins_from_now(pair, &known);
+    selected.retain(|resource| source.contains(resource) && !reads_nothing);
 
     let ownership = Ownership::of(&pair.policy, &both).map_err(RunError::Selection)?;
     let order = both.restricted_to(&selected).in_order();

@@ -19,8 +19,8 @@ use super::runner::RunOptions;
 use super::scope::ToldScope;
 use super::under_way::{Run, lock};
 use super::{
-    Pair, Publish, RunError, canaries, deletes, history, identity, key_changes, overlap, resume,
-    scope, upserts,
+    Pair, Publish, RunError, canaries, deletes, first_run, history, identity, key_changes, overlap,
+    resume, scope, upserts,
 };
 
 /// What a run of a pair needs beside the pair.
@@ -68,7 +68,14 @@ pub(super) async fn publish(
     let began = around.clock.now();
     look_at_versions(&mut state, pair, seen, began);
     progress.saw(&state);
+    first_run::check(pair, &state)?;
     identity::check_source(pair, &state, &*reader).await?;
+    if first_run::begins_from_now(pair, &state) {
+        let ended =
+            first_run::from_now(around, pair, &*reader, state, &told, run_id, began).await?;
+        progress.note(ended.window.map(|window| first_run::note(pair, window)));
+        return Ok(ended);
+    }
     let mut book = load_parked(around, pair).await?;
     let window = Window { after: state.watermark.as_ref().map(|w| w.change_version()), through };
     if !progress.has_begun() && nothing_to_do(around, pair, &state, &book, window, options) {

@@ -461,13 +461,13 @@ async fn refuse_older_than_watermark(
 }
 
 /// A request that was not sent because the run was to stop is no fault of an API.
-fn interruption(error: RunError) -> RunError {
+pub(super) fn interruption(error: RunError) -> RunError {
     if error.kind() == "stopped" { RunError::Interrupted } else { error }
 }
 
 /// A run that is asked to stop ends at its next item. One that waits for a server longer than that
 /// is dropped: what was acknowledged is only ever done again.
-async fn stop_and_grace(around: &Surroundings) {
+pub(super) async fn stop_and_grace(around: &Surroundings) {
     const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
     around.stop.cancelled().await;
     tokio::time::sleep(GRACE).await;
@@ -522,6 +522,7 @@ fn blocked_by(error: &RunError, now: Timestamp) -> Option<Block> {
         | RunError::Source(_)
         | RunError::Target(_)
         | RunError::State(_)
+        | RunError::FirstRun { .. }
         | RunError::Selection(_)
         | RunError::MissingAtTarget { .. }
         | RunError::CannotTell { .. }
@@ -529,6 +530,7 @@ fn blocked_by(error: &RunError, now: Timestamp) -> Option<Block> {
         | RunError::TooManyParked { .. }
         | RunError::UnknownKey { .. }
         | RunError::NotSoleWriter { .. }
+        | RunError::Spool(_)
         | RunError::Interrupted
         | RunError::Defect
         | RunError::NotConserved => None,

@@ -197,14 +197,16 @@ impl Run {
         }))
     }
 
-    /// A run that only looks, or mends what a look found: no journal, no commit.
+    /// A run that only looks at what there is through a version, or mends what a look found: no
+    /// journal, no commit.
     pub(super) async fn to_look(
         around: &Surroundings,
         pair: &Pair,
         reader: Arc<dyn Reader>,
+        through: ChangeVersion,
         options: &RunOptions,
     ) -> Result<Arc<Run>, RunError> {
-        let window = Window { after: None, through: reader.newest() };
+        let window = Window { after: None, through };
         let book = load_parked(around, pair).await?;
         let beginning = Beginning::anew(window, None, around.clock.now());
         Run::prepare(around, pair, reader, options, beginning, book, &PairState::default()).await

@@ -1,24 +1,40 @@
-//! Source and target compared, key by key and, if asked, body by body. One resource is in memory
-//! at a time, as keys and hashes.
+//! Source and target compared, key by key and, if asked, body by body.
 //!
-//! A difference is looked at once more at both ends before it counts: both are read while they
-//! live.
+//! What lives here: what is asked, when a comparison goes on from one that stopped, and what repairs
+//! what it finds. What does not: how a resource is compared (`verify/compare.rs`), what two bodies
+//! must share to be equal (`verify/meaning.rs`), and the files in between (`verify/spool.rs`). The one
+//! thing to know: a difference is looked at once more at both ends before it counts, because both are
+//! read while they live.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod compare;
+mod meaning;
+mod spool;
+
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use serde::Serialize;
 
-use crate::domain::{KeyShape, NaturalKey, ResourcePath, SourceId, Stage, TargetId};
-use crate::sources::Lookup;
-use crate::state::{LeftOut, PairState, Step};
-use crate::targets::Match;
+use crate::clock::Timestamp;
+use crate::domain::{ResourcePath, Scope, SourceId, Stage, TargetId};
+use crate::sources::{Isolation, Reader};
+use crate::state::{Comparison, LeftOut, PairState, SpoolKey, StateError, StateStore, Step};
 
 use super::apply::{self, Settled, Turn};
-use super::run::Surroundings;
-use super::runner::{RunOptions, open_view};
+use super::run::{Surroundings, selection_fingerprint};
+use super::runner::{RunOptions, interruption, open_view, stop_and_grace};
 use super::under_way::Run;
 use super::{Pair, RunError};
+use compare::{Comparing, extra_file, is_extra, unlike_file};
+use spool::Spool;
+
+pub use crate::state::Compared;
+pub use spool::SpoolError;
+
+/// What was compared longer ago says too little of now: such a comparison begins anew.
+const STALE: TimeDelta = TimeDelta::days(1);
 
 /// What a person asks of `verify`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,19 +58,13 @@ pub struct Verification {
     pub target: String,
     pub equal: bool,
     pub resources: Vec<Compared>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct Compared {
-    pub resource: ResourcePath,
-    pub source: u64,
-    pub target: u64,
-    pub missing: u64,
-    /// `null` where others write to the same data: extras are not looked for.
-    pub extra: Option<u64>,
-    pub different: u64,
-    /// Missing or different, and parked or dead: known, and told apart.
-    pub parked: u64,
+    /// When the comparison began that this one went on with.
+    #[serde(skip)]
+    pub goes_on_from: Option<Timestamp>,
+    /// Entries of the source that were in memory at once, at most: it does not grow with the source
+    /// (R30).
+    #[serde(skip)]
+    pub most_held: usize,
 }
 
 impl Compared {
@@ -63,28 +73,230 @@ impl Compared {
     }
 }
 
-/// Compares `pair`; with `repair`, publishes what is missing or different and compares again.
+/// Compares `pair`; with `repair`, publishes what is missing or different and compares again. Keyed
+/// hashes are spooled to files under `directory`, which should be of the state's.
+///
+/// Whoever was killed or interrupted is gone on with by the next one that asks the same of the same
+/// two ends above the same watermark.
 pub async fn verify(
     around: &Surroundings,
     pair: &Pair,
     options: &VerifyOptions,
+    directory: &Path,
 ) -> Result<Verification, RunError> {
     if options.delete_extra && !pair.policy.sole_writer {
         return Err(RunError::NotSoleWriter { publication: pair.id.publication.clone() });
     }
-    let mut found = compare_all(around, pair, options).await?;
-    if !found.verification.equal && (options.repair || options.delete_extra) {
-        repair(around, pair, options, &found).await?;
-        distrust_hashes(around, pair).await?;
-        found = compare_all(around, pair, options).await?;
+    let pair = &pair.for_run(&new_id(), &around.stop);
+    tokio::select! {
+        verified = verify_until_told(around, pair, options, directory) => {
+            verified.map_err(interruption)
+        }
+        () = stop_and_grace(around) => Err(RunError::Interrupted),
     }
-    if found.verification.equal && options.resources.is_empty() {
-        nothing_is_left_out(around, pair).await?;
-    }
-    Ok(found.verification)
 }
 
-/// What was repaired is not what runs had written (R16).
+async fn verify_until_told(
+    around: &Surroundings,
+    pair: &Pair,
+    options: &VerifyOptions,
+    directory: &Path,
+) -> Result<Verification, RunError> {
+    let reader = open_view(&*pair.source, &pair.policy).await.map_err(RunError::Source)?;
+    let question = question(around, pair, options, &*reader).await?;
+    let before = around.store.comparison(&pair.id).await.map_err(RunError::State)?;
+    let mut goes_on_from = None;
+    let mut comparison = match before {
+        Some(before) if fits(around, pair, &before, &question, &*reader).await? => {
+            goes_on_from = Some(before.began_at);
+            before
+        }
+        Some(_) | None => begin(around, pair, question.clone(), &*reader, false).await?,
+    };
+    let discarded = discard_what_nobody_needs(&*around.store, around.clock.now(), directory).await;
+    discarded.map_err(RunError::State)?;
+
+    let mut most_held = 0;
+    let mut reader = reader;
+    loop {
+        let spool = Spool::open(directory, &comparison.id, comparison.key.clone())?;
+        let run = open(around, pair, options, reader, &comparison).await?;
+        let mut comparing = Comparing {
+            around,
+            run: &run,
+            options,
+            spool: &spool,
+            comparison: &mut comparison,
+            most_held: &mut most_held,
+        };
+        compare_all(&mut comparing).await?;
+        let is_equal = comparison.compared.iter().all(Compared::is_equal);
+        let wants_repair = options.repair || options.delete_extra;
+        if is_equal || !wants_repair || comparison.is_after_repair {
+            end(around, pair, &spool, is_equal && options.resources.is_empty()).await?;
+            return Ok(Verification {
+                publication: pair.id.publication.clone(),
+                target: pair.id.target.clone(),
+                equal: is_equal,
+                resources: comparison.compared,
+                goes_on_from,
+                most_held,
+            });
+        }
+        distrust_hashes(around, pair).await?;
+        repair(around, pair, options, &spool, &comparison).await?;
+        reader = open_view(&*pair.source, &pair.policy).await.map_err(RunError::Source)?;
+        comparison = begin(around, pair, question.clone(), &*reader, true).await?;
+        spool.discard();
+    }
+}
+
+/// What is asked, of whom, and above which watermark, as a short text.
+async fn question(
+    around: &Surroundings,
+    pair: &Pair,
+    options: &VerifyOptions,
+    reader: &dyn Reader,
+) -> Result<String, RunError> {
+    use sha2::{Digest, Sha256};
+    // Whether a person has looked at what would be deleted changes nothing of what is compared.
+    let VerifyOptions { resources, content, repair, delete_extra, allow_deletes: _ } = options;
+    let policy = &pair.policy;
+    let source = pair.source.capabilities().await.map_err(RunError::Source)?;
+    let target = pair.target.capabilities().await.map_err(RunError::Target)?;
+    // Not every source tells.
+    let scope = pair.source.scope().await.unwrap_or_default();
+    let state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
+    let asked = serde_json::json!({
+        "options": (resources, content, repair, delete_extra),
+        "selection": selection_fingerprint(pair),
+        "writers": (policy.sole_writer, &policy.shared, &policy.create_only),
+        "isolation": format!("{:?}", reader.isolation()),
+        "source": source.fingerprint,
+        "target": target.fingerprint,
+        "scope": scope.as_ref().map(Scope::hash),
+        "watermark": state.watermark,
+    });
+    let hash = Sha256::digest(asked.to_string().as_bytes());
+    Ok(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Whether `before` can be gone on with. Another snapshot shows other items; a live source that went
+/// on still has what was read of it, and one that went back has not (R18). So has a target.
+async fn fits(
+    around: &Surroundings,
+    pair: &Pair,
+    before: &Comparison,
+    question: &str,
+    reader: &dyn Reader,
+) -> Result<bool, RunError> {
+    if before.question != question || is_stale(around.clock.now(), before) {
+        return Ok(false);
+    }
+    let is_same_view = match reader.isolation() {
+        Isolation::Snapshot => reader.newest() == before.through,
+        Isolation::Bounded | Isolation::Open | Isolation::Combined => {
+            reader.newest() >= before.through
+        }
+    };
+    let target_newest = pair.target.newest().await.map_err(RunError::Target)?;
+    Ok(is_same_view && target_newest >= before.target_newest)
+}
+
+fn is_stale(now: Timestamp, comparison: &Comparison) -> bool {
+    now >= comparison.began_at + STALE
+}
+
+/// A comparison with a key of its own. It is durable before a file is there.
+async fn begin(
+    around: &Surroundings,
+    pair: &Pair,
+    question: String,
+    reader: &dyn Reader,
+    is_after_repair: bool,
+) -> Result<Comparison, RunError> {
+    let comparison = Comparison {
+        id: new_id(),
+        question,
+        began_at: around.clock.now(),
+        through: reader.newest(),
+        target_newest: pair.target.newest().await.map_err(RunError::Target)?,
+        is_after_repair,
+        key: SpoolKey(rand::random()),
+        compared: Vec::new(),
+        under_way: None,
+    };
+    let step = Step { comparison: Some(comparison.clone()), ..Step::default() };
+    around.store.commit(&pair.id, step).await.map_err(RunError::State)?;
+    Ok(comparison)
+}
+
+fn new_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// Removes the files of comparisons that no record speaks of any more: of a process that was killed, or
+/// of a question that is not asked again. For the beginning of a process too.
+pub async fn discard_what_nobody_needs(
+    store: &dyn StateStore,
+    now: Timestamp,
+    directory: &Path,
+) -> Result<(), StateError> {
+    let mut needed = BTreeSet::new();
+    for pair in store.pairs().await? {
+        let comparison = store.comparison(&pair).await?;
+        let comparison = comparison.filter(|comparison| !is_stale(now, comparison));
+        needed.extend(comparison.map(|comparison| comparison.id));
+    }
+    spool::discard_all_but(directory, |id| needed.contains(id));
+    Ok(())
+}
+
+async fn open(
+    around: &Surroundings,
+    pair: &Pair,
+    options: &VerifyOptions,
+    reader: Arc<dyn Reader>,
+    comparison: &Comparison,
+) -> Result<Arc<Run>, RunError> {
+    let run_options = RunOptions { allow_deletes: options.allow_deletes, all_parked: false };
+    Run::to_look(around, pair, reader, comparison.through, &run_options).await
+}
+
+/// Every resource that is asked for and not done yet, in the target's order.
+async fn compare_all(comparing: &mut Comparing<'_>) -> Result<(), RunError> {
+    let run = Arc::clone(comparing.run);
+    let asked = &comparing.options.resources;
+    for resource in run.graph.in_order() {
+        let is_asked = asked.is_empty() || asked.contains(&resource);
+        let is_done = comparing.comparison.compared.iter().any(|done| done.resource == resource);
+        if is_asked && !is_done {
+            run.check_stop()?;
+            comparing.resource(&resource).await?;
+        }
+    }
+    run.reader.confirm().await.map_err(RunError::Source)
+}
+
+/// Nothing is left of the comparison but its answer. Where both ends agree, whatever runs had skipped
+/// is made up for (R17).
+async fn end(
+    around: &Surroundings,
+    pair: &Pair,
+    spool: &Spool,
+    nothing_is_left_out: bool,
+) -> Result<(), RunError> {
+    let state = around.store.load(&pair.id).await.map_err(RunError::State)?;
+    let state = state
+        .filter(|state| nothing_is_left_out && state.left_out != LeftOut::default())
+        .map(|state| PairState { left_out: LeftOut::default(), ..state });
+    let step = Step { state, end_comparison: true, ..Step::default() };
+    around.store.commit(&pair.id, step).await.map_err(RunError::State)?;
+    spool.discard();
+    Ok(())
+}
+
+/// What is repaired is not what runs had written (R16): said before it is.
 async fn distrust_hashes(around: &Surroundings, pair: &Pair) -> Result<(), RunError> {
     let state = around.store.load(&pair.id).await.map_err(RunError::State)?;
     let mut state = state.unwrap_or_default();
@@ -93,362 +305,73 @@ async fn distrust_hashes(around: &Surroundings, pair: &Pair) -> Result<(), RunEr
     around.store.commit(&pair.id, step).await.map_err(RunError::State)
 }
 
-/// Both ends agree, so whatever runs had skipped is made up for (R17).
-async fn nothing_is_left_out(around: &Surroundings, pair: &Pair) -> Result<(), RunError> {
-    let state = around.store.load(&pair.id).await.map_err(RunError::State)?;
-    let Some(state) = state.filter(|state| state.left_out != LeftOut::default()) else {
-        return Ok(());
-    };
-    let state = PairState { left_out: LeftOut::default(), ..state };
-    let step = Step { state: Some(state), ..Step::default() };
-    around.store.commit(&pair.id, step).await.map_err(RunError::State)
-}
-
-/// What a comparison found, by id: nothing of it is kept.
-struct Found {
-    verification: Verification,
-    /// In the target's order.
-    unlike: Vec<(ResourcePath, BTreeSet<SourceId>)>,
-    extras: Vec<(ResourcePath, Vec<(NaturalKey, TargetId)>)>,
-}
-
-async fn compare_all(
-    around: &Surroundings,
-    pair: &Pair,
-    options: &VerifyOptions,
-) -> Result<Found, RunError> {
-    let run = open(around, pair, options).await?;
-    let wanted = |resource: &ResourcePath| {
-        options.resources.is_empty() || options.resources.contains(resource)
-    };
-    let mut found = Found {
-        verification: Verification {
-            publication: pair.id.publication.clone(),
-            target: pair.id.target.clone(),
-            equal: true,
-            resources: Vec::new(),
-        },
-        unlike: Vec::new(),
-        extras: Vec::new(),
-    };
-    for resource in run.graph.in_order().into_iter().filter(wanted) {
-        run.check_stop()?;
-        let compared = compare(&run, &resource, options).await?;
-        found.verification.equal &= compared.counts.is_equal();
-        found.verification.resources.push(compared.counts);
-        found.unlike.push((resource.clone(), compared.unlike));
-        found.extras.push((resource, compared.extras));
-    }
-    run.reader.confirm().await.map_err(RunError::Source)?;
-    Ok(found)
-}
-
-async fn open(
-    around: &Surroundings,
-    pair: &Pair,
-    options: &VerifyOptions,
-) -> Result<Arc<Run>, RunError> {
-    let reader = open_view(&*pair.source, &pair.policy).await.map_err(RunError::Source)?;
-    let run_options = RunOptions { allow_deletes: options.allow_deletes, all_parked: false };
-    Run::to_look(around, pair, reader, &run_options).await
-}
-
-struct OneCompared {
-    counts: Compared,
-    unlike: BTreeSet<SourceId>,
-    extras: Vec<(NaturalKey, TargetId)>,
-}
-
-async fn compare(
-    run: &Arc<Run>,
-    resource: &ResourcePath,
-    options: &VerifyOptions,
-) -> Result<OneCompared, RunError> {
-    let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
-    let Some(shape) = shape else {
-        return Err(RunError::UnknownKey { resource: resource.clone() });
-    };
-    let mut source = read_source(run, resource, &shape, options).await?;
-    let mut counts = Compared {
-        resource: resource.clone(),
-        source: u64::try_from(source.len()).unwrap_or(u64::MAX),
-        target: 0,
-        missing: 0,
-        extra: (run.pair.policy.sole_writer && run.ownership.is_own(resource)).then_some(0),
-        different: 0,
-        parked: 0,
-    };
-    let compares_content = options.content && !run.ownership.is_create_only(resource);
-    let mut different = Vec::new();
-    let mut extras = Vec::new();
-    let mut pages = run.pair.target.pages(resource);
-    while let Some(page) = pages.next().await.map_err(RunError::Target)? {
-        counts.target += u64::try_from(page.len()).unwrap_or(u64::MAX);
-        for found in page {
-            let Some(key) = found.key else {
-                return Err(RunError::UnknownKey { resource: resource.clone() });
-            };
-            match source.remove(&key) {
-                None => extras.push((key, found.id)),
-                Some((id, hash))
-                    if compares_content && hash != content_hash(found.body.bytes()) =>
-                {
-                    different.push((key, id));
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
-    let mut unlike = BTreeSet::new();
-    for (key, (id, _)) in source {
-        if still_missing(run, resource, &key).await? {
-            count_unlike(run, resource, &key, &id, &mut counts.missing, &mut counts.parked);
-            unlike.insert(id);
-        }
-    }
-    for (key, id) in different {
-        if still_different(run, resource, &key, &id).await? {
-            count_unlike(run, resource, &key, &id, &mut counts.different, &mut counts.parked);
-            unlike.insert(id);
-        }
-    }
-    let mut surely_extra = Vec::new();
-    if let Some(extra) = &mut counts.extra {
-        for (key, id) in extras {
-            if still_extra(run, resource, &key).await? {
-                *extra += 1;
-                surely_extra.push((key, id));
-            }
-        }
-    }
-    Ok(OneCompared { counts, unlike, extras: surely_extra })
-}
-
-type SourceKeys = BTreeMap<NaturalKey, (SourceId, u64)>;
-
-async fn read_source(
-    run: &Run,
-    resource: &ResourcePath,
-    shape: &KeyShape,
-    options: &VerifyOptions,
-) -> Result<SourceKeys, RunError> {
-    let mut keys = SourceKeys::new();
-    let mut pages = run.reader.upserts(resource, run.window.from_the_beginning());
-    while let Some(page) = pages.next().await.map_err(RunError::Source)? {
-        run.check_stop()?;
-        for item in page {
-            let Some(key) = shape.key_of(&item.body) else {
-                return Err(RunError::UnknownKey { resource: resource.clone() });
-            };
-            let hash = if options.content { content_hash(item.body.bytes()) } else { 0 };
-            keys.insert(key, (item.id, hash));
-        }
-    }
-    Ok(keys)
-}
-
-fn count_unlike(
-    run: &Run,
-    resource: &ResourcePath,
-    key: &NaturalKey,
-    id: &SourceId,
-    count: &mut u64,
-    parked: &mut u64,
-) {
-    let known = run.book().holds_upsert(resource, id) || run.book().holds_key(resource, key);
-    if known { *parked += 1 } else { *count += 1 }
-}
-
-async fn still_missing(
-    run: &Arc<Run>,
-    resource: &ResourcePath,
-    key: &NaturalKey,
-) -> Result<bool, RunError> {
-    let found = run.target(|target| target.find(resource, key)).await.map_err(RunError::Target)?;
-    if matches!(found, Match::One(_)) {
-        return Ok(false);
-    }
-    lives_at_source(run, resource, key).await
-}
-
-async fn still_extra(
-    run: &Arc<Run>,
-    resource: &ResourcePath,
-    key: &NaturalKey,
-) -> Result<bool, RunError> {
-    if lives_at_source(run, resource, key).await? {
-        return Ok(false);
-    }
-    let found = run.target(|target| target.find(resource, key)).await.map_err(RunError::Target)?;
-    Ok(matches!(found, Match::One(_)))
-}
-
-async fn still_different(
-    run: &Arc<Run>,
-    resource: &ResourcePath,
-    key: &NaturalKey,
-    id: &SourceId,
-) -> Result<bool, RunError> {
-    let source = run.reader.get(resource, id).await.map_err(RunError::Source)?;
-    let found = run.target(|target| target.find(resource, key)).await.map_err(RunError::Target)?;
-    match (source, found) {
-        (Lookup::Lives(item), Match::One(found)) => {
-            Ok(content_hash(item.body.bytes()) != content_hash(found.body.bytes()))
-        }
-        (Lookup::Lives(_), Match::None | Match::Doubtful { .. }) => Ok(true),
-        (Lookup::Absent | Lookup::Hidden, _) => Ok(false),
-    }
-}
-
-async fn lives_at_source(
-    run: &Run,
-    resource: &ResourcePath,
-    key: &NaturalKey,
-) -> Result<bool, RunError> {
-    let found = run.reader.find(resource, key).await.map_err(RunError::Source)?;
-    Ok(!matches!(found, Lookup::Absent))
-}
-
-/// Publishes what is missing or different in the target's order, and deletes extras in reverse.
+/// Publishes what is missing or different in the target's order, and deletes extras in reverse. Who is
+/// killed here does it again.
 async fn repair(
     around: &Surroundings,
     pair: &Pair,
     options: &VerifyOptions,
-    found: &Found,
+    spool: &Spool,
+    comparison: &Comparison,
 ) -> Result<(), RunError> {
-    let run = open(around, pair, options).await?;
+    let reader = open_view(&*pair.source, &pair.policy).await.map_err(RunError::Source)?;
+    let run = open(around, pair, options, reader, comparison).await?;
     if options.repair {
-        for (resource, ids) in &found.unlike {
-            for id in ids {
-                run.check_stop()?;
-                run.take_up(Stage::Upserts, 1);
-                let settled = apply::upsert_by_id(&run, resource, id, Turn::Retry).await?;
-                if settled == Settled::Deferred {
-                    // A person before its association, which comes later in this order.
-                    continue;
-                }
-            }
-            run.commit_parked().await?;
+        for (number, compared) in comparison.compared.iter().enumerate() {
+            publish_unlike(&run, &compared.resource, spool, number).await?;
         }
-        for (resource, _) in &found.unlike {
-            for id in run.take_refused_people(resource) {
-                apply::upsert_by_id(&run, resource, &id, Turn::AfterAssociation).await?;
+        for compared in &comparison.compared {
+            for id in run.take_refused_people(&compared.resource) {
+                apply::upsert_by_id(&run, &compared.resource, &id, Turn::AfterAssociation).await?;
             }
         }
     }
     if options.delete_extra {
-        for (resource, extras) in found.extras.iter().rev() {
-            brake(&run, resource, extras.len()).await?;
-            for (_, id) in extras {
-                run.check_stop()?;
-                // What is refused stays extra, and the second comparison says so.
-                match run.target(|target| target.delete(resource, id)).await {
-                    Err(error) if error.refusal().is_none() => return Err(RunError::Target(error)),
-                    Ok(_) | Err(_) => {}
-                }
-            }
+        for (number, compared) in comparison.compared.iter().enumerate().rev() {
+            let extra = compared.extra.unwrap_or(0);
+            super::brake::check_count(&run, &compared.resource, extra).await?;
+            delete_extra(&run, &compared.resource, spool, number).await?;
         }
     }
     run.commit_parked().await
 }
 
-/// R27 holds for extras too.
-async fn brake(run: &Arc<Run>, resource: &ResourcePath, extras: usize) -> Result<(), RunError> {
-    let extras = u64::try_from(extras).unwrap_or(u64::MAX);
-    super::brake::check_count(run, resource, extras).await
-}
-
-/// A hash of what a body means: order of members, nulls, empty collections, server members and
-/// links apart; numbers by their text (contract, `verify`).
-fn content_hash(body: &[u8]) -> u64 {
-    use sha2::{Digest, Sha256};
-    let mut hash = Sha256::new();
-    if let Ok(text) = std::str::from_utf8(body) {
-        let mut canonical = String::with_capacity(text.len());
-        write_canonical(text, &mut canonical);
-        hash.update(canonical.as_bytes());
-    } else {
-        hash.update(body);
-    }
-    let digest = hash.finalize();
-    let mut first = [0; 8];
-    first.copy_from_slice(&digest[..8]);
-    u64::from_be_bytes(first)
-}
-
-/// Writes the meaning of one JSON value; nothing for null, for an empty object or array, and for
-/// what is no JSON.
-fn write_canonical(json: &str, out: &mut String) {
-    use serde_json::value::RawValue;
-    let json = json.trim();
-    match json.as_bytes().first() {
-        Some(b'{') => {
-            let Ok(members) = serde_json::from_str::<BTreeMap<String, &RawValue>>(json) else {
-                return;
-            };
-            let mut inner = String::new();
-            for (name, value) in members {
-                if matches!(name.as_str(), "id" | "_etag" | "_lastModifiedDate" | "link") {
-                    continue;
-                }
-                let mut written = String::new();
-                write_canonical(value.get(), &mut written);
-                if !written.is_empty() {
-                    inner.push_str(&serde_json::Value::String(name).to_string());
-                    inner.push(':');
-                    inner.push_str(&written);
-                    inner.push(',');
-                }
-            }
-            if !inner.is_empty() {
-                out.push('{');
-                out.push_str(&inner);
-                out.push('}');
-            }
-        }
-        Some(b'[') => {
-            let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(json) else { return };
-            let mut inner = String::new();
-            for item in items {
-                write_canonical(item.get(), &mut inner);
-                inner.push(',');
-            }
-            if !inner.is_empty() {
-                out.push('[');
-                out.push_str(&inner);
-                out.push(']');
-            }
-        }
-        Some(b'"') => {
-            let Ok(text) = serde_json::from_str::<String>(json) else { return };
-            out.push_str(&serde_json::Value::String(text).to_string());
-        }
-        _ if json == "null" => {}
-        _ => out.push_str(json),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bodies_are_equal_in_meaning_and_not_in_spelling() {
-        let one = r#"{"a":1.10,"b":"x","c":null,"d":[],"id":"1","r":{"s":1,"link":{"rel":"R"}}}"#;
-        for (case, other, equal) in [
-            ("order of members", r#"{"b":"x","r":{"s":1},"a":1.10}"#, true),
-            ("escapes", r#"{"b":"\u0078","r":{"s":1},"a":1.10}"#, true),
-            ("the text of a number", r#"{"b":"x","r":{"s":1},"a":1.1}"#, false),
-            ("a value", r#"{"b":"y","r":{"s":1},"a":1.10}"#, false),
-            ("a member more", r#"{"b":"x","r":{"s":1},"a":1.10,"e":0}"#, false),
-            ("a text is no number", r#"{"b":"x","r":{"s":"1"},"a":1.10}"#, false),
-        ] {
-            assert_eq!(
-                content_hash(one.as_bytes()) == content_hash(other.as_bytes()),
-                equal,
-                "{case}"
-            );
+async fn publish_unlike(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    spool: &Spool,
+    number: usize,
+) -> Result<(), RunError> {
+    for entry in spool.whole(&unlike_file(number))? {
+        run.check_stop()?;
+        run.take_up(Stage::Upserts, 1);
+        let id = SourceId(entry?.id);
+        let settled = apply::upsert_by_id(run, resource, &id, Turn::Retry).await?;
+        if settled == Settled::Deferred {
+            // A person before its association, which comes later in this order.
+            continue;
         }
     }
+    run.commit_parked().await
+}
+
+/// Looks at each once more: it may be long since it was found (R3, I8).
+async fn delete_extra(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    spool: &Spool,
+    number: usize,
+) -> Result<(), RunError> {
+    for entry in spool.whole(&extra_file(number))? {
+        let id = TargetId(entry?.id);
+        if !is_extra(run, resource, &id).await? {
+            continue;
+        }
+        // What is refused stays extra, and the second comparison says so.
+        match run.target(|target| target.delete(resource, &id)).await {
+            Err(error) if error.refusal().is_none() => return Err(RunError::Target(error)),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
 }

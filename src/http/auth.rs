@@ -352,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lifetime_that_makes_no_sense_counts_as_half_an_hour() {
+    fn s4_a_lifetime_that_makes_no_sense_counts_as_half_an_hour() {
         let half_an_hour = Duration::from_secs(1800);
 
         for nonsense in [

@@ -20,8 +20,8 @@ use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId};
 /// state is opened (`migrate.rs`).
 ///
 /// - 1: the first.
-/// - 2: what a run had finished, of a resource or of its pages (R12), and what the overlap needs (R7,
-///   R16), which a reader of 1 takes for damage.
+/// - 2: what a run had finished, of a resource or of its pages (R12), what the overlap needs (R7, R16),
+///   and how far a comparison had come, which a reader of 1 takes for damage.
 pub(super) const FORMAT: u8 = 2;
 /// The lowest that can still be read.
 pub(super) const OLDEST: u8 = 1;
@@ -38,6 +38,7 @@ pub(super) const AUDIT_PREFIX: &[u8] = b"\x02a";
 /// What a key of a pair names. The letters are on disk: never give one a new meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    Comparison,
     Coverage,
     Finished,
     Journal,
@@ -55,7 +56,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 13] = [
+    pub(super) const ALL: [Kind; 14] = [
+        Kind::Comparison,
         Kind::Coverage,
         Kind::Finished,
         Kind::Journal,
@@ -73,6 +75,7 @@ impl Kind {
 
     fn letter(self) -> u8 {
         match self {
+            Kind::Comparison => b'v',
             Kind::Coverage => b'c',
             Kind::Finished => b'f',
             Kind::Journal => b'j',

@@ -3,6 +3,7 @@
 //! The samples are for the tests of single stores too.
 
 mod audit;
+mod comparison;
 mod overlap;
 mod samples;
 
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 use super::*;
 
 use audit::*;
+use comparison::*;
 use overlap::*;
 pub(super) use samples::*;
 
@@ -108,6 +110,7 @@ every_store! {
     the_audit_comes_newest_first_and_in_parts,
     the_audit_outlives_its_pair_and_a_restart,
     what_is_too_old_for_the_audit_goes,
+    a_comparison_ends_and_everything_else_stays,
 }
 
 pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
@@ -133,6 +136,7 @@ async fn has_nothing(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(store.names(pair).await.unwrap(), []);
     assert_eq!(store.finished(pair).await.unwrap(), []);
     assert_eq!(store.progress(pair).await.unwrap(), []);
+    assert_eq!(store.comparison(pair).await.unwrap(), None);
     assert_eq!(store.runs(pair, 10).await.unwrap(), []);
 }
 
@@ -601,6 +605,8 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
         tombstones,
         written: written_items,
         left_behind,
+        comparison,
+        end_comparison,
         forget,
         // Not of the pair.
         audit: _,
@@ -617,7 +623,7 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
     assert_eq!(history, [written.run.unwrap()]);
     // Nothing but what was written, in the place of whatever there is.
     assert!(settle.is_empty() && !end_journal && run.is_none() && taken_from.is_none());
-    assert!(forget_all && !begin_anew);
+    assert!(forget_all && !begin_anew && !end_comparison && comparison.is_none());
     // What an overlap remembers is of no use beside another history: it is read again.
     assert_eq!((key_changes, tombstones, written_items, left_behind), Default::default());
     assert!(keep_names_of.is_empty());

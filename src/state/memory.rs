@@ -13,8 +13,8 @@ use super::codec::Trouble;
 use super::records::{self, Entries, Table};
 use super::remembered;
 use super::{
-    AuditRecord, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked,
-    ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
+    AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState,
+    Parked, ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
     StateError, StateStore, StateView, Step, Written,
 };
 use crate::clock::Timestamp;
@@ -242,6 +242,10 @@ impl StateView for MemoryStore {
 
     async fn progress(&self, pair: &PairId) -> Result<Vec<Progress>, StateError> {
         self.read("reading how far resources had come", |table| records::progress(table, pair))
+    }
+
+    async fn comparison(&self, pair: &PairId) -> Result<Option<Comparison>, StateError> {
+        self.read("reading how far a comparison had come", |table| records::comparison(table, pair))
     }
 
     async fn parked(

@@ -17,7 +17,7 @@ use super::codec::{self, FORMAT, Trouble};
 use super::records::{self, Table, Writes};
 use super::text::{self, RecordsError};
 use super::{
-    Coverage, Draft, Finished, JournalledName, LeftBehind, PairState, Parked, Progress,
+    Comparison, Coverage, Draft, Finished, JournalledName, LeftBehind, PairState, Parked, Progress,
     RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, Written,
 };
 use crate::clock::Timestamp;
@@ -66,6 +66,7 @@ pub(super) fn rewritten(table: &dyn Table) -> Result<Writes, Trouble> {
 pub(super) fn anew(kind: codec::Kind, bytes: &[u8]) -> Result<Vec<u8>, Trouble> {
     use codec::{Kind, decode, encode};
     match kind {
+        Kind::Comparison => encode(&decode::<Comparison>(bytes)?),
         Kind::Coverage => encode(&decode::<Coverage>(bytes)?),
         Kind::Finished => encode(&decode::<Finished>(bytes)?),
         Kind::KeyChange => encode(&decode::<RememberedKeyChange>(bytes)?),

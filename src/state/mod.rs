@@ -7,13 +7,14 @@
 //! writer; one [`Step`] is one atomic batch, and it is on disk when `commit` returns `Ok` (I3, I4).
 //!
 //! At rest are names, versions, counts, places in a source's pages and, in parked and journal records
-//! alone, natural keys. No body, no access token, no secret.
+//! alone, natural keys. No body, no access token, no secret of a connection.
 
 mod sled;
 mod memory;
 mod records;
 mod remembered;
 mod overlap;
+mod comparison;
 mod codec;
 mod marker;
 mod migrate;
@@ -38,6 +39,7 @@ use crate::domain::{
     ResourcePath, Scope, SourceId, Stages, Tally, TargetId, Watermark, Window,
 };
 
+pub use self::comparison::{Compared, Comparison, Looked, ResourceUnderWay, SpoolKey, SpooledSide};
 pub use self::draft::Draft;
 pub use self::memory::MemoryStore;
 pub use self::overlap::{
@@ -365,6 +367,9 @@ pub struct Step {
     pub tombstones: Vec<SettledTombstone>,
     pub written: Vec<Written>,
     pub left_behind: Vec<LeftBehind>,
+    pub comparison: Option<Comparison>,
+    /// Removes what is remembered of a comparison.
+    pub end_comparison: bool,
     /// What of the overlap goes.
     pub forget: Forgotten,
     /// Removes the run journal, every journalled name, every finished resource, all progress and
@@ -464,6 +469,8 @@ pub trait StateView: Send + Sync {
     async fn left_behind(&self, pair: &PairId) -> Result<Vec<LeftBehind>, StateError>;
     async fn finished(&self, pair: &PairId) -> Result<Vec<Finished>, StateError>;
     async fn progress(&self, pair: &PairId) -> Result<Vec<Progress>, StateError>;
+    /// The comparison of both ends that has begun and not ended.
+    async fn comparison(&self, pair: &PairId) -> Result<Option<Comparison>, StateError>;
     /// Parked and dead items of a pair in order of id, at most `limit` after `after`.
     async fn parked(
         &self,

@@ -14,8 +14,8 @@ use super::codec::{self, Kind, Trouble};
 use super::migrate;
 use super::remembered;
 use super::{
-    AuditRecord, Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked,
-    ParkedCounts, Progress, RunJournal, RunRecord, Step,
+    AuditRecord, Comparison, Coverage, Finished, JournalledName, PairId, PairState, ParkStatus,
+    Parked, ParkedCounts, Progress, RunJournal, RunRecord, Step,
 };
 use crate::clock::Timestamp;
 use crate::domain::{NaturalKey, ResourcePath};
@@ -62,6 +62,9 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
     for progress in &step.progress {
         let key = codec::progress_key(pair, &progress.resource);
         writes.insert(key, Some(codec::encode(progress)?));
+    }
+    if let Some(comparison) = &step.comparison {
+        writes.insert(codec::kind_prefix(pair, Kind::Comparison), Some(codec::encode(comparison)?));
     }
     remembered::write(pair, step, &mut writes)?;
     add_runs(table, pair, step.history.iter().chain(&step.run), &mut writes)?;
@@ -122,6 +125,9 @@ fn removals(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Writes, Tro
         writes.insert(codec::kind_prefix(pair, Kind::Journal), None);
         end_names(table, pair, &step.keep_names_of, &mut writes)?;
         remove_all(table, &codec::kind_prefix(pair, Kind::LeftBehind), &mut writes)?;
+    }
+    if step.end_comparison {
+        writes.insert(codec::kind_prefix(pair, Kind::Comparison), None);
     }
     if step.end_journal || step.begin_anew {
         remove_all(table, &codec::kind_prefix(pair, Kind::Finished), &mut writes)?;
@@ -209,6 +215,10 @@ pub(super) fn coverage(table: &dyn Table, pair: &PairId) -> Result<Coverage, Tro
 
 pub(super) fn journal(table: &dyn Table, pair: &PairId) -> Result<Option<RunJournal>, Trouble> {
     single(table, pair, Kind::Journal)
+}
+
+pub(super) fn comparison(table: &dyn Table, pair: &PairId) -> Result<Option<Comparison>, Trouble> {
+    single(table, pair, Kind::Comparison)
 }
 
 fn single<T: DeserializeOwned>(

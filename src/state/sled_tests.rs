@@ -293,7 +293,7 @@ async fn state_is_for_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn after_an_error_every_call_fails_and_what_was_committed_is_kept() {
+async fn p19_after_an_error_every_call_fails_and_what_was_committed_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let store = SledStore::open(directory.path()).unwrap();
     store.commit(&pair("a"), step(1)).await.unwrap();

@@ -170,7 +170,8 @@ fn member_of(kind: Kind) -> Option<&'static str> {
         Kind::Parked => Some("parked"),
         Kind::Run => Some("run"),
         Kind::State => Some("state"),
-        Kind::Finished
+        Kind::Comparison
+        | Kind::Finished
         | Kind::KeyChange
         | Kind::LeftBehind
         | Kind::Progress

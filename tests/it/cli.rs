@@ -7,6 +7,7 @@ mod publishing;
 mod sentinel;
 mod state;
 mod terminal;
+mod verifying;
 mod waiting;
 
 use std::process::Stdio;

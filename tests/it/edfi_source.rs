@@ -260,7 +260,7 @@ async fn a_bounded_view_reads_what_is_live_up_to_its_edge_and_sends_no_header() 
 }
 
 #[tokio::test]
-async fn a_lower_limit_of_the_server_is_learnt_from_it() {
+async fn s12_a_lower_limit_of_the_server_is_learnt_from_it() {
     for version in VERSIONS {
         let options = SandboxOptions { version, page_limit: 6, ..Default::default() };
         let sandbox = sandbox(options).await;

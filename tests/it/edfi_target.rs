@@ -235,7 +235,7 @@ async fn r4_a_default_that_the_server_ignores_makes_no_match_of_a_stranger() {
 }
 
 #[tokio::test]
-async fn r4_a_full_page_of_strangers_is_doubt() {
+async fn t24_r4_a_full_page_of_strangers_is_doubt() {
     let options = SandboxOptions { page_limit: 2, ..strict(ApiVersion::V7_3) };
     let sandbox = with_school(options).await;
     let target = target(&sandbox);

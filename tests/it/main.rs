@@ -7,6 +7,7 @@ mod district;
 mod scene;
 mod catalogue;
 mod cli;
+mod comparing;
 mod corpus;
 mod demo;
 mod documents;

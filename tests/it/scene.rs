@@ -14,7 +14,7 @@ use tidemark::engine::observe::Observers;
 use tidemark::engine::report::RunReport;
 use tidemark::engine::run::Surroundings;
 use tidemark::engine::runner::{RunOptions, Runner};
-use tidemark::engine::{DeleteBrake, FirstOverlap, Pair, Policy, Publish, RetryPolicy};
+use tidemark::engine::{DeleteBrake, FirstOverlap, FirstRun, Pair, Policy, Publish, RetryPolicy};
 use tidemark::http::{Origins, Unobserved};
 use tidemark::sandbox::{LoggedRequest, Sandbox, SandboxOptions, Seed};
 use tidemark::sources::Isolation;
@@ -30,6 +30,7 @@ pub(crate) struct Scene {
     pub(crate) clock: Clock,
     pub(crate) policy: Policy,
     pub(crate) stop: CancellationToken,
+    spool: tempfile::TempDir,
     page_size: usize,
     origins: Origins,
 }
@@ -53,6 +54,7 @@ pub(crate) fn policy() -> Policy {
         selection: Selection { descriptors: false, ..Selection::default() },
         overlap: Duration::ZERO,
         first_overlap: FirstOverlap::Versions(0),
+        first_run: FirstRun::Full,
         brake: DeleteBrake { percent: 10.0, above: 100 },
         retry: RetryPolicy {
             max_attempts: 40,
@@ -120,6 +122,7 @@ impl Setting {
             clock: Clock::held_at(chrono::DateTime::from_timestamp(1_790_000_000, 0).unwrap()),
             policy: self.policy,
             stop: CancellationToken::new(),
+            spool: tempfile::tempdir().unwrap(),
             page_size: self.page_size,
             origins: Origins::new(Clock::system()),
         }
@@ -158,6 +161,11 @@ impl Scene {
             });
         }
         pairs
+    }
+
+    /// Where comparisons keep what they have read.
+    pub(crate) fn spool(&self) -> &std::path::Path {
+        self.spool.path()
     }
 
     pub(crate) fn surroundings(&self) -> Surroundings {

@@ -458,7 +458,7 @@ impl Process {
 }
 
 #[tokio::test]
-async fn sigterm_in_the_middle_of_a_run_ends_the_process_with_0() {
+async fn p3_sigterm_in_the_middle_of_a_run_ends_the_process_with_0() {
     let house = House::new();
     let (source, target, _) = one_pair(&house).await;
     put(&source, "courses", &district::course("ALG-1"));

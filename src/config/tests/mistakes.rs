@@ -441,15 +441,13 @@ const ENTRIES: &[(&str, &str, &str)] = &[
     ),
     (
         "",
-        "first_run: from-now",
-        "t.yaml:12:5: publications.nightly.first_run: not in this version: remove it",
+        "first_run: later",
+        "t.yaml:12:16: publications.nightly.first_run: unknown: `later`; write `full`, `from-now` or `refuse`",
     ),
     (
         "",
         "verify: {schedule: '0 0 0 * * *', content: true}",
-        "\
-t.yaml:12:14: publications.nightly.verify.schedule: not in this version: remove it
-t.yaml:12:39: publications.nightly.verify.content: not in this version: remove it",
+        "t.yaml:12:14: publications.nightly.verify.schedule: not in this version: remove it",
     ),
     (
         "",
@@ -539,6 +537,6 @@ t.yaml:12:51: publications.nightly.resources.include[2]: a single value is due h
     (
         "",
         "interval: 30s",
-        "t.yaml:12:5: publications.nightly.interval: unknown key; known here: create_only, deletes, every, first_overlap_versions, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, overlap, page_size, resources, retry, schedule, shared, sole_writer, source, targets, time_zone, verify",
+        "t.yaml:12:5: publications.nightly.interval: unknown key; known here: create_only, deletes, every, first_overlap_versions, first_run, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, overlap, page_size, resources, retry, schedule, shared, sole_writer, source, targets, time_zone, verify",
     ),
 ];

@@ -168,7 +168,7 @@ async fn a_large_answer_in_many_pieces_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_host_that_cannot_be_reached_is_named_at_once() {
+async fn s30_a_host_that_cannot_be_reached_is_named_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = address_of(&listener);
     drop(listener);
@@ -198,7 +198,7 @@ async fn a_host_that_answered_before_is_given_time_to_start_again() {
 }
 
 #[tokio::test]
-async fn https_to_a_port_that_speaks_plain_http_says_so() {
+async fn s31_https_to_a_port_that_speaks_plain_http_says_so() {
     let api = Api::start(|_| async { json(200, "[]") }).await;
     let mut secure = api.url.clone();
     secure.set_scheme("https").expect("a scheme");

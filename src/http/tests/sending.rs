@@ -104,7 +104,7 @@ async fn the_retry_budget_of_an_origin_ends_retries_before_their_attempts_do() {
 }
 
 #[tokio::test]
-async fn retry_after_closes_the_origin_for_every_connection() {
+async fn t13_retry_after_closes_the_origin_for_every_connection() {
     let api = Api::start(|_| async { answer(429, &[("retry-after", "120")], "") }).await;
     let origins = origins();
     let mut one = options(&api.url);
@@ -159,7 +159,7 @@ async fn an_absurd_retry_after_is_cut_to_a_quarter_of_an_hour() {
 }
 
 #[test]
-fn retry_after_is_read_as_seconds_milliseconds_or_a_date() {
+fn s27_retry_after_is_read_as_seconds_milliseconds_or_a_date() {
     let now = DateTime::parse_from_rfc3339("2026-01-31T10:00:00Z").expect("a moment");
     let read = |text: &str| parse_retry_after(text, now.with_timezone(&Utc));
     let seconds = |seconds| Some(Duration::from_secs(seconds));

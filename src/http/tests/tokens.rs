@@ -64,7 +64,7 @@ async fn a_401_under_a_hundred_requests_renews_the_token_once() {
 }
 
 #[tokio::test]
-async fn a_second_401_fails() {
+async fn s1_a_second_401_fails() {
     let api = Api::with_tokens(|_| answer(401, &[], BODY)).await;
     let client = client(&api);
 
@@ -167,7 +167,7 @@ async fn a_token_endpoint_that_fails_for_a_moment_is_asked_again() {
 }
 
 #[tokio::test]
-async fn too_many_tokens_is_not_asked_again() {
+async fn s3_too_many_tokens_is_not_asked_again() {
     let problem = r#"{"type":"urn:ed-fi:api:security:authentication:too-many-tokens"}"#;
     let api = Api::start(move |_| async move { json(429, problem) }).await;
 
@@ -288,7 +288,7 @@ async fn a_secret_that_cannot_be_read_is_an_error_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_token_is_sent_to_no_other_origin_unless_that_is_trusted() {
+async fn s17_a_token_is_sent_to_no_other_origin_unless_that_is_trusted() {
     let api = Api::with_tokens(|_| json(200, "[]")).await;
     let other = Api::start(|_| async { json(200, "[]") }).await;
     let client = client(&api);

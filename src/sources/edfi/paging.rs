@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_page_with_a_token_does_not_end_a_cursor_feed() {
+    async fn s11_an_empty_page_with_a_token_does_not_end_a_cursor_feed() {
         let script = Script::of(&[(&["a", "b"], Some("t1")), (&[], Some("t2")), (&["c"], None)]);
 
         let all = read(&script).await.unwrap();
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_page_without_a_token_is_an_error_and_not_the_end() {
+    async fn r10_a_full_page_without_a_token_is_an_error_and_not_the_end() {
         let script = Script::of(&[(&["a", "b"], None)]);
 
         let error = read(&script).await.unwrap_err();

@@ -490,7 +490,7 @@ mod tests {
         }
 
         #[test]
-        fn a_silent_cap_is_learnt_and_nothing_is_taken_for_whole(
+        fn s10_a_silent_cap_is_learnt_and_nothing_is_taken_for_whole(
             versions in prop::collection::btree_set(1_i64..2_000, 0..150),
             cap in 1_usize..20,
         ) {

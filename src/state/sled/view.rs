@@ -8,8 +8,8 @@ use super::{Shared, SledStore};
 use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
 use crate::state::{
-    AuditRecord, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked,
-    ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
+    AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState,
+    Parked, ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
     StateError, StateView, Step, Written, records, remembered,
 };
 
@@ -159,6 +159,12 @@ impl StateView for SledStore {
         let pair = pair.clone();
         let read = move |shared: &Shared| records::progress(&*shared.db, &pair);
         self.on_disk("reading how far resources had come", read).await
+    }
+
+    async fn comparison(&self, pair: &PairId) -> Result<Option<Comparison>, StateError> {
+        let pair = pair.clone();
+        let read = move |shared: &Shared| records::comparison(&*shared.db, &pair);
+        self.on_disk("reading how far a comparison had come", read).await
     }
 
     async fn parked(

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_dates_that_are_spelt_otherwise_are_in_doubt() {
+    fn t25_numbers_and_dates_that_are_spelt_otherwise_are_in_doubt() {
         for (wanted, found, outcome) in [
             (r#"{"x":1.0}"#, r#"{"x":1.00}"#, "Doubtful x"),
             (r#"{"x":1}"#, r#"{"x":"1"}"#, "One id0"),

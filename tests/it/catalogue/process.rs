@@ -1,14 +1,17 @@
 //! Rows P: what happens to the process and its disk.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
 use serde_json::Value;
-use tidemark::sandbox::{Fault, Gate, Harm};
+use tidemark::domain::Outcome;
+use tidemark::sandbox::{Fault, Gate, Harm, SandboxOptions};
+use tidemark::state::MemoryStore;
 use tokio::process::Command;
 
 use crate::cli::{Desk, Ended, ended_child, signal};
-use crate::district::{student, student_key};
-use crate::scene::put;
+use crate::district::{course, open_school, session, session_key, student, student_key};
+use crate::scene::{Setting, assert_ended, bare, put, strict};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p4_a_process_that_was_frozen_keeps_its_state_and_goes_on() {
@@ -74,6 +77,57 @@ async fn p17_a_process_that_may_open_no_more_files_says_so_and_loses_nothing() {
     assert_eq!(many.code, 0, "{}{}", many.out, many.err);
     assert_eq!(many.json()["runs"][0]["window"]["after"], Value::Null, "nothing had moved");
     assert_eq!(desk.target.count("/ed-fi/students"), 103);
+}
+
+// A store that cannot be reached is one that fails, as far as a run can tell: whatever it could not
+// write, it must not have needed. Renames need their history and their names before the first PUT.
+#[tokio::test]
+async fn p18_nothing_is_sent_to_a_target_that_could_not_be_remembered() {
+    // Every process asks for a token of its own.
+    let patient = |options| SandboxOptions { token_limit: 10_000, ..options };
+    let setting = Setting::new().source(patient(bare())).target("state", patient(strict()));
+    let mut scene = setting.start().await;
+    let mut store = Arc::new(MemoryStore::new());
+    scene.store = Arc::<MemoryStore>::clone(&store);
+    open_school(&scene.source);
+    assert_ended(&scene.run().await, "complete");
+    let mut failed = 0;
+    for commits in 0..12 {
+        put(&scene.source, "students", &student(&format!("S-{commits}")));
+        put(&scene.source, "courses", &course(&format!("C-{commits}")));
+        let (from, to) = (session_key(&term(commits)), session(&term(commits + 1)));
+        scene.source.rename("/ed-fi/sessions", &from, &to).unwrap();
+        if commits > 0 {
+            let before = student_key(&format!("S-{}", commits - 1));
+            scene.source.delete("/ed-fi/students", &before).unwrap();
+        }
+        let watermark = scene.watermark().await;
+        scene.target().clear_requests();
+
+        store.break_after(commits);
+        let broken = scene.run().await;
+
+        let (writes, reopened) = (scene.writes("state").len(), Arc::new(store.reopened()));
+        store = reopened;
+        scene.store = Arc::<MemoryStore>::clone(&store);
+        if commits == 0 {
+            assert_eq!(writes, 0, "no journal, no write (I4)");
+        }
+        if broken.outcome == Outcome::Failed {
+            failed += 1;
+            assert_eq!(broken.error.unwrap().kind, "state", "{commits}");
+            let moved = scene.watermark().await;
+            assert!(moved == watermark || moved == Some(scene.source.newest()), "{commits}");
+        }
+        let after = scene.run().await.outcome;
+        assert!(matches!(after, Outcome::Complete | Outcome::NothingToDo), "{commits}: {after:?}");
+        scene.assert_agrees();
+    }
+    assert!(failed > 3, "only {failed} runs met the end of their store");
+}
+
+fn term(number: u64) -> String {
+    if number == 0 { "Fall".to_owned() } else { format!("Fall {number}") }
 }
 
 /// `tidemark run` in a process that may have so many files open.

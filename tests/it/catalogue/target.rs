@@ -306,7 +306,7 @@ async fn t19_tokens_that_end_in_the_middle_of_a_run_cost_nothing() {
 }
 
 #[tokio::test]
-async fn t22_what_others_write_too_is_never_renamed_nor_deleted() {
+async fn t22_r28a_what_others_write_too_is_never_renamed_nor_deleted() {
     let shared = |policy: &mut Policy| policy.shared = vec!["people".into(), "classPeriods".into()];
     let scene = Setting::new().policy(shared).start().await;
     open_school(&scene.source);
@@ -335,7 +335,7 @@ async fn t22_what_others_write_too_is_never_renamed_nor_deleted() {
 }
 
 #[tokio::test]
-async fn t22_what_belongs_to_somebody_else_is_written_only_where_it_is_missing() {
+async fn t22_r28a_what_belongs_to_somebody_else_is_written_only_where_it_is_missing() {
     let theirs = |policy: &mut Policy| policy.create_only = vec!["classPeriods".into()];
     let scene = Setting::new().policy(theirs).start().await;
     open_school(&scene.source);

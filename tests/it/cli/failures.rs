@@ -81,7 +81,6 @@ async fn what_a_later_version_brings_is_refused_by_name() {
         &["status", "--sort", "lag"],
         &["--server", "http://127.0.0.1:1", "status"],
         &["parked", "show", "x", "--live"],
-        &["watermark", "set", "x", "--before", "2026-01-31T10:00:00Z", "--yes", "--reason", "x"],
     ] {
         let ended = desk.tidemark(arguments).await;
 

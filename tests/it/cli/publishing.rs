@@ -246,6 +246,40 @@ async fn a_pair_that_never_ran_can_be_told_that_its_target_has_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r18_a_watermark_goes_back_to_what_is_known_from_before_a_moment_and_no_farther_forward() {
+    let desk = Desk::new().await;
+    desk.tidemark(&["run"]).await;
+    let first = desk.source.newest();
+    let between = tidemark::clock::Clock::system().now().to_rfc3339();
+    put(&desk.source, "students", &district::student("S-704"));
+    desk.tidemark(&["run"]).await;
+    let second = desk.source.newest();
+    assert!(first < second);
+    let set = async |before: &str| {
+        let words = ["watermark", "set", "district-to-state", "--before", before];
+        desk.tidemark(
+            &[&words[..], &["--yes", "--reason", "restored", "--output", "json"]].concat(),
+        )
+        .await
+    };
+
+    let unknown = set("2020-01-01T00:00:00Z").await;
+    let shown = desk.tidemark(&["watermark", "show", "--output", "json"]).await;
+    let back = set(&between).await;
+    let again = desk.tidemark(&["run", "--output", "json"]).await;
+    let no_farther = set("2100-01-01T00:00:00Z").await;
+    let from_before_that = set(&between).await;
+
+    assert_eq!(unknown.code, 2, "{}", unknown.err);
+    assert!(unknown.err.contains("does not reach back to 2020-01-01T00:00:00Z"), "{}", unknown.err);
+    assert_eq!(shown.json()["items"][0]["watermark"], second, "nothing was moved");
+    assert_eq!(back.json()["items"][0]["watermark"], first, "{}", back.err);
+    assert_eq!(again.json()["runs"][0]["window"], json!({"after": first, "through": second}));
+    assert_eq!(no_farther.json()["items"][0]["watermark"], second, "{}", no_farther.err);
+    assert_eq!(from_before_that.code, 2, "a history begins where a watermark was set");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_than_one_pair_changes_only_with_a_yes_that_saw_the_count() {
     let desk = Desk::new().await;
     desk.configure(&desk.usual(

@@ -36,7 +36,7 @@ async fn creates_and_updates_of_the_window_alone_are_published() {
 }
 
 #[tokio::test]
-async fn deletes_go_children_first_and_what_is_gone_already_is_success() {
+async fn t7_deletes_go_children_first_and_what_is_gone_already_is_success() {
     for version in [ApiVersion::V7_3, ApiVersion::V6_1] {
         let scene = Setting::new()
             .source(SandboxOptions { version, ..bare() })
@@ -92,7 +92,7 @@ async fn what_was_deleted_and_made_again_in_one_window_lives() {
 }
 
 #[tokio::test]
-async fn r29_a_descriptor_that_lives_again_is_not_deleted_though_its_tombstone_is_told() {
+async fn s35_r29_a_descriptor_that_lives_again_is_not_deleted_though_its_tombstone_is_told() {
     let scene = Setting::new().policy(|policy| policy.selection.descriptors = true).start().await;
     let descriptor = json!({"namespace": "uri://ed-fi.org/TermDescriptor", "codeValue": "Trimester 9", "shortDescription": "T9"});
     put(&scene.source, "termDescriptors", &descriptor);
@@ -173,7 +173,7 @@ async fn under_bounded_the_same_changes_arrive() {
 }
 
 #[tokio::test]
-async fn r27_a_run_that_would_delete_too_much_deletes_nothing_until_a_person_allows_it() {
+async fn t23_r27_a_run_that_would_delete_too_much_deletes_nothing_until_a_person_allows_it() {
     let scene = Setting::new().policy(|policy| policy.brake.above = 3).start().await;
     for number in 0..5 {
         put(&scene.source, "learningStandards", &standard(&format!("S{number}"), None));
@@ -203,7 +203,7 @@ async fn r27_a_run_that_would_delete_too_much_deletes_nothing_until_a_person_all
 }
 
 #[tokio::test]
-async fn a_source_that_cannot_tell_deletes_or_key_changes_is_refused_unless_told_to_skip() {
+async fn s18_a_source_that_cannot_tell_deletes_or_key_changes_is_refused_unless_told_to_skip() {
     let scene = Setting::new()
         .source(SandboxOptions { feeds: Feeds { deletes: true, key_changes: false }, ..bare() })
         .start()
@@ -242,8 +242,34 @@ async fn r17_deletes_that_were_skipped_are_said_to_be_missing_until_verify_has_m
     assert!(note.contains("`deletes` was `skip`") && note.contains("--repair"), "{note}");
     let repair = VerifyOptions { repair: true, delete_extra: true, ..VerifyOptions::default() };
     let pair = scene.pairs().remove(0);
-    assert!(verify(&scene.surroundings(), &pair, &repair).await.unwrap().equal);
+    assert!(verify(&scene.surroundings(), &pair, &repair, scene.spool()).await.unwrap().equal);
     scene.assert_agrees();
     put(&scene.source, "students", &student("701"));
     assert_eq!(scene.run().await.notes, Vec::<String>::new());
+}
+
+// The source's credentials lose sight of a student. Nothing named it, so it stays; a person who knows
+// that nobody else writes there may have it deleted.
+#[tokio::test]
+async fn r3_what_the_source_shows_no_more_was_not_deleted() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    put(&scene.source, "students", &student("700"));
+    assert_ended(&scene.run().await, "complete");
+    scene.source.mask("/ed-fi/students", &student_key("700"));
+    put(&scene.source, "students", &student("801"));
+
+    let report = scene.run().await;
+
+    assert_ended(&report, "complete");
+    assert_eq!(report.stages.deletes.read, 0);
+    assert!(scene.target().item("/ed-fi/students", &student_key("700")).is_some());
+    let pair = scene.pairs().remove(0);
+    let around = scene.surroundings();
+    let mend = VerifyOptions { repair: true, ..VerifyOptions::default() };
+    verify(&around, &pair, &mend, scene.spool()).await.unwrap();
+    assert!(scene.target().item("/ed-fi/students", &student_key("700")).is_some());
+    let delete = VerifyOptions { delete_extra: true, ..VerifyOptions::default() };
+    assert!(verify(&around, &pair, &delete, scene.spool()).await.unwrap().equal);
+    assert!(scene.target().item("/ed-fi/students", &student_key("700")).is_none());
 }

@@ -41,7 +41,7 @@ async fn a_missing_snapshot_is_read_around_where_the_configuration_says_so() {
 }
 
 #[tokio::test]
-async fn a_snapshot_that_vanishes_in_the_middle_of_a_run_fails_it_and_the_next_one_mends_it() {
+async fn s6_a_snapshot_that_vanishes_in_the_middle_of_a_run_fails_it_and_the_next_one_mends_it() {
     let scene = Setting::new()
         .source(SandboxOptions { snapshots: SnapshotMode::Manual, ..bare() })
         .start()
@@ -61,7 +61,7 @@ async fn a_snapshot_that_vanishes_in_the_middle_of_a_run_fails_it_and_the_next_o
 }
 
 #[tokio::test]
-async fn r18_a_live_source_below_the_watermark_blocks_the_pair() {
+async fn s13_r18_a_live_source_below_the_watermark_blocks_the_pair() {
     let mut scene = Scene::start().await;
     open_school(&scene.source);
     scene.run().await;
@@ -109,7 +109,7 @@ async fn r18_an_old_snapshot_is_nothing_to_do_and_moves_nothing() {
 }
 
 #[tokio::test]
-async fn r18_a_target_that_was_restored_blocks_the_pair_before_a_write() {
+async fn t21_r18_a_target_that_was_restored_blocks_the_pair_before_a_write() {
     let scene = Scene::start().await;
     open_school(&scene.source);
     scene.run().await;
@@ -147,7 +147,7 @@ async fn r19_another_database_behind_the_same_name_blocks_the_pair() {
 }
 
 #[tokio::test]
-async fn bad_answers_of_a_source_fail_the_run_and_are_never_an_empty_page() {
+async fn s26_bad_answers_of_a_source_fail_the_run_and_are_never_an_empty_page() {
     for (case, harm) in [
         ("html", Harm::Html),
         ("invalid utf-8", Harm::InvalidUtf8),

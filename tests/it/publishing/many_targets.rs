@@ -10,7 +10,7 @@ use crate::district::{open_school, student, student_key};
 use crate::scene::{Scene, Setting, assert_ended, put, strict};
 
 #[tokio::test]
-async fn of_two_targets_one_is_down_and_the_other_is_published_all_the_same() {
+async fn t14_of_two_targets_one_is_down_and_the_other_is_published_all_the_same() {
     let scene = Setting::new()
         .target("down", strict())
         .target("state", SandboxOptions { version: ApiVersion::V6_1, ..strict() })
@@ -97,7 +97,7 @@ impl Observer for Panics {
 }
 
 #[tokio::test]
-async fn a_panic_fails_its_run_and_nothing_else() {
+async fn p2_a_panic_fails_its_run_and_nothing_else() {
     let scene = Setting::new().target("a", strict()).target("b", strict()).start().await;
     open_school(&scene.source);
     let mut around = scene.surroundings();

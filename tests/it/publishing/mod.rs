@@ -2,6 +2,7 @@
 //! target's state.
 
 mod first_run;
+mod from_now;
 mod difference;
 mod renames;
 mod people;

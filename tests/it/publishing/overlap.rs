@@ -46,7 +46,7 @@ async fn with_history(scene: &Scene) {
 // A takes version 25 and stays open, B takes 26 and commits: newest is 26. A reader that goes on
 // after 26 never sees A.
 #[tokio::test]
-async fn r14_what_commits_late_below_the_watermark_is_published_by_the_next_run() {
+async fn s20_r14_what_commits_late_below_the_watermark_is_published_by_the_next_run() {
     for isolation in WITHOUT_SNAPSHOT {
         let scene = live(isolation).start().await;
         with_history(&scene).await;
@@ -152,7 +152,7 @@ async fn r14_a_pair_that_is_to_be_read_twice_at_first_has_its_second_run_at_once
 }
 
 #[tokio::test]
-async fn r16_what_the_overlap_brings_again_unchanged_is_not_written_again() {
+async fn o12_r16_what_the_overlap_brings_again_unchanged_is_not_written_again() {
     for isolation in [Isolation::Snapshot, Isolation::Bounded] {
         let scene = Setting::new()
             .policy(|policy| {

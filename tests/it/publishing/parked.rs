@@ -201,7 +201,7 @@ async fn r22_a_dead_item_gets_fresh_attempts_when_the_target_is_another_version(
 }
 
 #[tokio::test]
-async fn a_parent_that_is_still_referenced_is_parked_and_deleted_when_nothing_refers_to_it() {
+async fn t2_a_parent_that_is_still_referenced_is_parked_and_deleted_when_nothing_refers_to_it() {
     let scene = Scene::start().await;
     open_school(&scene.source);
     put(&scene.source, "students", &student("700"));
@@ -223,7 +223,7 @@ async fn a_parent_that_is_still_referenced_is_parked_and_deleted_when_nothing_re
 }
 
 #[tokio::test]
-async fn r23_a_target_that_refuses_most_of_what_it_gets_fails_the_run_and_nothing_moves() {
+async fn t6_r23_a_target_that_refuses_most_of_what_it_gets_fails_the_run_and_nothing_moves() {
     let scene = Scene::start().await;
     for number in 0..150 {
         put(&scene.source, "students", &student(&format!("9{number:04}")));

@@ -14,7 +14,7 @@ async fn scene() -> Scene {
 }
 
 #[tokio::test]
-async fn a_person_that_is_refused_before_its_association_is_updated_after_it() {
+async fn s34_a_person_that_is_refused_before_its_association_is_updated_after_it() {
     let scene = scene().await;
     open_school(&scene.source);
     // The target has the student already, without an enrolment: an update is refused.
@@ -39,7 +39,8 @@ async fn a_person_that_is_refused_before_its_association_is_updated_after_it() {
 }
 
 #[tokio::test]
-async fn a_person_without_an_association_is_parked_as_forbidden_and_published_when_there_is_one() {
+async fn t5_a_person_without_an_association_is_parked_as_forbidden_and_published_when_there_is_one()
+{
     let scene = scene().await;
     open_school(&scene.source);
     put(&scene.source, "students", &student("700"));

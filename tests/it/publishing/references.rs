@@ -6,7 +6,7 @@ use crate::scene::{Scene, Setting, assert_ended, put};
 use tidemark::sandbox::{ApiVersion, SandboxOptions};
 
 #[tokio::test]
-async fn r24_what_the_target_lost_is_fetched_and_published_before_what_refers_to_it() {
+async fn t1_r24_what_the_target_lost_is_fetched_and_published_before_what_refers_to_it() {
     for version in ApiVersion::ALL {
         let scene =
             Setting::new().target("state", SandboxOptions { version, ..strict() }).start().await;

@@ -202,7 +202,7 @@ async fn r6_the_old_item_stays_while_the_new_one_is_parked() {
 }
 
 #[tokio::test]
-async fn a_rename_in_case_alone_does_not_delete_the_item() {
+async fn r2_a_rename_in_case_alone_does_not_delete_the_item() {
     let scene = Scene::start().await;
     open_school(&scene.source);
     put(&scene.source, "classPeriods", &class_period("first"));

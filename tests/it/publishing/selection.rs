@@ -145,7 +145,8 @@ async fn another_standard_without_the_built_in_table_is_published_all_the_same()
 }
 
 #[tokio::test]
-async fn a_selected_resource_that_the_target_lacks_fails_the_run_if_the_source_has_items_of_it() {
+async fn t8_a_selected_resource_that_the_target_lacks_fails_the_run_if_the_source_has_items_of_it()
+{
     let other = SandboxOptions {
         standard: Standard::Other,
         data: tidemark::sandbox::Seed::Empty,

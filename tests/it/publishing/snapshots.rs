@@ -97,7 +97,8 @@ async fn r11_a_snapshot_that_is_replaced_before_the_first_write_costs_nothing_bu
 }
 
 #[tokio::test]
-async fn r11_in_the_middle_what_was_finished_stands_and_the_rest_is_read_from_the_new_snapshot() {
+async fn s7_r11_in_the_middle_what_was_finished_stands_and_the_rest_is_read_from_the_new_snapshot()
+{
     for version in VERSIONS {
         let scene = snapshotted(version).await;
         let through = scene.source.newest();
