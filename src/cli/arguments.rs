@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -46,8 +48,10 @@ pub(super) struct Global {
 pub(super) enum Form {
     Text,
     Json,
-    /// Of `parked list` only
+    /// Of `parked list` and `report` only
     Csv,
+    /// Of `report` only: one page that prints well
+    Html,
 }
 
 /// What every command can answer in.
@@ -90,20 +94,27 @@ pub(super) enum Command {
     /// Check the configuration, or print an example of one
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Let no run of these pairs begin, until they are resumed or until a moment
+    Pause(PauseArguments),
+    /// Let paused pairs run again
+    Resume(ResumeArguments),
+    /// Tell the runs of these pairs to save their progress and end
+    Cancel(CancelArguments),
+    /// Show what ran, how it ended and what it moved
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Show who did what, when and why
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Erase a natural key from all that is remembered
+    Forget(ForgetArguments),
+    /// Tell the one who owns the data how complete it is: counts, and no keys
+    Report(ReportArguments),
+    /// Print what makes a shell complete these commands
+    Completions(CompletionsArguments),
+    /// Print the manual page
     #[command(hide = true)]
-    Pause(Later),
-    #[command(hide = true)]
-    Resume(Later),
-    #[command(hide = true)]
-    Cancel(Later),
-    #[command(hide = true)]
-    Runs(Later),
-    #[command(hide = true)]
-    Audit(Later),
-    #[command(hide = true)]
-    Forget(Later),
-    #[command(hide = true)]
-    Report(Later),
+    Man,
 }
 
 /// Whatever is typed after a command of a later version.
@@ -171,12 +182,28 @@ pub(super) struct CheckArguments {
 pub(super) struct StatusArguments {
     #[command(flatten)]
     pub(super) selector: Selector,
-    #[arg(long, hide = true)]
+    /// Look again every other second, until interrupted
+    #[arg(long)]
     pub(super) watch: bool,
-    #[arg(long, hide = true)]
-    pub(super) state: Option<String>,
-    #[arg(long, hide = true)]
-    pub(super) sort: Option<String>,
+    /// Only pairs in one of these states, such as `failing,blocked`
+    #[arg(long, value_name = "STATE[,…]", value_delimiter = ',')]
+    pub(super) state: Vec<String>,
+    /// What comes first [default: the name; of more than 10 pairs the worst]
+    #[arg(long, value_enum)]
+    pub(super) sort: Option<Sort>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Sort {
+    Name,
+    /// Blocked, failing, degraded, …
+    Worst,
+    Lag,
+    Parked,
+    /// The one that is longest ago
+    LastRun,
+    /// The one that is next
+    NextRun,
 }
 
 #[derive(Debug, Args)]
@@ -216,7 +243,7 @@ pub(super) enum ParkedCommand {
 }
 
 #[derive(Clone, Debug, Default, Args)]
-pub(super) struct ParkedFilter {
+pub(super) struct ParkedFilterArguments {
     /// Only this resource, such as `students` or `/tpdm/candidates`
     #[arg(long, value_name = "RESOURCE")]
     pub(super) resource: Option<String>,
@@ -233,7 +260,7 @@ pub(super) struct ParkedListArguments {
     #[command(flatten)]
     pub(super) selector: Selector,
     #[command(flatten)]
-    pub(super) filter: ParkedFilter,
+    pub(super) filter: ParkedFilterArguments,
     /// Every item in a row, those too that only wait for another
     #[arg(long)]
     pub(super) every: bool,
@@ -247,7 +274,8 @@ pub(super) struct ParkedShowArguments {
     /// Ids as `parked list` shows them; their beginning is enough
     #[arg(required = true, value_name = "ID")]
     pub(super) ids: Vec<String>,
-    #[arg(long, hide = true)]
+    /// Read the item at both ends, as it is now; nothing of it is kept
+    #[arg(long)]
     pub(super) live: bool,
 }
 
@@ -259,11 +287,12 @@ pub(super) struct ParkedRetryArguments {
     #[command(flatten)]
     pub(super) narrow: Narrow,
     #[command(flatten)]
-    pub(super) filter: ParkedFilter,
+    pub(super) filter: ParkedFilterArguments,
     /// Yes, in more than one pair
     #[arg(long)]
     pub(super) yes: bool,
-    #[arg(long, hide = true)]
+    /// Try these items once, now, and tell what the target said; nothing of it is kept
+    #[arg(long)]
     pub(super) show: bool,
 }
 
@@ -275,7 +304,7 @@ pub(super) struct ParkedDiscardArguments {
     #[command(flatten)]
     pub(super) narrow: Narrow,
     #[command(flatten)]
-    pub(super) filter: ParkedFilter,
+    pub(super) filter: ParkedFilterArguments,
     /// Yes, more than one item
     #[arg(long)]
     pub(super) yes: bool,
@@ -308,7 +337,9 @@ pub(super) struct WatermarkTo {
     /// The change version after which the next run reads
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(0..))]
     pub(super) to: Option<i64>,
-    #[arg(long, hide = true, value_name = "TIME")]
+    /// Go on from the newest version that is known to have been there before a moment, such as
+    /// `2026-01-31T10:00:00Z`
+    #[arg(long, value_name = "TIME")]
     pub(super) before: Option<Timestamp>,
 }
 
@@ -435,10 +466,126 @@ pub(super) struct StateForgetArguments {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct PauseArguments {
+    #[command(flatten)]
+    pub(super) selector: Selector,
+    /// Resumed by itself then, such as `2026-01-31T10:00:00Z`
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<Timestamp>,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// Yes, more than one pair
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResumeArguments {
+    #[command(flatten)]
+    pub(super) selector: Selector,
+    /// Yes, more than one pair
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CancelArguments {
+    #[command(flatten)]
+    pub(super) selector: Selector,
+    /// Yes, the runs of more than one pair
+    #[arg(long)]
+    pub(super) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RunsCommand {
+    /// List runs, newest first
+    List(RunsListArguments),
+    /// Show runs with everything that is known of them
+    Show(RunsShowArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunsListArguments {
+    #[command(flatten)]
+    pub(super) selector: Selector,
+    /// So many at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunsShowArguments {
+    /// Ids as `runs list` shows them; their beginning is enough
+    #[arg(required = true, value_name = "ID")]
+    pub(super) ids: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// List what was done and read, newest first
+    List(AuditListArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuditListArguments {
+    /// Nothing older: a moment such as `2026-01-31T10:00:00Z`, or how long ago, such as `7days`
+    #[arg(long, value_name = "TIME|DURATION")]
+    pub(super) since: Option<Since>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    Moment(Timestamp),
+    Before(Duration),
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Since, String> {
+        if let Ok(moment) = text.parse() {
+            return Ok(Since::Moment(moment));
+        }
+        humantime::parse_duration(text).map(Since::Before).map_err(|_| {
+            "write a moment such as 2026-01-31T10:00:00Z, or a duration such as 7days".to_owned()
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ForgetArguments {
+    /// Whose key it is, such as `students` or `/tpdm/candidates`
+    #[arg(long, value_name = "RESOURCE")]
+    pub(super) resource: String,
+    /// The key comes on standard input, as JSON: it belongs in no history of a shell
+    #[arg(long, required = true)]
+    pub(super) key_from_stdin: bool,
+    /// Yes, erase it
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Why, for whoever asks later; never the key
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    #[command(flatten)]
+    pub(super) selector: Selector,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArguments {
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ServeArguments {
     /// How long to wait, alive and not ready, while another process holds the state
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
-    pub(super) wait_for_state: std::time::Duration,
+    pub(super) wait_for_state: Duration,
 }
 
 #[derive(Debug, Args)]

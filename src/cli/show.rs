@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::domain::Window;
+use crate::domain::{Stage, Stages, Window};
 
 use super::failure::Failure;
 
@@ -46,9 +46,17 @@ pub(super) fn json_list<T: Serialize>(items: &[T]) -> Result<(), Failure> {
 }
 
 pub(super) fn json_object<T: Serialize>(object: &T) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(object)
-        .map_err(|error| Failure::failed(format!("cannot write the answer: {error}")))?;
-    answer(&text)
+    answer(&pretty(object)?)
+}
+
+/// What [`json`] prints, to be printed later.
+pub(super) fn json_text<T: Serialize>(name: &str, value: &T) -> Result<String, Failure> {
+    pretty(&BTreeMap::from([(name, value)]))
+}
+
+fn pretty<T: Serialize>(object: &T) -> Result<String, Failure> {
+    serde_json::to_string_pretty(object)
+        .map_err(|error| Failure::failed(format!("cannot write the answer: {error}")))
 }
 
 /// Says on standard error why the command did not do what it was asked.
@@ -107,6 +115,24 @@ fn alignment(column: Column) -> CellAlignment {
         Column::Text(_) => CellAlignment::Left,
         Column::Number(_) => CellAlignment::Right,
     }
+}
+
+/// The tallies of a run.
+pub(super) fn stages(stages: &Stages) -> String {
+    let columns = [
+        Column::Text("  stage"),
+        Column::Number("read"),
+        Column::Number("applied"),
+        Column::Number("skipped"),
+        Column::Number("parked"),
+    ];
+    let row = |stage: Stage| {
+        let tally = stages.of(stage);
+        let mut row = vec![format!("  {stage}")];
+        row.extend([tally.read, tally.applied, tally.skipped, tally.parked].map(number));
+        row
+    };
+    table(&columns, Stage::ALL.map(row).to_vec())
 }
 
 /// Comma-separated values with a header, as RFC 4180 has them.

@@ -81,6 +81,7 @@ pub async fn verify(
     if found.verification.equal && options.resources.is_empty() {
         nothing_is_left_out(around, pair).await?;
     }
+    super::verified::keep(around, pair, options.content, &found.verification).await?;
     Ok(found.verification)
 }
 

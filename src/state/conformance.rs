@@ -2,6 +2,7 @@
 //!
 //! The samples are for the tests of single stores too.
 
+mod erasure;
 mod overlap;
 mod samples;
 
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+use erasure::*;
 use overlap::*;
 pub(super) use samples::*;
 
@@ -103,6 +105,9 @@ every_store! {
     what_was_left_behind_goes_with_its_journal,
     all_that_an_overlap_needs_goes_at_once,
     names_come_in_pages_and_some_outlive_their_journal,
+    a_key_that_is_erased_is_in_no_record_and_every_other_stays,
+    keys_that_hold_an_erased_one_go_with_it,
+    what_a_comparison_found_is_kept_for_each_resource_and_goes_with_its_pair,
 }
 
 pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
@@ -117,6 +122,7 @@ pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(store.finished(pair).await.unwrap(), [finished()]);
     assert_eq!(store.progress(pair).await.unwrap(), [progress()]);
     assert_eq!(store.runs(pair, 10).await.unwrap(), [run(1)]);
+    assert_eq!(store.verified(pair).await.unwrap(), [verified_of("/ed-fi/students", 5)]);
 }
 
 async fn has_nothing(store: &dyn StateStore, pair: &PairId) {
@@ -588,6 +594,8 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
         end_journal,
         keep_names_of,
         begin_anew,
+        verified,
+        erase,
         run,
         history,
         forget_all,
@@ -597,6 +605,8 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
         written: written_items,
         left_behind,
         forget,
+        // Not of the pair.
+        audit: _,
     } = store.whole(&pair("a")).await.unwrap();
 
     names.sort_by(|one, other| one.key.cmp(&other.key));
@@ -613,7 +623,8 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
     assert!(forget_all && !begin_anew);
     // What an overlap remembers is of no use beside another history: it is read again.
     assert_eq!((key_changes, tombstones, written_items, left_behind), Default::default());
-    assert!(keep_names_of.is_empty());
+    assert_eq!(verified, [verified_of("/ed-fi/students", 5)]);
+    assert!(keep_names_of.is_empty() && erase.is_empty());
     assert!(!forget.all && forget.below.is_none() && forget.written.is_empty());
 }
 

@@ -19,6 +19,7 @@ use ::sled::{Batch, Db, Tree};
 use async_trait::async_trait;
 
 use super::codec::{FORMAT, FORMAT_KEY, OLDEST, STEPS_KEY, Trouble};
+use super::erasure::{self, ErasedKey};
 use super::lock::{NotLocked, StateLock};
 use super::marker::{Marked, Marker};
 use super::migrate;
@@ -27,7 +28,7 @@ use super::remembered;
 use super::{
     AuditRecord, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked,
     ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
-    StateError, StateStore, StateView, Step, Written,
+    StateError, StateStore, StateView, Step, Verified, Written,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
@@ -642,6 +643,18 @@ impl StateView for SledStore {
         let pair = pair.clone();
         let read = move |shared: &Shared| records::progress(&*shared.db, &pair);
         self.on_disk("reading how far resources had come", read).await
+    }
+
+    async fn verified(&self, pair: &PairId) -> Result<Vec<Verified>, StateError> {
+        let pair = pair.clone();
+        let read = move |shared: &Shared| records::verified(&*shared.db, &pair);
+        self.on_disk("reading what comparisons found", read).await
+    }
+
+    async fn records_with(&self, pair: &PairId, key: &ErasedKey) -> Result<u64, StateError> {
+        let (pair, key) = (pair.clone(), key.clone());
+        let read = move |shared: &Shared| erasure::count(&*shared.db, &pair, &key);
+        self.on_disk("looking for a key", read).await
     }
 
     async fn parked(

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{FleetDesk, of_run, of_state};
+use crate::clock::Timestamp;
 use crate::desk::{Caller, DeskError, Moved};
 use crate::domain::{ChangeVersion, Watermark};
 use crate::engine::{Pair, RunError};
-use crate::state::{Coverage, Forgotten, Overlap, PairState, Step};
+use crate::state::{Coverage, Forgotten, Overlap, PairState, RUNS_KEPT, Step};
 
 impl FleetDesk {
     pub(super) async fn set_watermark(
@@ -30,17 +31,34 @@ impl FleetDesk {
         let to = match to {
             Moved::To(version) => Some(version),
             Moved::Reset => None,
-            Moved::Before(_) => {
-                return Err(DeskError::Refused(
-                    "a watermark by time is not in this version: tell the version".to_owned(),
-                ));
-            }
+            Moved::Before(moment) => Some(self.newest_before(pair, &state, moment).await?),
         };
         let mut step = self.moved(pair, to).await?;
         let what = to.map_or("taken away".to_owned(), |to| format!("to {to}"));
         let action = if to.is_some() { "watermark set" } else { "watermark reset" };
         step.audit = Some(self.record(by, action, Some(&pair.id), what, Some(reason)));
         self.assembly.store.commit(&pair.id, step).await.map_err(of_state)
+    }
+
+    /// The highest version that is known to have been newest before the moment: what was committed
+    /// after it has a higher one.
+    async fn newest_before(
+        &self,
+        pair: &Pair,
+        state: &PairState,
+        moment: Timestamp,
+    ) -> Result<ChangeVersion, DeskError> {
+        let runs = self.assembly.store.runs(&pair.id, RUNS_KEPT).await.map_err(of_state)?;
+        let of_runs = runs.iter().filter(|run| run.ended_at < moment);
+        let of_runs = of_runs.filter_map(|run| Some(run.window?.through));
+        let seen = state.overlap.seen.iter().filter(|seen| seen.first_at < moment);
+        let known = of_runs.chain(seen.map(|seen| seen.newest)).max();
+        known.ok_or_else(|| {
+            DeskError::Conflict(format!(
+                "nothing is known of the source of {} from before that: tell the version",
+                pair.id
+            ))
+        })
     }
 
     /// The state of a pair that goes on from `to`. What it knew of both ends is forgotten with what
