@@ -1,9 +1,10 @@
 //! What can be typed (contract, "Command line"). Texts here are the help that people read.
 
+mod fleet;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +12,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::clock::Timestamp;
 use crate::sandbox::ApiVersion;
 use crate::telemetry::{LogFormat, LogLevel};
+
+pub(super) use self::fleet::{
+    AuditCommand, AuditListArguments, CancelArguments, CompletionsArguments, ForgetArguments,
+    PauseArguments, ReportArguments, ResumeArguments, RunsCommand, RunsListArguments,
+    RunsShowArguments, Since,
+};
 
 /// Keeps target APIs in step with a source API
 #[derive(Debug, Parser)]
@@ -463,122 +470,6 @@ pub(super) struct StateForgetArguments {
     /// Why, for whoever asks later; for a pair that the configuration names
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PauseArguments {
-    #[command(flatten)]
-    pub(super) selector: Selector,
-    /// Resumed by itself then, such as `2026-01-31T10:00:00Z`
-    #[arg(long, value_name = "TIME")]
-    pub(super) until: Option<Timestamp>,
-    /// Why, for whoever asks later
-    #[arg(long, value_name = "TEXT")]
-    pub(super) reason: Option<String>,
-    /// Yes, more than one pair
-    #[arg(long)]
-    pub(super) yes: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ResumeArguments {
-    #[command(flatten)]
-    pub(super) selector: Selector,
-    /// Yes, more than one pair
-    #[arg(long)]
-    pub(super) yes: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CancelArguments {
-    #[command(flatten)]
-    pub(super) selector: Selector,
-    /// Yes, the runs of more than one pair
-    #[arg(long)]
-    pub(super) yes: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum RunsCommand {
-    /// List runs, newest first
-    List(RunsListArguments),
-    /// Show runs with everything that is known of them
-    Show(RunsShowArguments),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RunsListArguments {
-    #[command(flatten)]
-    pub(super) selector: Selector,
-    /// So many at most
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub(super) limit: usize,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RunsShowArguments {
-    /// Ids as `runs list` shows them; their beginning is enough
-    #[arg(required = true, value_name = "ID")]
-    pub(super) ids: Vec<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum AuditCommand {
-    /// List what was done and read, newest first
-    List(AuditListArguments),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct AuditListArguments {
-    /// Nothing older: a moment such as `2026-01-31T10:00:00Z`, or how long ago, such as `7days`
-    #[arg(long, value_name = "TIME|DURATION")]
-    pub(super) since: Option<Since>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Since {
-    Moment(Timestamp),
-    Before(Duration),
-}
-
-impl FromStr for Since {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Since, String> {
-        if let Ok(moment) = text.parse() {
-            return Ok(Since::Moment(moment));
-        }
-        humantime::parse_duration(text).map(Since::Before).map_err(|_| {
-            "write a moment such as 2026-01-31T10:00:00Z, or a duration such as 7days".to_owned()
-        })
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ForgetArguments {
-    /// Whose key it is, such as `students` or `/tpdm/candidates`
-    #[arg(long, value_name = "RESOURCE")]
-    pub(super) resource: String,
-    /// The key comes on standard input, as JSON: it belongs in no history of a shell
-    #[arg(long, required = true)]
-    pub(super) key_from_stdin: bool,
-    /// Yes, erase it
-    #[arg(long)]
-    pub(super) yes: bool,
-    /// Why, for whoever asks later; never the key
-    #[arg(long, value_name = "TEXT")]
-    pub(super) reason: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ReportArguments {
-    #[command(flatten)]
-    pub(super) selector: Selector,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CompletionsArguments {
-    pub(super) shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]

@@ -161,6 +161,7 @@ impl From<DeskError> for Failure {
             | DeskError::Conflict(_)
             | DeskError::Forbidden { .. } => Exit::Usage,
             DeskError::NotNow(_) | DeskError::Failed(_) => Exit::Failed,
+            DeskError::State(_) => Exit::Unreadable,
         };
         Failure { exit, message: error.to_string() }
     }

@@ -67,10 +67,26 @@ pub(super) fn totals(report: &Report) -> Totals {
 
 /// The ones that are not whole first; those without items are left out.
 pub(super) fn worth_a_row(report: &Report) -> Vec<&ReportedResource> {
-    let mut rows: Vec<_> =
-        report.resources.iter().filter(|resource| !resource.is_empty()).collect();
-    rows.sort_by_key(|resource| (resource.is_excluded(), resource.is_whole()));
+    let mut rows: Vec<_> = report.selected().filter(|resource| !resource.is_empty()).collect();
+    rows.sort_by_key(|resource| resource.is_whole());
     rows
+}
+
+/// `3,322 items of 198 resources`; `None` where the configuration leaves nothing out.
+pub(super) fn left_out(report: &Report) -> Option<String> {
+    let excluded: Vec<u64> = report
+        .resources
+        .iter()
+        .filter(|resource| resource.is_excluded())
+        .map(|resource| resource.excluded)
+        .collect();
+    (!excluded.is_empty()).then(|| {
+        format!(
+            "{} of {}",
+            show::count(excluded.iter().sum(), "item"),
+            show::count(show::many(excluded.len()), "resource")
+        )
+    })
 }
 
 /// `equal`, `NOT equal`, or `-` where nobody compared.
@@ -134,11 +150,15 @@ fn text(report: &Report, now: Timestamp) -> String {
             Column::Number("target"),
             Column::Number("parked"),
             Column::Number("dead"),
-            Column::Number("excluded"),
             Column::Text("verified"),
         ];
         text.push('\n');
         text.push_str(&show::table(&columns, rows));
+    }
+    if let Some(left_out) = left_out(report) {
+        text.push_str(&format!(
+            "\n  the configuration leaves out {left_out}; `--output csv` names them\n"
+        ));
     }
     text
 }
@@ -150,7 +170,6 @@ fn row(resource: &ReportedResource) -> Vec<String> {
         show::or_dash(resource.target.map(show::number)),
         show::number(resource.parked),
         show::number(resource.dead),
-        show::number(resource.excluded),
         comparison(resource).to_owned(),
     ]
 }

@@ -5,7 +5,7 @@
 
 use crate::desk::{Report, ReportedResource};
 
-use super::report::{Totals, comparison, totals, verified, worth_a_row};
+use super::report::{Totals, comparison, left_out, totals, verified, worth_a_row};
 use super::show;
 
 /// Black on white, a pair begins on a page of its own, and the head of a table stands on each.
@@ -15,7 +15,7 @@ h1{font-size:1.4rem}h2{font-size:1.15rem;margin:2rem 0 .3rem}p{margin:.2rem 0}\
 table{border-collapse:collapse;width:100%;margin:.8rem 0}caption{text-align:left;color:#444}\
 th,td{padding:.25rem .5rem;border-bottom:1px solid #ccc;text-align:left}\
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}\
-tr.open td:first-child::before{content:\"! \";font-weight:bold}tr.out td{color:#666}\
+tr.open td:first-child::before{content:\"! \";font-weight:bold}p.out{color:#444;font-size:.9em}\
 @media print{body{margin:0;max-width:none;font-size:10pt}thead{display:table-header-group}\
 tr{break-inside:avoid}section+section{break-before:page}}";
 
@@ -43,8 +43,8 @@ fn section(report: &Report) -> String {
          {} excluded.</p>\n\
          <p>Caught up: {}. Watermark: {}. Configuration: {}.</p>\n<p>{}</p>\n\
          <table><thead><tr><th>Resource</th><th class=\"n\">Source</th><th class=\"n\">Target</th>\
-         <th class=\"n\">Parked</th><th class=\"n\">Dead</th><th class=\"n\">Excluded</th>\
-         <th>Verified</th></tr></thead>\n<tbody>\n{rows}</tbody></table>\n</section>\n",
+         <th class=\"n\">Parked</th><th class=\"n\">Dead</th>\
+         <th>Verified</th></tr></thead>\n<tbody>\n{rows}</tbody></table>\n{}</section>\n",
         escaped(&report.publication),
         escaped(&report.target),
         show::number(whole),
@@ -57,27 +57,39 @@ fn section(report: &Report) -> String {
         escaped(&caught_up),
         show::or_dash(report.watermark),
         escaped(&report.configuration),
-        escaped(&verified(report))
+        escaped(&verified(report)),
+        excluded_ones(report)
     )
 }
 
 fn row(resource: &ReportedResource) -> String {
-    let class = match (resource.is_excluded(), resource.is_whole()) {
-        (true, _) => " class=\"out\"",
-        (false, false) => " class=\"open\"",
-        (false, true) => "",
-    };
+    let class = if resource.is_whole() { "" } else { " class=\"open\"" };
     let number = |count: Option<u64>| show::or_dash(count.map(show::number));
     format!(
         "<tr{class}><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-         <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>\n",
+         <td class=\"n\">{}</td><td>{}</td></tr>\n",
         escaped(resource.resource.as_str()),
         number(resource.source),
         number(resource.target),
         show::number(resource.parked),
         show::number(resource.dead),
-        show::number(resource.excluded),
         comparison(resource)
+    )
+}
+
+/// What the configuration leaves out, by name: whoever owns the data should see that it is meant.
+fn excluded_ones(report: &Report) -> String {
+    let Some(left_out) = left_out(report) else { return String::new() };
+    let named: Vec<String> = report
+        .resources
+        .iter()
+        .filter(|resource| resource.is_excluded())
+        .map(|one| format!("{} ({})", one.resource, show::number(one.excluded)))
+        .collect();
+    format!(
+        "<p class=\"out\">The configuration leaves out {}: {}.</p>\n",
+        escaped(&left_out),
+        escaped(&named.join(", "))
     )
 }
 

@@ -160,7 +160,7 @@ impl FleetDesk {
 }
 
 fn of_state(error: StateError) -> DeskError {
-    DeskError::Failed(error.to_string())
+    DeskError::State(error.to_string())
 }
 
 fn of_run(error: RunError) -> DeskError {

@@ -140,9 +140,13 @@ pub enum DeskError {
     #[error("{0}")]
     NotNow(String),
 
-    /// An API or the state failed.
+    /// An API failed.
     #[error("{0}")]
     Failed(String),
+
+    /// The state failed: the process that holds it is to end.
+    #[error("{0}")]
+    State(String),
 }
 
 /// Answers questions about pairs and takes orders. Every order is written into the audit in the step

@@ -1,5 +1,6 @@
 //! A state of an older format is exported, migrated, and survives a kill at any point of it.
 
+use super::super::StateView;
 use super::*;
 use crate::domain::{ChangeVersion, Watermark};
 use crate::state::codec::PAIR_SPACE;

@@ -3,10 +3,13 @@
 //! Past 600 lines because what sled must and must not do is one thing to check (ADR 0003).
 //!
 //! What lives here: opening without ever changing what cannot be read, and making one step one
-//! durable batch. What does not: what a step means (`records.rs`) and how it is spelt (`codec.rs`).
+//! durable batch. What does not: reading it back (`sled/reads.rs`), what a step means (`records.rs`)
+//! and how it is spelt (`codec.rs`).
 //! The one thing to know: a commit counts only when its flush has returned, and the first error
 //! after opening is the last thing this store does; sled stays broken once it is, and a store that
 //! goes on after a failed write would be guessing.
+
+mod reads;
 
 use std::fs;
 use std::io;
@@ -19,19 +22,12 @@ use ::sled::{Batch, Db, Tree};
 use async_trait::async_trait;
 
 use super::codec::{FORMAT, FORMAT_KEY, OLDEST, STEPS_KEY, Trouble};
-use super::erasure::{self, ErasedKey};
 use super::lock::{NotLocked, StateLock};
 use super::marker::{Marked, Marker};
 use super::migrate;
 use super::records::{self, Entries, Table, Writes};
-use super::remembered;
-use super::{
-    AuditRecord, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked,
-    ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
-    StateError, StateStore, StateView, Step, Verified, Written,
-};
+use super::{AuditRecord, PairId, StateError, StateStore, Step};
 use crate::clock::{Clock, Timestamp};
-use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
 
 /// The state of a fleet is small; sled's own default would be a gigabyte.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
@@ -492,224 +488,6 @@ impl StateStore for SledStore {
     ) -> Result<(), StateError> {
         self.on_disk("writing the audit", move |shared| {
             shared.write(|table| records::note(table, &record, forget_before))
-        })
-        .await
-    }
-}
-
-#[async_trait]
-impl StateView for SledStore {
-    async fn load(&self, pair: &PairId) -> Result<Option<PairState>, StateError> {
-        let pair = pair.clone();
-        self.on_disk("reading a pair", move |shared| records::load(&*shared.db, &pair)).await
-    }
-
-    async fn coverage(&self, pair: &PairId) -> Result<Coverage, StateError> {
-        let pair = pair.clone();
-        self.on_disk("reading what a watermark speaks for", move |shared| {
-            records::coverage(&*shared.db, &pair)
-        })
-        .await
-    }
-
-    async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError> {
-        let pair = pair.clone();
-        self.on_disk("reading a journal", move |shared| records::journal(&*shared.db, &pair)).await
-    }
-
-    async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError> {
-        let pair = pair.clone();
-        self.on_disk("reading journalled names", move |shared| records::names(&*shared.db, &pair))
-            .await
-    }
-
-    async fn names_after(
-        &self,
-        pair: &PairId,
-        after: Option<&JournalledName>,
-        limit: usize,
-    ) -> Result<Vec<JournalledName>, StateError> {
-        let (pair, after) = (pair.clone(), after.cloned());
-        self.on_disk("reading journalled names", move |shared| {
-            records::names_after(&*shared.db, &pair, after.as_ref(), limit)
-        })
-        .await
-    }
-
-    async fn name(
-        &self,
-        pair: &PairId,
-        resource: &ResourcePath,
-        key: &NaturalKey,
-    ) -> Result<Option<JournalledName>, StateError> {
-        let pair = pair.clone();
-        let resource = resource.clone();
-        let key = key.clone();
-        self.on_disk("reading a journalled name", move |shared| {
-            records::name(&*shared.db, &pair, &resource, &key)
-        })
-        .await
-    }
-
-    async fn key_changes(
-        &self,
-        pair: &PairId,
-        resource: &ResourcePath,
-        after: Option<&SourceId>,
-        limit: usize,
-    ) -> Result<Vec<RememberedKeyChange>, StateError> {
-        let pair = pair.clone();
-        let resource = resource.clone();
-        let after = after.cloned();
-        self.on_disk("reading key changes", move |shared| {
-            remembered::key_changes(&*shared.db, &pair, &resource, after.as_ref(), limit)
-        })
-        .await
-    }
-
-    async fn key_changes_of(
-        &self,
-        pair: &PairId,
-        resource: &ResourcePath,
-        id: &SourceId,
-    ) -> Result<Vec<RememberedKeyChange>, StateError> {
-        let pair = pair.clone();
-        let resource = resource.clone();
-        let id = id.clone();
-        self.on_disk("reading key changes", move |shared| {
-            remembered::key_changes_of(&*shared.db, &pair, &resource, &id)
-        })
-        .await
-    }
-
-    async fn settled_tombstones(
-        &self,
-        pair: &PairId,
-        resource: &ResourcePath,
-        tombstones: Vec<(SourceId, ChangeVersion)>,
-    ) -> Result<Vec<SettledTombstone>, StateError> {
-        let pair = pair.clone();
-        let resource = resource.clone();
-        self.on_disk("reading settled tombstones", move |shared| {
-            remembered::settled_tombstones(&*shared.db, &pair, &resource, &tombstones)
-        })
-        .await
-    }
-
-    async fn written(
-        &self,
-        pair: &PairId,
-        resource: &ResourcePath,
-        ids: Vec<SourceId>,
-    ) -> Result<Vec<Written>, StateError> {
-        let pair = pair.clone();
-        let resource = resource.clone();
-        self.on_disk("reading what was written", move |shared| {
-            remembered::written(&*shared.db, &pair, &resource, &ids)
-        })
-        .await
-    }
-
-    async fn written_as(
-        &self,
-        pair: &PairId,
-        resource: &ResourcePath,
-        id: &TargetId,
-    ) -> Result<Option<SourceId>, StateError> {
-        let pair = pair.clone();
-        let resource = resource.clone();
-        let id = id.clone();
-        self.on_disk("reading what was written", move |shared| {
-            remembered::written_as(&*shared.db, &pair, &resource, &id)
-        })
-        .await
-    }
-
-    async fn left_behind(&self, pair: &PairId) -> Result<Vec<LeftBehind>, StateError> {
-        let pair = pair.clone();
-        self.on_disk("reading what was left behind", move |shared| {
-            remembered::left_behind(&*shared.db, &pair)
-        })
-        .await
-    }
-
-    async fn finished(&self, pair: &PairId) -> Result<Vec<Finished>, StateError> {
-        let pair = pair.clone();
-        let read = move |shared: &Shared| records::finished(&*shared.db, &pair);
-        self.on_disk("reading finished resources", read).await
-    }
-
-    async fn progress(&self, pair: &PairId) -> Result<Vec<Progress>, StateError> {
-        let pair = pair.clone();
-        let read = move |shared: &Shared| records::progress(&*shared.db, &pair);
-        self.on_disk("reading how far resources had come", read).await
-    }
-
-    async fn verified(&self, pair: &PairId) -> Result<Vec<Verified>, StateError> {
-        let pair = pair.clone();
-        let read = move |shared: &Shared| records::verified(&*shared.db, &pair);
-        self.on_disk("reading what comparisons found", read).await
-    }
-
-    async fn records_with(&self, pair: &PairId, key: &ErasedKey) -> Result<u64, StateError> {
-        let (pair, key) = (pair.clone(), key.clone());
-        let read = move |shared: &Shared| erasure::count(&*shared.db, &pair, &key);
-        self.on_disk("looking for a key", read).await
-    }
-
-    async fn parked(
-        &self,
-        pair: &PairId,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Parked>, StateError> {
-        let pair = pair.clone();
-        let after = after.map(str::to_owned);
-        self.on_disk("reading parked items", move |shared| {
-            records::parked(&*shared.db, &pair, after.as_deref(), limit)
-        })
-        .await
-    }
-
-    async fn parked_counts(&self, pair: &PairId) -> Result<ParkedCounts, StateError> {
-        let pair = pair.clone();
-        self.on_disk("counting parked items", move |shared| {
-            records::parked_counts(&*shared.db, &pair)
-        })
-        .await
-    }
-
-    async fn runs(&self, pair: &PairId, limit: usize) -> Result<Vec<RunRecord>, StateError> {
-        let pair = pair.clone();
-        self.on_disk("reading the history of runs", move |shared| {
-            records::runs(&*shared.db, &pair, limit)
-        })
-        .await
-    }
-
-    async fn whole(&self, pair: &PairId) -> Result<Step, StateError> {
-        let pair = pair.clone();
-        self.on_disk("reading everything of a pair", move |shared| {
-            // Steps wait meanwhile, so that none of them is seen by halves.
-            let _no_step = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            records::whole(&*shared.db, &pair)
-        })
-        .await
-    }
-
-    async fn pairs(&self) -> Result<Vec<PairId>, StateError> {
-        self.on_disk("listing pairs", |shared| records::pairs(&*shared.db)).await
-    }
-
-    async fn audit(
-        &self,
-        since: Option<Timestamp>,
-        before: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<AuditRecord>, StateError> {
-        let before = before.map(str::to_owned);
-        self.on_disk("reading the audit", move |shared| {
-            records::audit(&*shared.db, since, before.as_deref(), limit)
         })
         .await
     }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use rand::{Rng, SeedableRng};
 
+use super::super::StateView;
 use super::*;
 use crate::domain::{ChangeVersion, Watermark};
 use crate::state::conformance::{name, pair, parked, run, state};

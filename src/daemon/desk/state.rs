@@ -16,7 +16,7 @@ impl FleetDesk {
         let now = self.assembly.clock.now();
         text::export(&*self.assembly.store, now, &mut out)
             .await
-            .map_err(|error| DeskError::Failed(error.to_string()))?;
+            .map_err(|error| DeskError::State(error.to_string()))?;
         Ok(out)
     }
 
