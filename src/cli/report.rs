@@ -126,7 +126,7 @@ pub(super) fn verified(report: &Report) -> String {
 fn text(report: &Report, now: Timestamp) -> String {
     let all = totals(report);
     let mut text = format!(
-        "{} → {}: {} of {} whole; {} at the source, {} at the target, {} parked, {} dead, {} excluded\n",
+        "{} → {}: {} of {} whole\n  {} at the source, {} at the target, {} parked, {} dead, {} excluded\n",
         report.publication,
         report.target,
         show::number(all.whole),

@@ -73,7 +73,7 @@ pub(super) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Width of paragraphs, in characters.
+/// Width of paragraphs, in characters; a narrower terminal narrows them.
 const TEXT_WIDTH: usize = 96;
 
 /// Columns of a table: a name, and numbers stand to the right.
@@ -156,12 +156,14 @@ fn csv_field(text: String) -> String {
 
 /// A paragraph of lines that read well, with a margin before the first and before the others.
 pub(super) fn wrapped(text: &str, first: &str, next: &str) -> String {
+    let terminal = Table::new().width().map_or(TEXT_WIDTH, usize::from);
+    let width = TEXT_WIDTH.min(terminal);
     let mut lines = String::new();
     let mut line = first.to_owned();
     let mut margin = first.chars().count();
     for word in text.split_whitespace() {
         let length = line.chars().count();
-        if length > margin && length + 1 + word.chars().count() > TEXT_WIDTH {
+        if length > margin && length + 1 + word.chars().count() > width {
             lines.push_str(&line);
             lines.push('\n');
             line = next.to_owned();

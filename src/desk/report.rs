@@ -41,11 +41,6 @@ impl Report {
     pub fn selected(&self) -> impl Iterator<Item = &ReportedResource> {
         self.resources.iter().filter(|resource| !resource.is_excluded())
     }
-
-    /// As far as counting tells: every selected resource is whole.
-    pub fn is_whole(&self) -> bool {
-        self.selected().all(ReportedResource::is_whole)
-    }
 }
 
 impl ReportedResource {

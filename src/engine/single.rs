@@ -99,6 +99,9 @@ pub async fn attempt(
     };
     let reader = open_view(&*pair.source, &pair.policy).await.map_err(RunError::Source)?;
     let run = Run::to_look(around, pair, reader, &RunOptions::default()).await?;
+    if run.is_closed(&parked.resource) {
+        return Ok(Attempt::WaitsForRun);
+    }
     let settled = apply::upsert_by_id(&run, &parked.resource, id, Turn::Retry).await?;
     run.commit_parked().await?;
     match settled {
