@@ -156,9 +156,10 @@ fn text(report: &Report, now: Timestamp) -> String {
         text.push_str(&show::table(&columns, rows));
     }
     if let Some(left_out) = left_out(report) {
-        text.push_str(&format!(
-            "\n  the configuration leaves out {left_out}; `--output csv` names them\n"
-        ));
+        let left_out =
+            format!("the configuration leaves out {left_out}; `--output csv` names them");
+        text.push('\n');
+        text.push_str(&show::wrapped(&left_out, "  ", "  "));
     }
     text
 }
