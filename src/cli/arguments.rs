@@ -1,14 +1,23 @@
 //! What can be typed (contract, "Command line"). Texts here are the help that people read.
 
+mod fleet;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::clock::Timestamp;
 use crate::sandbox::ApiVersion;
 use crate::telemetry::{LogFormat, LogLevel};
+
+pub(super) use self::fleet::{
+    AuditCommand, AuditListArguments, CancelArguments, CompletionsArguments, ForgetArguments,
+    PauseArguments, ReportArguments, ResumeArguments, RunsCommand, RunsListArguments,
+    RunsShowArguments, Since,
+};
 
 /// Keeps target APIs in step with a source API
 #[derive(Debug, Parser)]
@@ -46,8 +55,10 @@ pub(super) struct Global {
 pub(super) enum Form {
     Text,
     Json,
-    /// Of `parked list` only
+    /// Of `parked list` and `report` only
     Csv,
+    /// Of `report` only: one page that prints well
+    Html,
 }
 
 /// What every command can answer in.
@@ -90,20 +101,27 @@ pub(super) enum Command {
     /// Check the configuration, or print an example of one
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Let no run of these pairs begin, until they are resumed or until a moment
+    Pause(PauseArguments),
+    /// Let paused pairs run again
+    Resume(ResumeArguments),
+    /// Tell the runs of these pairs to save their progress and end
+    Cancel(CancelArguments),
+    /// Show what ran, how it ended and what it moved
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Show who did what, when and why
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Erase a natural key from all that is remembered
+    Forget(ForgetArguments),
+    /// Tell the one who owns the data how complete it is: counts, and no keys
+    Report(ReportArguments),
+    /// Print what makes a shell complete these commands
+    Completions(CompletionsArguments),
+    /// Print the manual page
     #[command(hide = true)]
-    Pause(Later),
-    #[command(hide = true)]
-    Resume(Later),
-    #[command(hide = true)]
-    Cancel(Later),
-    #[command(hide = true)]
-    Runs(Later),
-    #[command(hide = true)]
-    Audit(Later),
-    #[command(hide = true)]
-    Forget(Later),
-    #[command(hide = true)]
-    Report(Later),
+    Man,
 }
 
 /// Whatever is typed after a command of a later version.
@@ -171,12 +189,28 @@ pub(super) struct CheckArguments {
 pub(super) struct StatusArguments {
     #[command(flatten)]
     pub(super) selector: Selector,
-    #[arg(long, hide = true)]
+    /// Look again every other second, until interrupted
+    #[arg(long)]
     pub(super) watch: bool,
-    #[arg(long, hide = true)]
-    pub(super) state: Option<String>,
-    #[arg(long, hide = true)]
-    pub(super) sort: Option<String>,
+    /// Only pairs in one of these states, such as `failing,blocked`
+    #[arg(long, value_name = "STATE[,…]", value_delimiter = ',')]
+    pub(super) state: Vec<String>,
+    /// What comes first [default: the name; of more than 10 pairs the worst]
+    #[arg(long, value_enum)]
+    pub(super) sort: Option<Sort>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Sort {
+    Name,
+    /// Blocked, failing, degraded, …
+    Worst,
+    Lag,
+    Parked,
+    /// The one that is longest ago
+    LastRun,
+    /// The one that is next
+    NextRun,
 }
 
 #[derive(Debug, Args)]
@@ -216,7 +250,7 @@ pub(super) enum ParkedCommand {
 }
 
 #[derive(Clone, Debug, Default, Args)]
-pub(super) struct ParkedFilter {
+pub(super) struct ParkedFilterArguments {
     /// Only this resource, such as `students` or `/tpdm/candidates`
     #[arg(long, value_name = "RESOURCE")]
     pub(super) resource: Option<String>,
@@ -233,7 +267,7 @@ pub(super) struct ParkedListArguments {
     #[command(flatten)]
     pub(super) selector: Selector,
     #[command(flatten)]
-    pub(super) filter: ParkedFilter,
+    pub(super) filter: ParkedFilterArguments,
     /// Every item in a row, those too that only wait for another
     #[arg(long)]
     pub(super) every: bool,
@@ -247,7 +281,8 @@ pub(super) struct ParkedShowArguments {
     /// Ids as `parked list` shows them; their beginning is enough
     #[arg(required = true, value_name = "ID")]
     pub(super) ids: Vec<String>,
-    #[arg(long, hide = true)]
+    /// Read the item at both ends, as it is now; nothing of it is kept
+    #[arg(long)]
     pub(super) live: bool,
 }
 
@@ -259,11 +294,12 @@ pub(super) struct ParkedRetryArguments {
     #[command(flatten)]
     pub(super) narrow: Narrow,
     #[command(flatten)]
-    pub(super) filter: ParkedFilter,
+    pub(super) filter: ParkedFilterArguments,
     /// Yes, in more than one pair
     #[arg(long)]
     pub(super) yes: bool,
-    #[arg(long, hide = true)]
+    /// Try these items once, now, and tell what the target said; nothing of it is kept
+    #[arg(long)]
     pub(super) show: bool,
 }
 
@@ -275,7 +311,7 @@ pub(super) struct ParkedDiscardArguments {
     #[command(flatten)]
     pub(super) narrow: Narrow,
     #[command(flatten)]
-    pub(super) filter: ParkedFilter,
+    pub(super) filter: ParkedFilterArguments,
     /// Yes, more than one item
     #[arg(long)]
     pub(super) yes: bool,
@@ -440,7 +476,7 @@ pub(super) struct StateForgetArguments {
 pub(super) struct ServeArguments {
     /// How long to wait, alive and not ready, while another process holds the state
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
-    pub(super) wait_for_state: std::time::Duration,
+    pub(super) wait_for_state: Duration,
 }
 
 #[derive(Debug, Args)]

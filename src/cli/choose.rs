@@ -17,17 +17,31 @@ pub(super) fn by_publication(
     assembly: &Assembly,
     selector: &Selector,
 ) -> Result<Vec<Vec<Pair>>, Failure> {
+    let chosen = assembly.pairs_of(&selectors(selector)?);
+    Ok(chosen.map_err(|error| Failure::usage(error.to_string()))?.into_values().collect())
+}
+
+/// What was typed, understood.
+pub(super) fn selectors(selector: &Selector) -> Result<Selectors, Failure> {
     if selector.narrow.all && !selector.publications.is_empty() {
         return Err(Failure::usage("give a PUBLICATION or `--all`, not both"));
     }
-    let selectors = Selectors {
+    Ok(Selectors {
         publications: selector.publications.clone(),
         labels: labels(&selector.narrow)?,
         connection: selector.narrow.connection.clone(),
         target: selector.narrow.target.clone(),
-    };
-    let chosen = assembly.pairs_of(&selectors);
-    Ok(chosen.map_err(|error| Failure::usage(error.to_string()))?.into_values().collect())
+    })
+}
+
+/// A command that changes something has to be told of which pairs.
+pub(super) fn refuse_unsaid(selector: &Selector, what: &str) -> Result<(), Failure> {
+    match says_nothing(selector) {
+        true => Err(Failure::usage(format!(
+            "which pairs? {what} wants a PUBLICATION, `-l`, `--connection`, `--target` or `--all`"
+        ))),
+        false => Ok(()),
+    }
 }
 
 pub(super) fn pairs(assembly: &Assembly, selector: &Selector) -> Result<Vec<Pair>, Failure> {
@@ -42,11 +56,7 @@ pub(super) fn pairs_to_change(
     yes: bool,
     what: &str,
 ) -> Result<Vec<Pair>, Failure> {
-    if says_nothing(selector) {
-        return Err(Failure::usage(format!(
-            "which pairs? {what} wants a PUBLICATION, `-l`, `--connection`, `--target` or `--all`"
-        )));
-    }
+    refuse_unsaid(selector, what)?;
     let chosen = pairs(assembly, selector)?;
     if chosen.len() > 1 && !yes {
         return Err(Failure::usage(format!(

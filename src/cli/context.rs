@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Clock;
-use crate::config::{self, Config, ConnectionConfig, ConnectionName};
+use crate::config::{self, Config, ConnectionConfig, ConnectionName, Loaded};
 use crate::daemon::{self, Assembly};
 use crate::engine::Pair;
 use crate::state::{MemoryStore, StateStore};
@@ -20,6 +21,7 @@ pub(super) struct Context {
     pub(super) env: BTreeMap<String, String>,
     pub(super) clock: Clock,
     is_demo: bool,
+    has_warned: AtomicBool,
 }
 
 impl Context {
@@ -27,7 +29,13 @@ impl Context {
         let env = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Context { global, env, clock: Clock::system(), is_demo: false }
+        Context {
+            global,
+            env,
+            clock: Clock::system(),
+            is_demo: false,
+            has_warned: AtomicBool::new(false),
+        }
     }
 
     /// For the commands that the demo types: their own configuration and secrets, and the log that
@@ -36,7 +44,13 @@ impl Context {
         let global = Global { config: Some(config), ..self.global.clone() };
         let mut env = secrets;
         env.extend(self.env.get("TERM").map(|term| ("TERM".to_owned(), term.clone())));
-        Context { global, env, clock: self.clock.clone(), is_demo: true }
+        Context {
+            global,
+            env,
+            clock: self.clock.clone(),
+            is_demo: true,
+            has_warned: AtomicBool::new(false),
+        }
     }
 
     /// Whether a command is part of the demo, which people read at one sitting.
@@ -46,14 +60,19 @@ impl Context {
 
     pub(super) fn output(&self) -> Output {
         match self.global.output {
-            Form::Text | Form::Csv => Output::Text,
+            Form::Text | Form::Csv | Form::Html => Output::Text,
             Form::Json => Output::Json,
         }
     }
 
-    /// The command line lets it through to `parked list` alone.
+    /// The command line lets it through to `parked list` and `report` alone.
     pub(super) fn wants_csv(&self) -> bool {
         self.global.output == Form::Csv
+    }
+
+    /// The command line lets it through to `report` alone.
+    pub(super) fn wants_html(&self) -> bool {
+        self.global.output == Form::Html
     }
 
     /// Logs to standard error, by default only what a person should look at.
@@ -91,12 +110,19 @@ impl Context {
 
     /// The configuration without mistakes; its warnings are printed.
     pub(super) fn config(&self) -> Result<Config, Failure> {
-        let path = config::find_path(self.global.config.clone(), &self.env)?;
-        let loaded = config::load(&path, &self.env)?;
-        for warning in &loaded.warnings {
-            show::warning(&warning.to_string());
+        let loaded = self.loaded()?;
+        // A command that looks again and again has said so once.
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            for warning in &loaded.warnings {
+                show::warning(&warning.to_string());
+            }
         }
         Ok(loaded.config)
+    }
+
+    fn loaded(&self) -> Result<Loaded, Failure> {
+        let path = config::find_path(self.global.config.clone(), &self.env)?;
+        Ok(config::load(&path, &self.env)?)
     }
 
     /// Everything put together, ready to run, with the state open for this process alone.

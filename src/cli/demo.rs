@@ -17,8 +17,8 @@ use crate::sandbox::edits::{Day, day_of_edits};
 use crate::telemetry;
 
 use super::arguments::{
-    Output, ParkedCommand, ParkedFilter, ParkedListArguments, ParkedShowArguments, RunArguments,
-    Selector, VerifyArguments,
+    Output, ParkedCommand, ParkedFilterArguments, ParkedListArguments, ParkedShowArguments,
+    RunArguments, Selector, VerifyArguments,
 };
 use super::context::Context;
 use super::failure::{Exit, Failure};
@@ -193,7 +193,7 @@ async fn what_waits(stage: &Stage) -> Result<(), Failure> {
     typed("parked list")?;
     let command = ParkedCommand::List(ParkedListArguments {
         selector: Selector::default(),
-        filter: ParkedFilter::default(),
+        filter: ParkedFilterArguments::default(),
         every: false,
         group_by: Vec::new(),
     });

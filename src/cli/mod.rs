@@ -8,21 +8,30 @@
 mod approve;
 mod arguments;
 mod ask;
-mod causes;
+mod at_desk;
+mod audit;
 mod check;
 mod choose;
+mod completions;
 mod config;
 mod context;
 mod demo;
 mod failure;
+mod forget;
 mod not_yet;
 mod parked;
 mod parked_groups;
+mod parked_live;
 mod parked_table;
+mod pause;
 mod plan;
 mod progress;
+mod report;
+mod report_page;
 mod run;
 mod run_report;
+mod run_there;
+mod runs;
 mod sandbox;
 mod serve;
 mod show;
@@ -67,8 +76,7 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
     not_yet::refuse_global(&arguments.global)?;
-    let lists_parked = matches!(arguments.command, Command::Parked(ParkedCommand::List(_)));
-    not_yet::option("--output csv", arguments.global.output == Form::Csv && !lists_parked)?;
+    refuse_form(arguments.global.output, &arguments.command)?;
     let context = Context::new(arguments.global);
     match arguments.command {
         Command::Run(options) => run::run(&context, options).await,
@@ -84,12 +92,25 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Demo => demo::tell(&context).await,
         Command::Sandbox(options) => sandbox::run(&context, options).await,
         Command::Config(command) => config::run(&context, &command),
-        Command::Pause(_) => not_yet::command("pause"),
-        Command::Resume(_) => not_yet::command("resume"),
-        Command::Cancel(_) => not_yet::command("cancel"),
-        Command::Runs(_) => not_yet::command("runs"),
-        Command::Audit(_) => not_yet::command("audit"),
-        Command::Forget(_) => not_yet::command("forget"),
-        Command::Report(_) => not_yet::command("report"),
+        Command::Pause(options) => pause::pause(&context, &options).await,
+        Command::Resume(options) => pause::resume(&context, &options).await,
+        Command::Cancel(options) => pause::cancel(&context, &options).await,
+        Command::Runs(command) => runs::run(&context, command).await,
+        Command::Audit(command) => audit::run(&context, command).await,
+        Command::Forget(options) => forget::run(&context, &options).await,
+        Command::Report(options) => report::run(&context, &options).await,
+        Command::Completions(options) => completions::print(options.shell),
+        Command::Man => completions::manual(),
+    }
+}
+
+/// Tables and pages are of the commands that say so.
+fn refuse_form(form: Form, command: &Command) -> Result<(), Failure> {
+    let lists_parked = matches!(command, Command::Parked(ParkedCommand::List(_)));
+    let reports = matches!(command, Command::Report(_));
+    match form {
+        Form::Text | Form::Json => Ok(()),
+        Form::Csv => not_yet::option("--output csv", !lists_parked && !reports),
+        Form::Html => not_yet::option("--output html", !reports),
     }
 }

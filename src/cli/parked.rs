@@ -1,29 +1,24 @@
 //! `tidemark parked`: looks at what waits, has it tried again, or gives it up. The one place where natural
 //! keys are printed: whoever asks here has to know which item it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::clock::Timestamp;
-use crate::daemon::Assembly;
-use crate::domain::{NaturalKey, ParkReason, ResourcePath};
-use crate::state::{
-    Operation, PairId, ParkStatus, Parked, RefusalRecord, StateError, StateView, Step, WaitsFor,
-};
+use crate::desk::causes::{self, Root, cause, leaves};
+use crate::desk::{ParkedChoice, ParkedFilter, ParkedItem, Selectors, advice, fits};
 
 use super::arguments::{
-    Narrow, Output, ParkedCommand, ParkedDiscardArguments, ParkedFilter, ParkedListArguments,
-    ParkedRetryArguments, ParkedShowArguments, Selector,
+    Narrow, Output, ParkedCommand, ParkedDiscardArguments, ParkedFilterArguments,
+    ParkedListArguments, ParkedRetryArguments, ParkedShowArguments, Selector,
 };
-use super::causes::{self, Root};
+use super::at_desk::{self, AtDesk};
 use super::choose;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::not_yet;
 use super::parked_groups::GroupBy;
 use super::parked_table;
-use super::show;
+use super::{parked_live, show};
 
 pub(super) async fn run(context: &Context, command: ParkedCommand) -> Result<Exit, Failure> {
     context.log_quietly()?;
@@ -35,120 +30,32 @@ pub(super) async fn run(context: &Context, command: ParkedCommand) -> Result<Exi
     }
 }
 
-/// One parked item (contract, `items[]`).
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Shown {
-    pub(super) id: String,
-    pub(super) publication: String,
-    pub(super) target: String,
-    pub(super) resource: ResourcePath,
-    pub(super) key: Option<NaturalKey>,
-    pub(super) operation: Operation,
-    pub(super) status: ParkStatus,
-    pub(super) reason: ParkReason,
-    pub(super) error: RefusalRecord,
-    pub(super) attempts: u32,
-    pub(super) first_seen_at: Timestamp,
-    /// `null` for a dead one: nothing is planned.
-    pub(super) next_attempt_at: Option<Timestamp>,
-    pub(super) waits_for: Option<WaitsFor>,
-}
-
 /// An item, and what all that waits behind it comes down to.
 #[derive(Clone, Debug)]
 pub(super) struct Listed {
-    pub(super) shown: Shown,
+    pub(super) shown: ParkedItem,
     /// `None` when it waits for nothing but itself.
     pub(super) root: Option<Root>,
 }
 
-impl Shown {
-    fn new(pair: &PairId, parked: Parked) -> Shown {
-        let planned = parked.status == ParkStatus::Parked;
-        Shown {
-            id: parked.id,
-            publication: pair.publication.clone(),
-            target: pair.target.clone(),
-            resource: parked.resource,
-            key: parked.key,
-            operation: parked.operation,
-            status: parked.status,
-            reason: parked.reason,
-            error: parked.error,
-            attempts: parked.attempts,
-            first_seen_at: parked.first_seen_at,
-            next_attempt_at: planned.then_some(parked.next_attempt_at),
-            waits_for: parked.waits_for,
+/// Each with its root among those of its own pair, whatever a filter leaves out.
+fn with_roots(items: Vec<ParkedItem>) -> Vec<Listed> {
+    let mut listed = Vec::new();
+    for of_pair in items.chunk_by(|one, other| one.pair() == other.pair()) {
+        for (item, root) in of_pair.iter().zip(causes::roots(of_pair)) {
+            listed.push(Listed { shown: item.clone(), root: root.named(item, of_pair) });
         }
     }
-}
-
-/// Everything that waits for a pair, in order of id.
-pub(super) async fn load(state: &dyn StateView, pair: &PairId) -> Result<Vec<Parked>, StateError> {
-    const PAGE: usize = 1000;
-    let mut items: Vec<Parked> = Vec::new();
-    loop {
-        let after = items.last().map(|item| item.id.clone());
-        let page = state.parked(pair, after.as_deref(), PAGE).await?;
-        let is_last = page.len() < PAGE;
-        items.extend(page);
-        if is_last {
-            return Ok(items);
-        }
-    }
-}
-
-/// What a person does about it.
-pub(super) fn advice(reason: ParkReason) -> &'static str {
-    match reason {
-        ParkReason::Invalid => {
-            "the target does not take the content: correct it at the source, or what the target \
-             expects of it"
-        }
-        ParkReason::Forbidden => {
-            "the credentials may not write it: publish what links it to their organizations, or \
-             have them widened"
-        }
-        ParkReason::UnresolvedReference => {
-            "something it refers to is not at the target: publish that, and it follows"
-        }
-        ParkReason::ReferenceOutsideSelection => {
-            "it refers to a resource that is not selected: include that, or exclude this"
-        }
-        ParkReason::StillReferenced => {
-            "something at the target still refers to it: it goes when that has gone"
-        }
-        ParkReason::Taken => {
-            "its key or a unique value is taken at the target: see what has it there"
-        }
-        ParkReason::TooLarge => "it is larger than the target takes: have its limit raised",
-        ParkReason::Contended => "others write it at the same moment: it is tried again",
-        ParkReason::Doubtful => {
-            "it cannot be told apart at the target, so it was left alone: look at it there"
-        }
-        ParkReason::ResourceClosed => {
-            "the target refuses the whole resource: have the credentials' claim set widened, then \
-             `tidemark parked retry --reason resource-closed`"
-        }
-        ParkReason::WaitsForNewKey => "its old key stays until the item under its new key is taken",
-    }
+    listed
 }
 
 async fn list(context: &Context, arguments: &ParkedListArguments) -> Result<Exit, Failure> {
-    let filter = Filter::parse(&arguments.filter)?;
+    let filter = parse_filter(&arguments.filter)?;
     let by = GroupBy::parse(&arguments.group_by)?;
-    let assembly = context.assembly()?;
-    let mut items = Vec::new();
-    for pair in pairs(&assembly, &arguments.selector).await? {
-        let waiting = load(&*assembly.store, &pair).await?;
-        let roots = causes::roots(&waiting);
-        for (item, root) in waiting.iter().zip(roots) {
-            if filter.admits(item) {
-                let root = root.named(item, &waiting);
-                items.push(Listed { shown: Shown::new(&pair, item.clone()), root });
-            }
-        }
-    }
+    let at = at_desk::desk(context).await?;
+    let which = choose::selectors(&arguments.selector)?;
+    let mut items = with_roots(at.parked(&at.by, &which, &ParkedFilter::default()).await?);
+    items.retain(|item| filter.admits_shown(&item.shown));
     if let Some(by) = by {
         return by.print(context, &items);
     }
@@ -209,27 +116,8 @@ fn csv(items: &[Listed]) -> String {
     show::csv(&columns, items.iter().map(row))
 }
 
-/// The chosen pairs; without a selector also those that the configuration no longer names.
-async fn pairs(assembly: &Assembly, selector: &Selector) -> Result<Vec<PairId>, Failure> {
-    if choose::says_nothing(selector) || selector.narrow.all {
-        return Ok(assembly.store.pairs().await?);
-    }
-    let chosen = choose::pairs(assembly, selector)?;
-    Ok(chosen.into_iter().map(|pair| pair.id).collect())
-}
-
-pub(super) fn key(item: &Shown) -> String {
+pub(super) fn key(item: &ParkedItem) -> String {
     item.key.as_ref().map_or_else(|| "-".to_owned(), leaves)
-}
-
-fn leaves(key: &NaturalKey) -> String {
-    key.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
-}
-
-/// What it refers to, where it may live and by which key.
-pub(super) fn cause(what: &WaitsFor) -> String {
-    let resources: Vec<&str> = what.resources.iter().map(ResourcePath::as_str).collect();
-    format!("{} {}", resources.join(" or "), leaves(&what.key))
 }
 
 /// As JSON spells it.
@@ -244,13 +132,13 @@ pub(super) fn short(id: &str) -> &str {
 }
 
 async fn show(context: &Context, arguments: &ParkedShowArguments) -> Result<Exit, Failure> {
-    not_yet::option("--live", arguments.live)?;
-    let assembly = context.assembly()?;
-    let everything = everything(&assembly).await?;
+    let at = at_desk::desk(context).await?;
+    if arguments.live {
+        return parked_live::look(context, &at, &arguments.ids).await;
+    }
     let mut items = Vec::new();
     for id in &arguments.ids {
-        let (pair, parked) = with_id(&everything, id)?;
-        items.push(Shown::new(pair, parked.clone()));
+        items.push(at.desk.parked_item(&at.by, id).await.map_err(with_the_way_on)?);
     }
     match context.output() {
         Output::Json => show::json_list(&items)?,
@@ -261,36 +149,16 @@ async fn show(context: &Context, arguments: &ParkedShowArguments) -> Result<Exit
     Ok(Exit::Done)
 }
 
-async fn everything(assembly: &Assembly) -> Result<Vec<(PairId, Parked)>, StateError> {
-    let mut all = Vec::new();
-    for pair in assembly.store.pairs().await? {
-        for parked in load(&*assembly.store, &pair).await? {
-            all.push((pair.clone(), parked));
-        }
+pub(super) fn with_the_way_on(error: crate::desk::DeskError) -> Failure {
+    let not_there = matches!(error, crate::desk::DeskError::NotThere(_));
+    let mut failure = Failure::from(error);
+    if not_there {
+        failure.message.push_str("; see `tidemark parked list`");
     }
-    Ok(all)
+    failure
 }
 
-fn with_id<'a>(
-    items: &'a [(PairId, Parked)],
-    id: &str,
-) -> Result<(&'a PairId, &'a Parked), Failure> {
-    let mut found = items.iter().filter(|(_, parked)| parked.id.starts_with(id));
-    let Some((pair, parked)) = found.next() else {
-        return Err(Failure::usage(format!(
-            "nothing is parked under the id `{id}`: it may have been settled; see `tidemark \
-             parked list`"
-        )));
-    };
-    if found.next().is_some() {
-        return Err(Failure::usage(format!(
-            "more than one id begins with `{id}`: type more of it"
-        )));
-    }
-    Ok((pair, parked))
-}
-
-fn one(item: &Shown) -> String {
+pub(super) fn one(item: &ParkedItem) -> String {
     let mut lines = vec![
         ("id", item.id.clone()),
         ("pair", format!("{} → {}", item.publication, item.target)),
@@ -321,74 +189,35 @@ fn one(item: &Shown) -> String {
 }
 
 async fn retry(context: &Context, arguments: ParkedRetryArguments) -> Result<Exit, Failure> {
-    not_yet::option("--show", arguments.show)?;
-    let filter = Filter::parse(&arguments.filter)?;
-    let assembly = context.assembly()?;
-    let everything = everything(&assembly).await?;
-    let choice = Choice { named: arguments.named, narrow: arguments.narrow, yes: arguments.yes };
-    let due = chosen(&assembly, &everything, choice, &filter, "`parked retry`")?;
-
-    let now = context.clock.now();
-    let mut by_pair: BTreeMap<&PairId, Vec<&Parked>> = BTreeMap::new();
-    for (pair, parked) in &due {
-        by_pair.entry(pair).or_default().push(parked);
+    let at = at_desk::desk(context).await?;
+    if arguments.show {
+        return parked_live::try_once(context, &at, &arguments.named).await;
     }
-    for (pair, items) in &by_pair {
-        let state = assembly.store.load(pair).await?.unwrap_or_default();
-        let mut step = Step::default();
-        for item in items {
-            if item.reason == ParkReason::ResourceClosed {
-                // The record is what closes the resource. Without it the resource joins again, and
-                // "nothing is newer" is no longer the whole answer (R17, R23a).
-                step.settle.push(item.id.clone());
-                step.state.get_or_insert_with(|| state.clone()).selection = None;
-            } else {
-                step.park.push(due_now((*item).clone(), now));
-            }
-        }
-        assembly.store.commit(pair, step).await?;
-    }
-    let many = show::many(due.len());
+    let filter = parse_filter(&arguments.filter)?;
+    let named = Named { named: arguments.named, narrow: arguments.narrow, yes: arguments.yes };
+    let chosen = chosen(&at, named, &filter, "`parked retry`").await?;
+    let many = match chosen.items.is_empty() {
+        true => 0,
+        false => at.desk.retry(&at.by, &chosen.choice).await?,
+    };
     match context.output() {
         Output::Json => show::json("retried", &many)?,
-        Output::Text if due.is_empty() => show::answer("nothing that fits is parked")?,
+        Output::Text if many == 0 => show::answer("nothing that fits is parked")?,
         Output::Text => show::answer(&format!(
             "{} due now; the next run tries them: tidemark run {}",
             show::count(many, "item"),
-            by_pair.keys().map(|pair| pair.publication.as_str()).collect::<Vec<_>>().join(" ")
+            chosen.publications().into_iter().collect::<Vec<_>>().join(" ")
         ))?,
     }
     Ok(Exit::Done)
 }
 
-/// Due at once, with fresh attempts, dead or not.
-fn due_now(mut parked: Parked, now: Timestamp) -> Parked {
-    parked.status = ParkStatus::Parked;
-    parked.attempts = 0;
-    parked.early_attempts = 0;
-    parked.next_attempt_at = now;
-    parked
-}
-
-/// What is no longer waited for is forgotten: nobody tries it again, and the watermark stays. What
-/// source and target then differ in, `verify` finds.
 async fn discard(context: &Context, arguments: ParkedDiscardArguments) -> Result<Exit, Failure> {
-    let filter = Filter::parse(&arguments.filter)?;
-    let assembly = context.assembly()?;
-    let everything = everything(&assembly).await?;
-    let choice = Choice { named: arguments.named, narrow: arguments.narrow, yes: arguments.yes };
-    let gone = chosen(&assembly, &everything, choice, &filter, "`parked discard`")?;
-    let many = show::many(gone.len());
-    if let Some((_, closed)) =
-        gone.iter().find(|(_, item)| item.reason == ParkReason::ResourceClosed)
-    {
-        return Err(Failure::usage(format!(
-            "{} is closed: its record is what keeps the watermark from speaking for it. Exclude the \
-             resource, or `tidemark parked retry {}` when the target takes it",
-            closed.resource,
-            short(&closed.id)
-        )));
-    }
+    let filter = parse_filter(&arguments.filter)?;
+    let at = at_desk::desk(context).await?;
+    let named = Named { named: arguments.named, narrow: arguments.narrow, yes: arguments.yes };
+    let chosen = chosen(&at, named, &filter, "`parked discard`").await?;
+    let many = show::many(chosen.items.len());
     let because = arguments.because.as_deref().map(str::trim).filter(|text| !text.is_empty());
     if many > 1 && !arguments.yes {
         return Err(Failure::usage(format!(
@@ -403,19 +232,13 @@ async fn discard(context: &Context, arguments: ParkedDiscardArguments) -> Result
             show::count(many, "item")
         )));
     }
-    let mut by_pair: BTreeMap<&PairId, Vec<String>> = BTreeMap::new();
-    for (pair, item) in &gone {
-        by_pair.entry(pair).or_default().push(item.id.clone());
-    }
-    for (pair, ids) in by_pair {
-        let items = ids.len();
-        assembly.store.commit(pair, Step { settle: ids, ..Step::default() }).await?;
-        let (publication, target) = (&pair.publication, &pair.target);
-        tracing::info!(publication, target, items, because, "parked items discarded");
-    }
+    let many = match many {
+        0 => 0,
+        _ => at.desk.discard(&at.by, &chosen.choice, because).await?,
+    };
     match context.output() {
         Output::Json => show::json("discarded", &many)?,
-        Output::Text if gone.is_empty() => show::answer("nothing that fits is parked")?,
+        Output::Text if many == 0 => show::answer("nothing that fits is parked")?,
         Output::Text => show::answer(&format!(
             "{} discarded; the watermark stays. What source and target differ in now, `tidemark \
              verify` finds",
@@ -426,69 +249,60 @@ async fn discard(context: &Context, arguments: ParkedDiscardArguments) -> Result
 }
 
 /// Ids and publications as they were typed.
-struct Choice {
+struct Named {
     named: Vec<String>,
     narrow: Narrow,
     yes: bool,
 }
 
-/// The items that a command is to change, each once.
-fn chosen(
-    assembly: &Assembly,
-    everything: &[(PairId, Parked)],
-    choice: Choice,
-    filter: &Filter,
-    what: &str,
-) -> Result<Vec<(PairId, Parked)>, Failure> {
-    let is_id = |name: &String| everything.iter().any(|(_, parked)| parked.id.starts_with(name));
-    let (ids, publications): (Vec<String>, Vec<String>) = choice
-        .named
-        .into_iter()
-        .partition(|name| !assembly.pairs.contains_key(name) && is_id(name));
-    let mut due = Vec::new();
-    for id in &ids {
-        let (pair, parked) = with_id(everything, id)?;
-        due.push((pair.clone(), parked.clone()));
+/// What a command is about to change, and the items, without their keys, that this is now.
+struct Chosen {
+    choice: ParkedChoice,
+    items: Vec<ParkedItem>,
+}
+
+impl Chosen {
+    fn publications(&self) -> BTreeSet<&str> {
+        self.items.iter().map(|item| item.publication.as_str()).collect()
     }
-    let selector = Selector { publications, narrow: choice.narrow };
+}
+
+async fn chosen(
+    at: &AtDesk,
+    named: Named,
+    filter: &ParkedFilter,
+    what: &str,
+) -> Result<Chosen, Failure> {
+    let by = at.without_keys();
+    let known = at.desk.pairs(&by, &Selectors::default()).await?;
+    let is_publication = |name: &String| known.iter().any(|pair| fits(name, &pair.publication));
+    let is_id = |name: &String| name.chars().all(|digit| digit.is_ascii_hexdigit());
+    let (ids, publications): (Vec<String>, Vec<String>) =
+        named.named.into_iter().partition(|name| !is_publication(name) && is_id(name));
+    let mut items = Vec::new();
+    for id in &ids {
+        items.push(at.desk.parked_item(&by, id).await.map_err(with_the_way_on)?);
+    }
+    let selector = Selector { publications, narrow: named.narrow };
+    let mut which = None;
     if ids.is_empty() || !choose::says_nothing(&selector) {
-        let pairs = choose::pairs_to_change(assembly, &selector, choice.yes, what)?;
-        let chosen = |pair: &PairId| pairs.iter().any(|chosen| chosen.id == *pair);
-        due.extend(
-            everything
-                .iter()
-                .filter(|(pair, parked)| chosen(pair) && filter.admits(parked))
-                .cloned(),
-        );
+        at.pairs_to_change(&selector, named.yes, what).await?;
+        let selectors = choose::selectors(&selector)?;
+        items.extend(at.parked(&by, &selectors, filter).await?);
+        which = Some((selectors, filter.clone()));
     }
     let mut seen = BTreeSet::new();
-    due.retain(|(pair, parked)| seen.insert((pair.clone(), parked.id.clone())));
-    Ok(due)
+    items.retain(|item| seen.insert((item.pair(), item.id.clone())));
+    Ok(Chosen { choice: ParkedChoice { ids, which }, items })
 }
 
 /// `--resource`, `--reason` and `--status`, understood.
-struct Filter {
-    resource: Option<String>,
-    reason: Option<ParkReason>,
-    status: Option<ParkStatus>,
-}
-
-impl Filter {
-    fn parse(filter: &ParkedFilter) -> Result<Filter, Failure> {
-        Ok(Filter {
-            resource: filter.resource.clone(),
-            reason: parse_word("reason", filter.reason.as_deref())?,
-            status: parse_word("status", filter.status.as_deref())?,
-        })
-    }
-
-    fn admits(&self, parked: &Parked) -> bool {
-        let resource = &parked.resource;
-        self.resource.as_ref().is_none_or(|name| {
-            resource.as_str() == name.as_str() || resource.collection() == name.as_str()
-        }) && self.reason.is_none_or(|reason| reason == parked.reason)
-            && self.status.is_none_or(|status| status == parked.status)
-    }
+fn parse_filter(filter: &ParkedFilterArguments) -> Result<ParkedFilter, Failure> {
+    Ok(ParkedFilter {
+        resource: filter.resource.clone(),
+        reason: parse_word("reason", filter.reason.as_deref())?,
+        status: parse_word("status", filter.status.as_deref())?,
+    })
 }
 
 /// A word as JSON spells it; the error of an unknown one lists the known ones.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::desk::causes::Root;
+
 use super::arguments::Output;
-use super::causes::Root;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::parked::Listed;

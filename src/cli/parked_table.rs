@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 
 use crate::clock::Timestamp;
+use crate::desk::ParkedItem;
+use crate::desk::causes::Root;
 
-use super::causes::Root;
-use super::parked::{Listed, Shown, key, short, word};
+use super::parked::{Listed, key, short, word};
 use super::show::{self, Column};
 
 /// An item that has a row, or what a row is about that is not parked; and what waits behind it.
 struct Block<'a> {
     head: Head<'a>,
-    behind: Vec<&'a Shown>,
+    behind: Vec<&'a ParkedItem>,
 }
 
 enum Head<'a> {
-    Item(&'a Shown),
+    Item(&'a ParkedItem),
     Absent(&'a str),
 }
 
@@ -58,7 +59,8 @@ pub(super) fn text(items: &[Listed], now: Timestamp, every: bool) -> String {
 
 /// Those that most wait for come first; the others stay in order.
 fn blocks(items: &[Listed]) -> Vec<Block<'_>> {
-    let place = |item: &Shown| (item.publication.clone(), item.target.clone(), item.id.clone());
+    let place =
+        |item: &ParkedItem| (item.publication.clone(), item.target.clone(), item.id.clone());
     let mut blocks: Vec<Block<'_>> = Vec::new();
     let mut by_item = BTreeMap::new();
     let is_listed: BTreeMap<_, &Listed> =
@@ -66,7 +68,7 @@ fn blocks(items: &[Listed]) -> Vec<Block<'_>> {
     // The root of an item that the filter left out is not there to stand above it.
     let root_of = |item: &Listed| match &item.root {
         Some(Root::Item(id)) => {
-            let Shown { publication, target, .. } = &item.shown;
+            let ParkedItem { publication, target, .. } = &item.shown;
             let at = (publication.clone(), target.clone(), id.clone());
             is_listed.contains_key(&at).then_some(at)
         }
@@ -103,11 +105,11 @@ fn blocks(items: &[Listed]) -> Vec<Block<'_>> {
     blocks
 }
 
-fn pair(item: &Shown) -> (&str, &str) {
+fn pair(item: &ParkedItem) -> (&str, &str) {
     (&item.publication, &item.target)
 }
 
-fn row(item: &Shown, now: Timestamp, several: bool) -> Vec<String> {
+fn row(item: &ParkedItem, now: Timestamp, several: bool) -> Vec<String> {
     let mut row = vec![short(&item.id).to_owned()];
     if several {
         row.push(format!("{} → {}", item.publication, item.target));
@@ -124,7 +126,7 @@ fn row(item: &Shown, now: Timestamp, several: bool) -> Vec<String> {
     row
 }
 
-fn absent(what: &str, several: bool, whose: Option<&Shown>) -> Vec<String> {
+fn absent(what: &str, several: bool, whose: Option<&ParkedItem>) -> Vec<String> {
     let mut row = vec!["-".to_owned()];
     if several {
         let whose = whose.map(|item| format!("{} → {}", item.publication, item.target));
@@ -140,7 +142,7 @@ fn absent(what: &str, several: bool, whose: Option<&Shown>) -> Vec<String> {
 }
 
 /// A row for each resource and reason.
-fn summed_up(behind: &[&Shown], several: bool) -> Vec<Vec<String>> {
+fn summed_up(behind: &[&ParkedItem], several: bool) -> Vec<Vec<String>> {
     let mut sums: BTreeMap<(String, &str), u64> = BTreeMap::new();
     for item in behind {
         *sums.entry((item.resource.to_string(), item.reason.as_str())).or_default() += 1;

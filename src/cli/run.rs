@@ -7,23 +7,31 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::Assembly;
+use crate::desk::ParkedItem;
 use crate::engine::Pair;
 use crate::engine::report::{RunReport, exit_status};
 use crate::engine::runner::{RunOptions, Runner};
+use crate::state::{PairId, StateView};
 
 use super::arguments::{Output, RunArguments};
 use super::choose;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::progress::Progress;
-use super::run_report;
-use super::show;
 use super::signals::Signals;
+use super::{at_desk, run_report, run_there, show};
 
 pub(super) async fn run(context: &Context, arguments: RunArguments) -> Result<Exit, Failure> {
     let progress = Progress::start(context)?;
     let signals = Signals::listen()?;
-    let assembly = context.assembly()?;
+    let assembly = match context.assembly() {
+        Ok(assembly) => assembly,
+        Err(locked) if locked.exit == Exit::Locked => {
+            let at = at_desk::of_the_daemon(context, locked)?;
+            return run_there::run(context, &at, &arguments, signals).await;
+        }
+        Err(failure) => return Err(failure),
+    };
     let mut pairs = choose::by_publication(&assembly, &arguments.selector)?;
     context.require_secrets(&assembly.config, &pairs.concat())?;
     if arguments.first {
@@ -43,7 +51,7 @@ pub(super) async fn run(context: &Context, arguments: RunArguments) -> Result<Ex
 
     match context.output() {
         Output::Json => show::json("runs", &reports)?,
-        Output::Text => run_report::print(&*assembly.store, &reports).await?,
+        Output::Text => run_report::print(&reports, &parked_of(&*assembly.store, &reports).await?)?,
     }
     if reports.len() < wanted {
         let left = show::count(show::many(wanted - reports.len()), "pair");
@@ -51,6 +59,20 @@ pub(super) async fn run(context: &Context, arguments: RunArguments) -> Result<Ex
         return Ok(Exit::Failed);
     }
     Ok(Exit::of_code(exit_status(&reports)))
+}
+
+/// What waits, pair by pair.
+async fn parked_of(
+    state: &dyn StateView,
+    reports: &[RunReport],
+) -> Result<Vec<Vec<ParkedItem>>, Failure> {
+    let mut parked = Vec::new();
+    for report in reports.iter().filter(|report| report.parked + report.dead > 0) {
+        let id = PairId { publication: report.publication.clone(), target: report.target.clone() };
+        let items = state.parked(&id, None, usize::MAX).await?;
+        parked.push(items.into_iter().map(|item| ParkedItem::new(&id, item)).collect());
+    }
+    Ok(parked)
 }
 
 async fn never_published(

@@ -4,20 +4,20 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 
+use crate::desk::causes::{self, Behind};
+use crate::desk::{ParkedItem, advice};
 use crate::domain::{Outcome, ParkReason, ResourcePath, Stage, Tally};
 use crate::engine::report::RunReport;
-use crate::state::{PairId, ParkStatus, StateView};
+use crate::state::ParkStatus;
 
-use super::causes::{self, Behind};
 use super::failure::Failure;
-use super::parked;
 use super::show::{self, Column};
 
 /// With more pairs than this each has a row, not a table.
 const TABLES: usize = 4;
 
-/// Prints the reports to standard output.
-pub(super) async fn print(state: &dyn StateView, reports: &[RunReport]) -> Result<(), Failure> {
+/// Prints the reports to standard output, with what waits: the parked items of each pair.
+pub(super) fn print(reports: &[RunReport], parked: &[Vec<ParkedItem>]) -> Result<(), Failure> {
     if reports.is_empty() {
         return show::answer("no pair was run");
     }
@@ -37,7 +37,7 @@ pub(super) async fn print(state: &dyn StateView, reports: &[RunReport]) -> Resul
             text.push_str(&one(report));
         }
     }
-    text.push_str(&waiting(state, reports).await?);
+    text.push_str(&waiting(parked));
     show::answer(&text)
 }
 
@@ -56,7 +56,7 @@ fn one(report: &RunReport) -> String {
     }
     if io::stdout().is_terminal() {
         text.push('\n');
-        text.push_str(&stages(report));
+        text.push_str(&show::stages(&report.stages));
     } else {
         for stage in Stage::ALL {
             let Tally { read, applied, skipped, parked } = report.stages.of(stage);
@@ -103,23 +103,6 @@ fn requests(report: &RunReport) -> String {
 fn failure(report: &RunReport) -> String {
     let message = report.error.as_ref().map_or("the run failed", |error| error.message.as_str());
     format!("  error: {message}\n")
-}
-
-fn stages(report: &RunReport) -> String {
-    let columns = [
-        Column::Text("  stage"),
-        Column::Number("read"),
-        Column::Number("applied"),
-        Column::Number("skipped"),
-        Column::Number("parked"),
-    ];
-    let row = |stage: Stage| {
-        let tally = report.stages.of(stage);
-        let mut row = vec![format!("  {stage}")];
-        row.extend([tally.read, tally.applied, tally.skipped, tally.parked].map(show::number));
-        row
-    };
-    show::table(&columns, Stage::ALL.map(row).to_vec())
 }
 
 fn one_row_each(reports: &[RunReport]) -> String {
@@ -183,12 +166,10 @@ impl Rooted {
 
 /// Why items wait and what to do about it, the cause that holds up most first. What waits for
 /// another parked item has nothing of its own to mend, and is counted behind it.
-async fn waiting(state: &dyn StateView, reports: &[RunReport]) -> Result<String, Failure> {
+fn waiting(parked: &[Vec<ParkedItem>]) -> String {
     let mut causes: BTreeMap<Cause, Rooted> = BTreeMap::new();
-    for report in reports.iter().filter(|report| report.parked + report.dead > 0) {
-        let id = PairId { publication: report.publication.clone(), target: report.target.clone() };
-        let items = parked::load(state, &id).await?;
-        for (item, root) in items.iter().zip(causes::roots(&items)) {
+    for items in parked {
+        for (item, root) in items.iter().zip(causes::roots(items)) {
             if let Behind::Item(place) = root {
                 let root = &items[place];
                 causes.entry((root.reason, root.status)).or_default().behind += 1;
@@ -199,7 +180,7 @@ async fn waiting(state: &dyn StateView, reports: &[RunReport]) -> Result<String,
         }
     }
     if causes.is_empty() {
-        return Ok(String::new());
+        return String::new();
     }
     let mut causes: Vec<(Cause, Rooted)> = causes.into_iter().collect();
     causes.sort_by_key(|(_, rooted)| std::cmp::Reverse(rooted.items() + rooted.behind));
@@ -209,7 +190,7 @@ async fn waiting(state: &dyn StateView, reports: &[RunReport]) -> Result<String,
         text.push_str(&told(reason, status, rooted));
     }
     text.push_str("see them with `tidemark parked list`; the next run tries again what is due\n");
-    Ok(text)
+    text
 }
 
 fn told(reason: ParkReason, status: ParkStatus, rooted: Rooted) -> String {
@@ -230,7 +211,7 @@ fn told(reason: ParkReason, status: ParkStatus, rooted: Rooted) -> String {
     let items = show::count(items, "item");
     let mut text =
         format!("  {items}, {}{dead}: {}{behind}\n", reason.as_str(), show::few(&listed));
-    text.push_str(&show::wrapped(parked::advice(reason), "    ", "    "));
+    text.push_str(&show::wrapped(advice(reason), "    ", "    "));
     text
 }
 

@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::domain::Window;
+use crate::domain::{Stage, Stages, Window};
 
 use super::failure::Failure;
 
@@ -46,9 +46,17 @@ pub(super) fn json_list<T: Serialize>(items: &[T]) -> Result<(), Failure> {
 }
 
 pub(super) fn json_object<T: Serialize>(object: &T) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(object)
-        .map_err(|error| Failure::failed(format!("cannot write the answer: {error}")))?;
-    answer(&text)
+    answer(&pretty(object)?)
+}
+
+/// What [`json`] prints, to be printed later.
+pub(super) fn json_text<T: Serialize>(name: &str, value: &T) -> Result<String, Failure> {
+    pretty(&BTreeMap::from([(name, value)]))
+}
+
+fn pretty<T: Serialize>(object: &T) -> Result<String, Failure> {
+    serde_json::to_string_pretty(object)
+        .map_err(|error| Failure::failed(format!("cannot write the answer: {error}")))
 }
 
 /// Says on standard error why the command did not do what it was asked.
@@ -65,7 +73,7 @@ pub(super) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Width of paragraphs, in characters.
+/// Width of paragraphs, in characters; a narrower terminal narrows them.
 const TEXT_WIDTH: usize = 96;
 
 /// Columns of a table: a name, and numbers stand to the right.
@@ -109,6 +117,24 @@ fn alignment(column: Column) -> CellAlignment {
     }
 }
 
+/// The tallies of a run.
+pub(super) fn stages(stages: &Stages) -> String {
+    let columns = [
+        Column::Text("  stage"),
+        Column::Number("read"),
+        Column::Number("applied"),
+        Column::Number("skipped"),
+        Column::Number("parked"),
+    ];
+    let row = |stage: Stage| {
+        let tally = stages.of(stage);
+        let mut row = vec![format!("  {stage}")];
+        row.extend([tally.read, tally.applied, tally.skipped, tally.parked].map(number));
+        row
+    };
+    table(&columns, Stage::ALL.map(row).to_vec())
+}
+
 /// Comma-separated values with a header, as RFC 4180 has them.
 pub(super) fn csv(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let header = columns.iter().map(|name| (*name).to_owned()).collect();
@@ -130,12 +156,14 @@ fn csv_field(text: String) -> String {
 
 /// A paragraph of lines that read well, with a margin before the first and before the others.
 pub(super) fn wrapped(text: &str, first: &str, next: &str) -> String {
+    let terminal = Table::new().width().map_or(TEXT_WIDTH, usize::from);
+    let width = TEXT_WIDTH.min(terminal);
     let mut lines = String::new();
     let mut line = first.to_owned();
     let mut margin = first.chars().count();
     for word in text.split_whitespace() {
         let length = line.chars().count();
-        if length > margin && length + 1 + word.chars().count() > TEXT_WIDTH {
+        if length > margin && length + 1 + word.chars().count() > width {
             lines.push_str(&line);
             lines.push('\n');
             line = next.to_owned();

@@ -1,58 +1,128 @@
 //! `tidemark status`: a line of totals, then a row for each pair.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::daemon::Assembly;
-use crate::daemon::status::{NobodyRuns, status};
 use crate::desk::{PairCondition, PairStatus};
+use crate::domain::Outcome;
 
-use super::arguments::{Output, StatusArguments};
-use super::ask;
-use super::choose;
+use super::arguments::{Output, Sort, StatusArguments};
+use super::at_desk;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::not_yet;
 use super::show::{self, Column};
+use super::signals::Signals;
+
+/// From one look of `--watch` to the next.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// With more pairs than this the worst come first, unless somebody says otherwise.
+const READ_AT_A_GLANCE: usize = 10;
 
 pub(super) async fn run(context: &Context, arguments: &StatusArguments) -> Result<Exit, Failure> {
-    not_yet::option("--watch", arguments.watch)?;
-    not_yet::option("--state", arguments.state.is_some())?;
-    not_yet::option("--sort", arguments.sort.is_some())?;
     context.log_quietly()?;
-    let (assembly, mut pairs) = here_or_from_the_daemon(context).await?;
-    // Without a selector orphans are shown too.
-    if !choose::says_nothing(&arguments.selector) {
-        let chosen = choose::pairs(&assembly, &arguments.selector)?;
-        pairs.retain(|status| {
-            chosen.iter().any(|pair| {
-                pair.id.publication == status.publication && pair.id.target == status.target
-            })
-        });
+    let states = states(&arguments.state)?;
+    if arguments.watch {
+        return watch(context, arguments, &states).await;
     }
-    match context.output() {
-        Output::Json => show::json("pairs", &pairs)?,
-        Output::Text => show::answer(&text(&pairs, context.clock.now()))?,
-    }
+    let pairs = at_desk::statuses(context, &arguments.selector).await?;
+    show::answer(&answer(context, arguments, &states, pairs)?)?;
     Ok(Exit::Done)
 }
 
-/// The state is opened here, unless a daemon holds it: then it is asked, and knows what runs.
-async fn here_or_from_the_daemon(
+/// Looks again and again until it is interrupted. The state is let go of between two looks, so that
+/// runs can begin; one that holds it is waited for.
+async fn watch(
     context: &Context,
-) -> Result<(Assembly, Vec<PairStatus>), Failure> {
-    let locked = match context.assembly() {
-        Ok(assembly) => {
-            let pairs = status(&assembly, &NobodyRuns).await?;
-            return Ok((assembly, pairs));
+    arguments: &StatusArguments,
+    states: &[PairCondition],
+) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    loop {
+        let text = match at_desk::statuses(context, &arguments.selector).await {
+            Ok(pairs) => answer(context, arguments, states, pairs)?,
+            Err(locked) if locked.exit == Exit::Locked => format!("{}\n", locked.message),
+            Err(failure) => return Err(failure),
+        };
+        let is_screen = io::stdout().is_terminal();
+        // Home, then what is left of the screen: the old rows stay until new ones are there.
+        let text = if is_screen { format!("\u{1b}[H\u{1b}[2J{text}") } else { text };
+        show::answer(&text)?;
+        tokio::select! {
+            () = signals.received() => return Ok(Exit::Done),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        Err(failure) if failure.exit == Exit::Locked => failure,
-        Err(failure) => return Err(failure),
+    }
+}
+
+fn answer(
+    context: &Context,
+    arguments: &StatusArguments,
+    states: &[PairCondition],
+    mut pairs: Vec<PairStatus>,
+) -> Result<String, Failure> {
+    if !states.is_empty() {
+        pairs.retain(|pair| states.contains(&pair.state));
+    }
+    let now = context.clock.now();
+    match (arguments.sort, context.output()) {
+        (Some(by), _) => sort(&mut pairs, by, now),
+        (None, Output::Text) if pairs.len() > READ_AT_A_GLANCE => {
+            sort(&mut pairs, Sort::Worst, now);
+        }
+        (None, _) => {}
+    }
+    match context.output() {
+        Output::Json => show::json_text("pairs", &pairs),
+        Output::Text => Ok(text(&pairs, now)),
+    }
+}
+
+fn states(words: &[String]) -> Result<Vec<PairCondition>, Failure> {
+    let state = |word: &String| {
+        let known = serde_json::from_value(serde_json::Value::String(word.clone()));
+        known.map_err(|_| {
+            Failure::usage(format!(
+                "there is no state `{word}`: {} are known",
+                PairCondition::WORDS.join(", ")
+            ))
+        })
     };
-    let assembly = context.assembly_without_state()?;
-    match ask::pairs(&assembly.config, context.clock.clone()).await {
-        Some(pairs) => Ok((assembly, pairs)),
-        None => Err(locked),
+    words.iter().map(state).collect()
+}
+
+/// Pairs that are alike stay in order of name.
+fn sort(pairs: &mut [PairStatus], by: Sort, now: Timestamp) {
+    let age =
+        |moment: Option<Timestamp>| moment.map_or(i64::MAX, |then| (now - then).num_seconds());
+    match by {
+        Sort::Name => {}
+        Sort::Worst => {
+            pairs.sort_by_key(|pair| (badness(pair.state), Reverse(pair.parked + pair.dead)))
+        }
+        Sort::Lag => pairs.sort_by_key(|pair| Reverse(pair.lag_versions.unwrap_or(i64::MAX))),
+        Sort::Parked => pairs.sort_by_key(|pair| Reverse(pair.parked + pair.dead)),
+        Sort::LastRun => {
+            pairs.sort_by_key(|pair| Reverse(age(pair.last_run.as_ref().map(|run| run.ended_at))));
+        }
+        Sort::NextRun => pairs.sort_by_key(|pair| (pair.next_run_at.is_none(), pair.next_run_at)),
+    }
+}
+
+/// What wants a person most, first.
+fn badness(state: PairCondition) -> u8 {
+    match state {
+        PairCondition::Blocked => 0,
+        PairCondition::Failing => 1,
+        PairCondition::Degraded => 2,
+        PairCondition::Orphaned => 3,
+        PairCondition::Waiting => 4,
+        PairCondition::Paused => 5,
+        PairCondition::Running => 6,
+        PairCondition::Ok => 7,
     }
 }
 
@@ -69,20 +139,16 @@ fn text(pairs: &[PairStatus], now: Timestamp) -> String {
         Column::Text("next run"),
     ];
     let row = |pair: &PairStatus| {
-        let last_run = pair
-            .last_run
-            .as_ref()
-            .map(|run| format!("{}, {}", run.outcome.as_str(), show::ago(now, run.ended_at)));
         vec![
             pair.publication.clone(),
             pair.target.clone(),
             pair.state.as_str().to_owned(),
             show::or_dash(pair.watermark),
             show::or_dash(pair.lag_versions),
-            last_run.unwrap_or_else(|| "never".to_owned()),
+            last_run(pair, now),
             show::number(pair.parked),
             show::number(pair.dead),
-            show::or_dash(pair.next_run_at.map(show::moment)),
+            show::or_dash(pair.next_run_at.map(|next| show::until(now, next))),
         ]
     };
     let mut text = totals(pairs);
@@ -99,6 +165,16 @@ fn text(pairs: &[PairStatus], now: Timestamp) -> String {
     text
 }
 
+/// The outcome only where it is not what one hopes for: the state says the rest.
+fn last_run(pair: &PairStatus, now: Timestamp) -> String {
+    let Some(run) = &pair.last_run else { return "never".to_owned() };
+    let ago = show::ago(now, run.ended_at);
+    match run.outcome {
+        Outcome::Failed => format!("failed {ago}"),
+        Outcome::Complete | Outcome::Parked | Outcome::NothingToDo => ago,
+    }
+}
+
 /// `3 pairs: 2 ok, 1 failing; 4 parked, 1 dead`
 fn totals(pairs: &[PairStatus]) -> String {
     let mut states: BTreeMap<PairCondition, u64> = BTreeMap::new();
@@ -112,8 +188,53 @@ fn totals(pairs: &[PairStatus]) -> String {
     format!(
         "{}: {}; {} parked, {} dead",
         show::count(show::many(pairs.len()), "pair"),
-        states.join(", "),
+        if states.is_empty() { "none".to_owned() } else { states.join(", ") },
         show::number(parked),
         show::number(dead)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(name: &str, state: PairCondition, parked: u64, lag: Option<i64>) -> PairStatus {
+        PairStatus {
+            publication: name.to_owned(),
+            target: "state".to_owned(),
+            labels: BTreeMap::new(),
+            state,
+            reason: None,
+            watermark: None,
+            newest: None,
+            lag_versions: lag,
+            caught_up_at: None,
+            run_id: None,
+            failed_runs: 0,
+            last_run: None,
+            parked,
+            dead: 0,
+            next_run_at: None,
+        }
+    }
+
+    fn sorted(by: Sort) -> Vec<String> {
+        let mut pairs = vec![
+            pair("a", PairCondition::Ok, 0, Some(3)),
+            pair("b", PairCondition::Degraded, 2, Some(0)),
+            pair("c", PairCondition::Blocked, 0, None),
+            pair("d", PairCondition::Degraded, 9, Some(5)),
+            pair("e", PairCondition::Failing, 0, Some(1)),
+        ];
+        sort(&mut pairs, by, Timestamp::UNIX_EPOCH);
+        pairs.into_iter().map(|pair| pair.publication).collect()
+    }
+
+    #[test]
+    fn what_wants_a_person_most_comes_first() {
+        assert_eq!(sorted(Sort::Worst), ["c", "e", "d", "b", "a"]);
+        assert_eq!(sorted(Sort::Lag), ["c", "d", "a", "e", "b"], "an unknown lag is the worst");
+        assert_eq!(sorted(Sort::Parked), ["d", "b", "a", "c", "e"]);
+        assert_eq!(sorted(Sort::Name), ["a", "b", "c", "d", "e"]);
+    }
 }

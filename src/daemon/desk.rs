@@ -6,8 +6,11 @@
 //! same desk as the admin API does, so that both do the same.
 
 mod approve;
+mod forget;
 mod history;
+mod live;
 mod parked;
+mod report;
 mod state;
 mod watermark;
 
@@ -22,12 +25,12 @@ use super::select::SelectError;
 use super::status::{LivePairs, NobodyRuns, status};
 use crate::clock::Timestamp;
 use crate::desk::{
-    Approval, AuditEntry, Caller, Decided, Desk, DeskError, Moved, Page, PairStatus, ParkedChoice,
-    ParkedFilter, ParkedItem, Part, RunShown, Selectors, Started,
+    Approval, Attempted, AuditEntry, Caller, Decided, Desk, DeskError, LiveItem, Moved, Page,
+    PairStatus, ParkedChoice, ParkedFilter, ParkedItem, Part, Report, RunShown, Selectors, Started,
 };
 use crate::domain::ChangeVersion;
 use crate::engine::{Pair, RunError};
-use crate::state::{AuditRecord, PairId, StateError};
+use crate::state::{AuditRecord, ErasedKey, PairId, StateError};
 
 /// Until the configuration says otherwise (contract, `state.audit_for`).
 const AUDIT_KEPT: TimeDelta = TimeDelta::days(400);
@@ -157,7 +160,7 @@ impl FleetDesk {
 }
 
 fn of_state(error: StateError) -> DeskError {
-    DeskError::Failed(error.to_string())
+    DeskError::State(error.to_string())
 }
 
 fn of_run(error: RunError) -> DeskError {
@@ -238,6 +241,52 @@ impl Desk for FleetDesk {
     ) -> Result<Decided, DeskError> {
         let pair = self.pair(by, pair)?;
         self.decide(by, &pair, approval, said(reason)?).await
+    }
+
+    async fn would_approve(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        approval: &Approval,
+    ) -> Result<Option<Decided>, DeskError> {
+        let pair = self.pair(by, pair)?;
+        if !self.is_about(&pair, approval).await? {
+            return Ok(None);
+        }
+        let (decided, _) = self.would_decide(&pair, approval).await?;
+        Ok(Some(decided))
+    }
+
+    async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError> {
+        self.completeness(&self.pair(by, pair)?).await
+    }
+
+    async fn look(&self, by: &Caller, id: &str) -> Result<LiveItem, DeskError> {
+        self.look_at(by, id).await
+    }
+
+    async fn attempt(&self, by: &Caller, id: &str) -> Result<Attempted, DeskError> {
+        self.try_once(by, id).await
+    }
+
+    async fn records_with(&self, by: &Caller, key: &ErasedKey) -> Result<u64, DeskError> {
+        self.count_records_with(by, key).await
+    }
+
+    async fn forget_key(
+        &self,
+        by: &Caller,
+        key: &ErasedKey,
+        reason: Option<&str>,
+    ) -> Result<u64, DeskError> {
+        self.erase(by, key, reason).await
+    }
+
+    async fn with_state(&self, by: &Caller) -> Result<Vec<PairStatus>, DeskError> {
+        let known = self.assembly.store.pairs().await.map_err(of_state)?;
+        let mut pairs = self.pairs(by, &Selectors::default()).await?;
+        pairs.retain(|pair| known.contains(&pair.id()));
+        Ok(pairs)
     }
 
     async fn runs(

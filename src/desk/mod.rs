@@ -6,8 +6,11 @@
 //! its labels name and no other; to it, those are not there.
 
 mod audit;
+pub mod causes;
+mod live;
 mod pairs;
 mod parked;
+mod report;
 mod runs;
 
 use std::collections::BTreeMap;
@@ -17,11 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::domain::ChangeVersion;
-use crate::state::PairId;
+use crate::state::{ErasedKey, PairId};
 
 pub use self::audit::AuditEntry;
+pub use self::live::{AttemptOutcome, Attempted, LiveEnd, LiveItem, Shows};
 pub use self::pairs::{PairCondition, PairStatus, Selectors, StatusReport, fits};
 pub use self::parked::{ParkedChoice, ParkedFilter, ParkedItem, advice};
+pub use self::report::{Report, ReportedResource};
 pub use self::runs::{RunShown, Started};
 
 /// What a caller may do. Each role may do what the ones before it may (contract, "Admin API").
@@ -135,9 +140,13 @@ pub enum DeskError {
     #[error("{0}")]
     NotNow(String),
 
-    /// An API or the state failed.
+    /// An API failed.
     #[error("{0}")]
     Failed(String),
+
+    /// The state failed: the process that holds it is to end.
+    #[error("{0}")]
+    State(String),
 }
 
 /// Answers questions about pairs and takes orders. Every order is written into the audit in the step
@@ -189,6 +198,54 @@ pub trait Desk: Send + Sync {
         reason: &str,
     ) -> Result<Decided, DeskError>;
 
+    /// What [`Desk::approve`] would make of a pair, and nothing is done; `None` where there is nothing
+    /// of the kind to decide.
+    async fn would_approve(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        approval: &Approval,
+    ) -> Result<Option<Decided>, DeskError> {
+        let _ = (by, pair, approval);
+        Err(only_where_the_state_is())
+    }
+
+    /// How complete the target of a pair is. Asks both ends for their counts.
+    async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError> {
+        let _ = (by, pair);
+        Err(only_where_the_state_is())
+    }
+
+    /// A parked item, read at both ends as it is now. Nothing is kept.
+    async fn look(&self, by: &Caller, id: &str) -> Result<LiveItem, DeskError> {
+        let _ = (by, id);
+        Err(only_where_the_state_is())
+    }
+
+    /// Tries a parked item once, now. Nothing is kept: the next run tries it as if this had not been.
+    async fn attempt(&self, by: &Caller, id: &str) -> Result<Attempted, DeskError> {
+        let _ = (by, id);
+        Err(only_where_the_state_is())
+    }
+
+    /// How many records [`Desk::forget_key`] would change or remove.
+    async fn records_with(&self, by: &Caller, key: &ErasedKey) -> Result<u64, DeskError> {
+        let _ = (by, key);
+        Err(only_where_the_state_is())
+    }
+
+    /// Erases a natural key, and every key that contains it, from all that is remembered; tells how
+    /// many records that were. The audit says that it was done, and never of what.
+    async fn forget_key(
+        &self,
+        by: &Caller,
+        key: &ErasedKey,
+        reason: Option<&str>,
+    ) -> Result<u64, DeskError> {
+        let _ = (by, key, reason);
+        Err(only_where_the_state_is())
+    }
+
     /// Runs that ended and those under way, newest first.
     async fn runs(
         &self,
@@ -230,6 +287,13 @@ pub trait Desk: Send + Sync {
         part: &Part,
     ) -> Result<Page<AuditEntry>, DeskError>;
 
+    /// Those that have state, configured or not, in order of name.
+    async fn with_state(&self, by: &Caller) -> Result<Vec<PairStatus>, DeskError> {
+        let mut pairs = self.pairs(by, &Selectors::default()).await?;
+        pairs.retain(PairStatus::has_a_past);
+        Ok(pairs)
+    }
+
     /// The whole state as text (`state export`).
     async fn export(&self, by: &Caller) -> Result<Vec<u8>, DeskError>;
 
@@ -253,4 +317,13 @@ pub trait Desk: Send + Sync {
         pair: &PairId,
         reason: Option<&str>,
     ) -> Result<(), DeskError>;
+}
+
+/// A question that has no way to travel.
+fn only_where_the_state_is() -> DeskError {
+    DeskError::NotNow(
+        "a daemon holds the state, and this is answered only where the state can be opened: stop the \
+         daemon for as long as it takes"
+            .to_owned(),
+    )
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::domain::ChangeVersion;
-use crate::state::LastRun;
+use crate::state::{LastRun, PairId};
 
 /// What selects pairs; every given part narrows. Nothing given is every pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,20 @@ pub struct PairStatus {
     pub parked: u64,
     pub dead: u64,
     pub next_run_at: Option<Timestamp>,
+}
+
+impl PairStatus {
+    pub fn id(&self) -> PairId {
+        PairId { publication: self.publication.clone(), target: self.target.clone() }
+    }
+
+    /// Something is remembered of it, as far as its status tells.
+    pub fn has_a_past(&self) -> bool {
+        self.state == PairCondition::Orphaned
+            || self.watermark.is_some()
+            || self.last_run.is_some()
+            || self.parked + self.dead > 0
+    }
 }
 
 /// The first that holds, in this order (contract, "The other commands").

@@ -47,6 +47,10 @@ impl ParkedItem {
         }
     }
 
+    pub fn pair(&self) -> PairId {
+        PairId { publication: self.publication.clone(), target: self.target.clone() }
+    }
+
     /// Without the keys, for who may not see them.
     pub fn masked(self) -> ParkedItem {
         ParkedItem { key: None, waits_for: None, ..self }
@@ -64,11 +68,19 @@ pub struct ParkedFilter {
 
 impl ParkedFilter {
     pub fn admits(&self, parked: &Parked) -> bool {
-        let resource = &parked.resource;
+        self.fits(&parked.resource, parked.reason, parked.status)
+    }
+
+    /// The same of one that is shown.
+    pub fn admits_shown(&self, item: &ParkedItem) -> bool {
+        self.fits(&item.resource, item.reason, item.status)
+    }
+
+    fn fits(&self, resource: &ResourcePath, reason: ParkReason, status: ParkStatus) -> bool {
         self.resource.as_ref().is_none_or(|name| {
             resource.as_str() == name.as_str() || resource.collection() == name.as_str()
-        }) && self.reason.is_none_or(|reason| reason == parked.reason)
-            && self.status.is_none_or(|status| status == parked.status)
+        }) && self.reason.is_none_or(|wanted| wanted == reason)
+            && self.status.is_none_or(|wanted| wanted == status)
     }
 }
 

@@ -48,6 +48,14 @@ impl NaturalKey {
         self.0.is_empty()
     }
 
+    /// Without its names, which differ between an item and what refers to it; in order, and case set
+    /// aside. Two keys that look alike so cost an attempt of what waits, no more.
+    pub fn values(&self) -> Vec<String> {
+        let mut values: Vec<String> = self.iter().map(|(_, value)| value.to_lowercase()).collect();
+        values.sort();
+        values
+    }
+
     /// "Is this the one at the target?" Same names, same texts, nothing forgiven (R2, R4).
     pub fn is(&self, other: &NaturalKey) -> bool {
         self.0.len() == other.0.len()

@@ -16,7 +16,8 @@
 //! [`order`] starts a resource when what it needs has finished; [`apply`] is one change at one
 //! target, [`references`] what it needs there first; [`names`] are target ids looked up before
 //! anything moves, [`brake`] stops what would delete too much, [`ownership`] is what belongs to
-//! others too; [`parked`] is what waits. [`plan`] and [`verify`] look without publishing.
+//! others too; [`parked`] is what waits. [`plan`], [`completeness`] and [`verify`] look without
+//! publishing, [`verified`] is what is kept of the last, and [`single`] is one item for whoever mends it.
 //!
 //! # Invariants held here
 //!
@@ -65,6 +66,9 @@ pub mod parked;
 mod attempts;
 pub mod plan;
 pub mod verify;
+mod verified;
+pub mod completeness;
+pub mod single;
 pub mod observe;
 pub mod report;
 

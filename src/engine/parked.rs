@@ -229,7 +229,7 @@ impl ParkedBook {
         key: &NaturalKey,
         now: Timestamp,
     ) {
-        let ids = self.by_cause.get(&(resource.clone(), values(key))).cloned().unwrap_or_default();
+        let ids = self.by_cause.get(&(resource.clone(), key.values())).cloned().unwrap_or_default();
         for id in ids {
             let Some(record) = self.records.get_mut(&id) else { continue };
             if record.reason == ParkReason::ResourceClosed {
@@ -374,15 +374,7 @@ impl ParkedBook {
 /// Where what a record waits for may live.
 fn causes(record: &Parked) -> Vec<(ResourcePath, Vec<String>)> {
     let Some(WaitsFor { resources, key }) = &record.waits_for else { return Vec::new() };
-    resources.iter().map(|resource| (resource.clone(), values(key))).collect()
-}
-
-/// A key without its names, which differ between an item and what refers to it. Two keys that look
-/// alike so cost an attempt, no more.
-pub(crate) fn values(key: &NaturalKey) -> Vec<String> {
-    let mut values: Vec<String> = key.iter().map(|(_, value)| value.to_lowercase()).collect();
-    values.sort();
-    values
+    resources.iter().map(|resource| (resource.clone(), key.values())).collect()
 }
 
 /// Stable, and tells nothing of the key to who does not have it. An upsert is its source id; a

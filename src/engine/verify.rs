@@ -26,7 +26,7 @@ use super::apply::{self, Settled, Turn};
 use super::run::{Surroundings, selection_fingerprint};
 use super::runner::{RunOptions, interruption, open_view, stop_and_grace};
 use super::under_way::Run;
-use super::{Pair, RunError};
+use super::{Pair, RunError, verified};
 use compare::{Comparing, extra_file, is_extra, unlike_file};
 use spool::Spool;
 
@@ -134,14 +134,16 @@ async fn verify_until_told(
         let wants_repair = options.repair || options.delete_extra;
         if is_equal || !wants_repair || comparison.is_after_repair {
             end(around, pair, &spool, is_equal && options.resources.is_empty()).await?;
-            return Ok(Verification {
+            let verification = Verification {
                 publication: pair.id.publication.clone(),
                 target: pair.id.target.clone(),
                 equal: is_equal,
                 resources: comparison.compared,
                 goes_on_from,
                 most_held,
-            });
+            };
+            verified::keep(around, pair, options.content, &verification).await?;
+            return Ok(verification);
         }
         distrust_hashes(around, pair).await?;
         repair(around, pair, options, &spool, &comparison).await?;

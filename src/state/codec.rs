@@ -21,7 +21,7 @@ use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId};
 ///
 /// - 1: the first.
 /// - 2: what a run had finished, of a resource or of its pages (R12), what the overlap needs (R7, R16),
-///   and how far a comparison had come, which a reader of 1 takes for damage.
+///   how far a comparison had come and what it found, which a reader of 1 takes for damage.
 pub(super) const FORMAT: u8 = 2;
 /// The lowest that can still be read.
 pub(super) const OLDEST: u8 = 1;
@@ -50,13 +50,14 @@ pub(super) enum Kind {
     Run,
     State,
     Tombstone,
+    Verified,
     Written,
     /// Which item of the source was written under a target id.
     WrittenAs,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 14] = [
+    pub(super) const ALL: [Kind; 15] = [
         Kind::Comparison,
         Kind::Coverage,
         Kind::Finished,
@@ -69,6 +70,7 @@ impl Kind {
         Kind::Run,
         Kind::State,
         Kind::Tombstone,
+        Kind::Verified,
         Kind::Written,
         Kind::WrittenAs,
     ];
@@ -87,6 +89,7 @@ impl Kind {
             Kind::Run => b'r',
             Kind::State => b's',
             Kind::Tombstone => b't',
+            Kind::Verified => b'y',
             Kind::Written => b'w',
             Kind::WrittenAs => b'x',
         }
@@ -143,6 +146,10 @@ pub(super) fn kind_prefix(pair: &PairId, kind: Kind) -> Vec<u8> {
 
 pub(super) fn finished_key(pair: &PairId, finished: &Finished) -> Vec<u8> {
     extended(kind_prefix(pair, Kind::Finished), finished.resource.as_str().as_bytes())
+}
+
+pub(super) fn verified_key(pair: &PairId, resource: &ResourcePath) -> Vec<u8> {
+    extended(kind_prefix(pair, Kind::Verified), resource.as_str().as_bytes())
 }
 
 pub(super) fn progress_key(pair: &PairId, resource: &ResourcePath) -> Vec<u8> {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod comparison;
+mod erasure;
 mod overlap;
 mod samples;
 
@@ -15,6 +16,7 @@ use super::*;
 
 use audit::*;
 use comparison::*;
+use erasure::*;
 use overlap::*;
 pub(super) use samples::*;
 
@@ -111,6 +113,9 @@ every_store! {
     the_audit_outlives_its_pair_and_a_restart,
     what_is_too_old_for_the_audit_goes,
     a_comparison_ends_and_everything_else_stays,
+    a_key_that_is_erased_is_in_no_record_and_every_other_stays,
+    keys_that_hold_an_erased_one_go_with_it,
+    what_a_comparison_found_is_kept_for_each_resource_and_goes_with_its_pair,
 }
 
 pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
@@ -125,6 +130,7 @@ pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(store.finished(pair).await.unwrap(), [finished()]);
     assert_eq!(store.progress(pair).await.unwrap(), [progress()]);
     assert_eq!(store.runs(pair, 10).await.unwrap(), [run(1)]);
+    assert_eq!(store.verified(pair).await.unwrap(), [verified_of("/ed-fi/students", 5)]);
 }
 
 async fn has_nothing(store: &dyn StateStore, pair: &PairId) {
@@ -597,6 +603,8 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
         end_journal,
         keep_names_of,
         begin_anew,
+        verified,
+        erase,
         run,
         history,
         forget_all,
@@ -626,7 +634,8 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
     assert!(forget_all && !begin_anew && !end_comparison && comparison.is_none());
     // What an overlap remembers is of no use beside another history: it is read again.
     assert_eq!((key_changes, tombstones, written_items, left_behind), Default::default());
-    assert!(keep_names_of.is_empty());
+    assert_eq!(verified, [verified_of("/ed-fi/students", 5)]);
+    assert!(keep_names_of.is_empty() && erase.is_empty());
     assert!(!forget.all && forget.below.is_none() && forget.written.is_empty());
 }
 

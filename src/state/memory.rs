@@ -10,12 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::codec::Trouble;
+use super::erasure::{self, ErasedKey};
 use super::records::{self, Entries, Table};
 use super::remembered;
 use super::{
     AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState,
     Parked, ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
-    StateError, StateStore, StateView, Step, Written,
+    StateError, StateStore, StateView, Step, Verified, Written,
 };
 use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
@@ -246,6 +247,14 @@ impl StateView for MemoryStore {
 
     async fn comparison(&self, pair: &PairId) -> Result<Option<Comparison>, StateError> {
         self.read("reading how far a comparison had come", |table| records::comparison(table, pair))
+    }
+
+    async fn verified(&self, pair: &PairId) -> Result<Vec<Verified>, StateError> {
+        self.read("reading what comparisons found", |table| records::verified(table, pair))
+    }
+
+    async fn records_with(&self, pair: &PairId, key: &ErasedKey) -> Result<u64, StateError> {
+        self.read("looking for a key", |table| erasure::count(table, pair, key))
     }
 
     async fn parked(

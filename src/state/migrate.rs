@@ -18,7 +18,7 @@ use super::records::{self, Table, Writes};
 use super::text::{self, RecordsError};
 use super::{
     Comparison, Coverage, Draft, Finished, JournalledName, LeftBehind, PairState, Parked, Progress,
-    RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, Written,
+    RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, Verified, Written,
 };
 use crate::clock::Timestamp;
 use crate::domain::SourceId;
@@ -72,6 +72,7 @@ pub(super) fn anew(kind: codec::Kind, bytes: &[u8]) -> Result<Vec<u8>, Trouble> 
         Kind::KeyChange => encode(&decode::<RememberedKeyChange>(bytes)?),
         Kind::LeftBehind => encode(&decode::<LeftBehind>(bytes)?),
         Kind::Tombstone => encode(&decode::<SettledTombstone>(bytes)?),
+        Kind::Verified => encode(&decode::<Verified>(bytes)?),
         Kind::Written => encode(&decode::<Written>(bytes)?),
         Kind::WrittenAs => encode(&decode::<SourceId>(bytes)?),
         Kind::Journal => encode(&decode::<RunJournal>(bytes)?),

@@ -15,6 +15,7 @@ mod records;
 mod remembered;
 mod overlap;
 mod comparison;
+mod erasure;
 mod codec;
 mod marker;
 mod migrate;
@@ -41,6 +42,7 @@ use crate::domain::{
 
 pub use self::comparison::{Compared, Comparison, Looked, ResourceUnderWay, SpoolKey, SpooledSide};
 pub use self::draft::Draft;
+pub use self::erasure::ErasedKey;
 pub use self::memory::MemoryStore;
 pub use self::overlap::{
     FirstWatermark, Forgotten, LeftBehind, Overlap, RememberedKeyChange, Seen, SettledTombstone,
@@ -115,6 +117,29 @@ pub struct Block {
     /// What would have been deleted: a person allows exactly that, or does not (R27).
     #[serde(default)]
     pub deletes: Option<Deletes>,
+}
+
+/// What the last comparison of both ends found of one resource, for the report to whoever owns the data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    pub resource: ResourcePath,
+    /// When the comparison had ended.
+    pub at: Timestamp,
+    /// Which version of this program compared.
+    pub program: String,
+    /// Hash of the selection and policies that it was compared under.
+    pub configuration: String,
+    /// The pair's own then.
+    pub watermark: Option<ChangeVersion>,
+    /// Bodies were compared too.
+    pub content: bool,
+    pub source: u64,
+    pub target: u64,
+    pub missing: u64,
+    /// `None` where others write to the same data: extras are not looked for.
+    pub extra: Option<u64>,
+    pub different: u64,
+    pub parked: u64,
 }
 
 /// So many items of a resource.
@@ -370,6 +395,10 @@ pub struct Step {
     pub comparison: Option<Comparison>,
     /// Removes what is remembered of a comparison.
     pub end_comparison: bool,
+    /// Each takes the place of what was found of its resource before.
+    pub verified: Vec<Verified>,
+    /// Every record with one of these keys in it goes; what waits for one waits for nothing known.
+    pub erase: Vec<ErasedKey>,
     /// What of the overlap goes.
     pub forget: Forgotten,
     /// Removes the run journal, every journalled name, every finished resource, all progress and
@@ -471,6 +500,10 @@ pub trait StateView: Send + Sync {
     async fn progress(&self, pair: &PairId) -> Result<Vec<Progress>, StateError>;
     /// The comparison of both ends that has begun and not ended.
     async fn comparison(&self, pair: &PairId) -> Result<Option<Comparison>, StateError>;
+    /// What the last comparisons found, in order of resource.
+    async fn verified(&self, pair: &PairId) -> Result<Vec<Verified>, StateError>;
+    /// How many records of the pair an erasure of this key would change or remove.
+    async fn records_with(&self, pair: &PairId, key: &ErasedKey) -> Result<u64, StateError>;
     /// Parked and dead items of a pair in order of id, at most `limit` after `after`.
     async fn parked(
         &self,

@@ -11,11 +11,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{self, Kind, Trouble};
+use super::erasure;
 use super::migrate;
 use super::remembered;
 use super::{
     AuditRecord, Comparison, Coverage, Finished, JournalledName, PairId, PairState, ParkStatus,
-    Parked, ParkedCounts, Progress, RunJournal, RunRecord, Step,
+    Parked, ParkedCounts, Progress, RunJournal, RunRecord, Step, Verified,
 };
 use crate::clock::Timestamp;
 use crate::domain::{NaturalKey, ResourcePath};
@@ -65,6 +66,10 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
     }
     if let Some(comparison) = &step.comparison {
         writes.insert(codec::kind_prefix(pair, Kind::Comparison), Some(codec::encode(comparison)?));
+    }
+    for verified in &step.verified {
+        let key = codec::verified_key(pair, &verified.resource);
+        writes.insert(key, Some(codec::encode(verified)?));
     }
     remembered::write(pair, step, &mut writes)?;
     add_runs(table, pair, step.history.iter().chain(&step.run), &mut writes)?;
@@ -136,6 +141,9 @@ fn removals(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Writes, Tro
     remembered::forget(table, pair, &step.forget, &mut writes)?;
     for id in &step.settle {
         writes.insert(codec::parked_key(pair, id), None);
+    }
+    for key in &step.erase {
+        erasure::erase(table, pair, key, &mut writes)?;
     }
     if let Some(from) = &step.taken_from {
         take_over(table, from, pair, &mut writes)?;
@@ -314,6 +322,12 @@ pub(super) fn parked(
         .collect()
 }
 
+pub(super) fn verified(table: &dyn Table, pair: &PairId) -> Result<Vec<Verified>, Trouble> {
+    under(table, &codec::kind_prefix(pair, Kind::Verified))
+        .map(|entry| codec::decode(&entry?.1))
+        .collect()
+}
+
 /// As much of a parked record as counting needs.
 #[derive(Deserialize)]
 struct Counted {
@@ -353,6 +367,7 @@ pub(super) fn whole(table: &dyn Table, pair: &PairId) -> Result<Step, Trouble> {
         finished: finished(table, pair)?,
         progress: progress(table, pair)?,
         history: runs(table, pair, RUNS_KEPT)?,
+        verified: verified(table, pair)?,
         forget_all: true,
         ..Step::default()
     })

@@ -1,12 +1,13 @@
 //! State on this machine's disk, in sled. No sled type leaves this file and `sled/`.
 //!
 //! What lives here: opening without ever changing what cannot be read, and making one step one
-//! durable batch. What does not: what a step means (`records.rs`) and how it is spelt (`codec.rs`).
+//! durable batch. What does not: reading it back (`sled/reads.rs`), what a step means (`records.rs`)
+//! and how it is spelt (`codec.rs`).
 //! The one thing to know: a commit counts only when its flush has returned, and the first error
 //! after opening is the last thing this store does; sled stays broken once it is, and a store that
 //! goes on after a failed write would be guessing.
 
-mod view;
+mod reads;
 
 use std::fs;
 use std::io;

@@ -19,7 +19,7 @@ use super::codec::{self, FORMAT, Kind, OLDEST, Trouble};
 use super::records::{self, Table};
 use super::{
     Coverage, JournalledName, PairId, PairState, Parked, RunJournal, RunRecord, StateError,
-    StateView, Step,
+    StateView, Step, Verified,
 };
 use crate::clock::Timestamp;
 use crate::domain::ChangeVersion;
@@ -95,6 +95,8 @@ struct Line {
     name: Option<JournalledName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<RunRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verified: Option<Verified>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -170,6 +172,7 @@ fn member_of(kind: Kind) -> Option<&'static str> {
         Kind::Parked => Some("parked"),
         Kind::Run => Some("run"),
         Kind::State => Some("state"),
+        Kind::Verified => Some("verified"),
         Kind::Comparison
         | Kind::Finished
         | Kind::KeyChange
@@ -242,6 +245,9 @@ impl<'a> Writer<'a> {
         for run in whole.history {
             self.record(&Line { run: Some(run), ..line() })?;
         }
+        for verified in whole.verified {
+            self.record(&Line { verified: Some(verified), ..line() })?;
+        }
         for parked in whole.park {
             self.record(&Line { parked: Some(parked), ..line() })?;
         }
@@ -312,17 +318,18 @@ fn read_export(text: &str) -> Result<BTreeMap<PairId, Step>, TextError> {
 
 /// Adds the record of a line to the step of its pair; `None` unless it has exactly one.
 fn take_in(line: Line, steps: &mut BTreeMap<PairId, Step>) -> Option<()> {
-    let Line { publication, target, state, coverage, parked, journal, name, run } = line;
+    let Line { publication, target, state, coverage, parked, journal, name, run, verified } = line;
     let step = steps
         .entry(PairId { publication, target })
         .or_insert_with(|| Step { forget_all: true, ..Step::default() });
-    match (state, coverage, parked, journal, name, run) {
-        (Some(state), None, None, None, None, None) => step.state = Some(state),
-        (None, Some(coverage), None, None, None, None) => step.coverage = Some(coverage),
-        (None, None, Some(parked), None, None, None) => step.park.push(parked),
-        (None, None, None, Some(journal), None, None) => step.journal = Some(journal),
-        (None, None, None, None, Some(name), None) => step.names.push(name),
-        (None, None, None, None, None, Some(run)) => step.history.push(run),
+    match (state, coverage, parked, journal, name, run, verified) {
+        (Some(state), None, None, None, None, None, None) => step.state = Some(state),
+        (None, Some(coverage), None, None, None, None, None) => step.coverage = Some(coverage),
+        (None, None, Some(parked), None, None, None, None) => step.park.push(parked),
+        (None, None, None, Some(journal), None, None, None) => step.journal = Some(journal),
+        (None, None, None, None, Some(name), None, None) => step.names.push(name),
+        (None, None, None, None, None, Some(run), None) => step.history.push(run),
+        (None, None, None, None, None, None, Some(found)) => step.verified.push(found),
         _ => return None,
     }
     Some(())

@@ -3,6 +3,8 @@
 mod approve;
 mod failures;
 mod full_disk;
+mod looking;
+mod owners;
 mod publishing;
 mod sentinel;
 mod state;

@@ -13,7 +13,6 @@ use crate::telemetry;
 
 use super::super::context::Context;
 use super::super::failure::Failure;
-use super::super::parked;
 
 pub(super) const PUBLICATION: &str = "district-to-state";
 
@@ -72,7 +71,7 @@ impl Stage {
     /// What waits for a target.
     pub(super) async fn parked(&self, target: &str) -> Result<Vec<Parked>, Failure> {
         let assembly = self.commands.assembly()?;
-        Ok(parked::load(&*assembly.store, &pair(target)).await?)
+        Ok(assembly.store.parked(&pair(target), None, usize::MAX).await?)
     }
 
     pub(super) async fn close(self) {

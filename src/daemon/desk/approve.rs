@@ -7,6 +7,21 @@ use crate::engine::{Pair, RunError};
 use crate::state::{Block, BlockCause, Deletes, PairState, Step};
 
 impl FleetDesk {
+    /// Whether the pair is blocked by something of the kind that is decided.
+    pub(super) async fn is_about(
+        &self,
+        pair: &Pair,
+        approval: &Approval,
+    ) -> Result<bool, DeskError> {
+        let state = self.assembly.store.load(&pair.id).await.map_err(of_state)?;
+        let Some(block) = state.and_then(|state| state.blocked) else { return Ok(false) };
+        let of_deletes = block.cause == BlockCause::Deletes;
+        Ok(match approval {
+            Approval::Deletes { resource } => of_deletes && is_of(&block, resource.as_deref()),
+            Approval::SameData | Approval::StartOver => !of_deletes,
+        })
+    }
+
     /// What a yes would do, and nothing is done.
     pub async fn would_decide(
         &self,
@@ -59,6 +74,12 @@ impl FleetDesk {
         self.assembly.store.commit(&pair.id, step).await.map_err(of_state)?;
         Ok(decided)
     }
+}
+
+/// A block that an older version wrote names no resource, and says so when it is decided.
+fn is_of(block: &Block, wanted: Option<&str>) -> bool {
+    let Some(Deletes { resource, .. }) = &block.deletes else { return true };
+    wanted.is_none_or(|name| name == resource.as_str() || name == resource.collection())
 }
 
 fn deletes(

@@ -171,7 +171,11 @@ impl FleetDesk {
         Ok(chosen)
     }
 
-    async fn with_id(&self, by: &Caller, id: &str) -> Result<(PairId, Parked), DeskError> {
+    pub(super) async fn with_id(
+        &self,
+        by: &Caller,
+        id: &str,
+    ) -> Result<(PairId, Parked), DeskError> {
         let mut found = None;
         for pair in self.seen(by, &Selectors::default()).await? {
             // In order of id, so the first that is not before it is the one, if any is.
@@ -191,7 +195,7 @@ impl FleetDesk {
         found.ok_or_else(|| not_parked(id))
     }
 
-    async fn all_of(&self, pair: &PairId) -> Result<Vec<Parked>, DeskError> {
+    pub(super) async fn all_of(&self, pair: &PairId) -> Result<Vec<Parked>, DeskError> {
         let mut items: Vec<Parked> = Vec::new();
         loop {
             let after = items.last().map(|item| item.id.clone());

@@ -16,7 +16,7 @@ impl FleetDesk {
         let now = self.assembly.clock.now();
         text::export(&*self.assembly.store, now, &mut out)
             .await
-            .map_err(|error| DeskError::Failed(error.to_string()))?;
+            .map_err(|error| DeskError::State(error.to_string()))?;
         Ok(out)
     }
 
@@ -83,8 +83,11 @@ impl FleetDesk {
         if there.is_empty() || replace {
             return Ok(());
         }
+        let pairs = if there.len() == 1 { "pair" } else { "pairs" };
         Err(DeskError::Conflict(format!(
-            "there is state already of {}; the import would replace it",
+            "there is state already of {} {pairs}: {}; the import would replace it: say so if that is \
+             meant (`--yes`, in the API `replace`)",
+            there.len(),
             few(&there)
         )))
     }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{FleetDesk, of_run, of_state};
+use crate::clock::Timestamp;
 use crate::desk::{Caller, DeskError, Moved};
 use crate::domain::{ChangeVersion, Watermark};
-use crate::engine::{Pair, RunError};
-use crate::state::{Coverage, Forgotten, Overlap, PairState, Step};
+use crate::engine::{Pair, RunError, newest_before};
+use crate::state::{BlockCause, Coverage, Forgotten, Overlap, PairState, RUNS_KEPT, Step};
 
 impl FleetDesk {
     pub(super) async fn set_watermark(
@@ -30,17 +31,38 @@ impl FleetDesk {
         let to = match to {
             Moved::To(version) => Some(version),
             Moved::Reset => None,
-            Moved::Before(_) => {
-                return Err(DeskError::Refused(
-                    "a watermark by time is not in this version: tell the version".to_owned(),
-                ));
-            }
+            Moved::Before(moment) => Some(self.before(pair, &state, moment).await?),
         };
         let mut step = self.moved(pair, to).await?;
         let what = to.map_or("taken away".to_owned(), |to| format!("to {to}"));
         let action = if to.is_some() { "watermark set" } else { "watermark reset" };
         step.audit = Some(self.record(by, action, Some(&pair.id), what, Some(reason)));
         self.assembly.store.commit(&pair.id, step).await.map_err(of_state)
+    }
+
+    /// The highest version that is known to have been newest before the moment: what was committed
+    /// after it has a higher one. Never above the watermark: what lies between was not published.
+    async fn before(
+        &self,
+        pair: &Pair,
+        state: &PairState,
+        moment: Timestamp,
+    ) -> Result<ChangeVersion, DeskError> {
+        let (id, publication) = (&pair.id, &pair.id.publication);
+        if state.blocked.as_ref().is_some_and(|block| block.cause == BlockCause::SourceChanged) {
+            return Err(DeskError::Refused(format!(
+                "{id}: its source is another database than before, so that what was known of its versions says nothing now; give a version with `--to`, or `tidemark watermark reset {publication}`. The watermark was not moved"
+            )));
+        }
+        let runs = self.assembly.store.runs(id, RUNS_KEPT).await.map_err(of_state)?;
+        let Some(version) = newest_before(&state.overlap, &runs, moment) else {
+            let shown = moment.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            return Err(DeskError::Refused(format!(
+                "{id}: what is remembered of its source does not reach back to {shown}; give a version with `--to`, or `tidemark watermark reset {publication}`, which publishes everything again. The watermark was not moved"
+            )));
+        };
+        let watermark = state.watermark.as_ref().map(Watermark::change_version);
+        Ok(watermark.map_or(version, |watermark| watermark.min(version)))
     }
 
     /// The state of a pair that goes on from `to`. What it knew of both ends is forgotten with what

@@ -183,7 +183,25 @@ pub(in crate::state) fn everything() -> Step {
         finished: vec![finished()],
         progress: vec![progress()],
         run: Some(run(1)),
+        verified: vec![verified_of("/ed-fi/students", 5)],
         ..Step::default()
+    }
+}
+
+pub(in crate::state) fn verified_of(resource: &str, missing: u64) -> Verified {
+    Verified {
+        resource: ResourcePath::parse(resource).unwrap(),
+        at: moment(8),
+        program: "0.1.0".to_owned(),
+        configuration: "00ff".to_owned(),
+        watermark: Some(ChangeVersion(230)),
+        content: true,
+        source: 960,
+        target: 955,
+        missing,
+        extra: None,
+        different: 0,
+        parked: 1,
     }
 }
 

@@ -12,13 +12,22 @@ use super::{Desk, PROGRAM, signal};
 
 /// The program on a terminal of 100 columns, as `script` makes one.
 async fn on_a_terminal(desk: &Desk, arguments: &str, no_color: bool) -> Option<(i32, String)> {
+    on_a_terminal_of(100, desk, arguments, no_color).await
+}
+
+async fn on_a_terminal_of(
+    columns: u16,
+    desk: &Desk,
+    arguments: &str,
+    no_color: bool,
+) -> Option<(i32, String)> {
     let script =
         ["/usr/bin/script", "/bin/script"].into_iter().find(|path| Path::new(path).exists())?;
     let colour = if no_color { "NO_COLOR=1 " } else { "" };
     let output = Command::new(script)
         .args([
             "-qec",
-            &format!("stty cols 100 rows 30; {colour}{PROGRAM} {arguments}"),
+            &format!("stty cols {columns} rows 30; {colour}{PROGRAM} {arguments}"),
             "/dev/null",
         ])
         .current_dir(desk.directory.path())
@@ -55,6 +64,39 @@ async fn on_a_terminal_a_run_shows_bars_and_ends_in_a_table() {
         assert_eq!(numbers, ["5", "5", "0", "0"]);
         assert!(!table.contains("students"), "bars are removed at the end: {table}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_fit_a_terminal_of_eighty_columns_and_have_no_colours() {
+    let (desk, _) = Desk::with_one_parked().await;
+    let report = "report district-to-state";
+    for arguments in ["status", "parked list", "runs list", "audit list", "state list", report] {
+        let shown = on_a_terminal_of(80, &desk, arguments, true).await;
+        let Some((_, shown)) = shown else { return };
+
+        for line in shown.lines() {
+            assert!(line.trim_end().chars().count() <= 80, "{arguments}: {line}");
+        }
+        assert!(!shown.contains('\u{1b}'), "{arguments}: {shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_is_watched_is_told_again_until_it_is_interrupted() {
+    let desk = Desk::new().await;
+    let mut child = desk.command(&["status", "--watch"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+
+    let mut looks = 0;
+    while looks < 2 {
+        let next = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await;
+        let line = next.expect("it looks again").unwrap().expect("it goes on");
+        looks += usize::from(line.starts_with("1 pair:"));
+    }
+    signal(&child, "INT").await;
+    let ended = tokio::time::timeout(Duration::from_secs(60), child.wait()).await;
+
+    assert_eq!(ended.expect("it ends").unwrap().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,17 +1,18 @@
-//! What is read from a sled store: each question on a thread for blocking work.
+//! What is read back from sled, question by question; what each means is `records.rs`.
 
 use std::sync::PoisonError;
 
 use async_trait::async_trait;
 
+use super::super::erasure::{self, ErasedKey};
+use super::super::{
+    AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState,
+    Parked, ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
+    StateError, StateView, Step, Verified, Written, records, remembered,
+};
 use super::{Shared, SledStore};
 use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
-use crate::state::{
-    AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState,
-    Parked, ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
-    StateError, StateView, Step, Written, records, remembered,
-};
 
 #[async_trait]
 impl StateView for SledStore {
@@ -165,6 +166,18 @@ impl StateView for SledStore {
         let pair = pair.clone();
         let read = move |shared: &Shared| records::comparison(&*shared.db, &pair);
         self.on_disk("reading how far a comparison had come", read).await
+    }
+
+    async fn verified(&self, pair: &PairId) -> Result<Vec<Verified>, StateError> {
+        let pair = pair.clone();
+        let read = move |shared: &Shared| records::verified(&*shared.db, &pair);
+        self.on_disk("reading what comparisons found", read).await
+    }
+
+    async fn records_with(&self, pair: &PairId, key: &ErasedKey) -> Result<u64, StateError> {
+        let (pair, key) = (pair.clone(), key.clone());
+        let read = move |shared: &Shared| erasure::count(&*shared.db, &pair, &key);
+        self.on_disk("looking for a key", read).await
     }
 
     async fn parked(

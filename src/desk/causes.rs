@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{ParkReason, ResourcePath};
-use crate::engine::parked::values;
-use crate::state::{Operation, Parked};
-
-use super::parked;
+use super::ParkedItem;
+use crate::domain::{NaturalKey, ParkReason, ResourcePath};
+use crate::state::{Operation, WaitsFor};
 
 /// What one item of a list comes down to, as a place in that list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Behind {
+pub enum Behind {
     /// It is a root cause itself, as far as is known here.
     Nothing,
     /// It waits, directly or through others, for the item at this place.
@@ -23,7 +21,7 @@ pub(super) enum Behind {
 
 /// A root cause as others are told of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Root {
+pub enum Root {
     /// The id of a parked item.
     Item(String),
     /// Something that is not parked: where it may live, and its key.
@@ -31,35 +29,46 @@ pub(super) enum Root {
 }
 
 impl Behind {
-    pub(super) fn named(self, item: &Parked, items: &[Parked]) -> Option<Root> {
+    pub fn named(self, item: &ParkedItem, items: &[ParkedItem]) -> Option<Root> {
         match self {
             Behind::Nothing => None,
             Behind::Item(place) => Some(Root::Item(items[place].id.clone())),
             Behind::Absent(place) => {
                 let what = items[place].waits_for.as_ref().or(item.waits_for.as_ref())?;
-                Some(Root::Absent(parked::cause(what)))
+                Some(Root::Absent(cause(what)))
             }
         }
     }
 }
 
+/// What it refers to, where it may live and by which key.
+pub fn cause(what: &WaitsFor) -> String {
+    let resources: Vec<&str> = what.resources.iter().map(ResourcePath::as_str).collect();
+    format!("{} {}", resources.join(" or "), leaves(&what.key))
+}
+
+/// `name=value name=value`
+pub fn leaves(key: &NaturalKey) -> String {
+    key.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
 /// For each item of a pair, in order, what it comes down to. Items that wait for each other in a
 /// circle come down to the first of them.
-pub(super) fn roots(items: &[Parked]) -> Vec<Behind> {
+pub fn roots(items: &[ParkedItem]) -> Vec<Behind> {
     let mut by_key: BTreeMap<(&ResourcePath, Vec<String>), usize> = BTreeMap::new();
     let mut closed: BTreeMap<&ResourcePath, usize> = BTreeMap::new();
     for (place, item) in items.iter().enumerate() {
         if item.reason == ParkReason::ResourceClosed {
             closed.insert(&item.resource, place);
         } else if let (Some(key), Operation::Upsert) = (&item.key, item.operation) {
-            by_key.entry((&item.resource, values(key))).or_insert(place);
+            by_key.entry((&item.resource, key.values())).or_insert(place);
         }
     }
     let next: Vec<Option<usize>> = items
         .iter()
         .map(|item| {
             let what = item.waits_for.as_ref()?;
-            let key = values(&what.key);
+            let key = what.key.values();
             let parked = |resource| by_key.get(&(resource, key.clone())).or(closed.get(resource));
             what.resources.iter().find_map(parked).copied()
         })
@@ -67,7 +76,7 @@ pub(super) fn roots(items: &[Parked]) -> Vec<Behind> {
     (0..items.len()).map(|place| root(items, &next, place)).collect()
 }
 
-fn root(items: &[Parked], next: &[Option<usize>], place: usize) -> Behind {
+fn root(items: &[ParkedItem], next: &[Option<usize>], place: usize) -> Behind {
     let mut last = place;
     // No way is longer than the list, unless it leads round in a circle.
     for _ in 0..items.len() {
@@ -89,8 +98,7 @@ fn root(items: &[Parked], next: &[Option<usize>], place: usize) -> Behind {
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::{NaturalKey, SourceId};
-    use crate::state::{ParkStatus, RefusalRecord, WaitsFor};
+    use crate::state::{ParkStatus, RefusalRecord};
 
     use super::*;
 
@@ -103,28 +111,25 @@ mod tests {
     }
 
     /// An item `name` of `standards`, which waits for another one of them.
-    fn item(name: &str, waits_for: Option<&str>) -> Parked {
+    fn item(name: &str, waits_for: Option<&str>) -> ParkedItem {
         let what = |value| WaitsFor {
             resources: vec![resource("others"), resource("standards")],
             key: key("parentId", value),
         };
-        Parked {
+        ParkedItem {
             id: format!("id-{name}"),
+            publication: "a".to_owned(),
+            target: "b".to_owned(),
             resource: resource("standards"),
-            source_id: Some(SourceId(name.to_owned())),
             key: Some(key("id", name)),
             operation: Operation::Upsert,
             status: ParkStatus::Parked,
             reason: ParkReason::Invalid,
             error: RefusalRecord { status: 400, kind: None, members: Vec::new(), detail: None },
             attempts: 1,
-            early_attempts: 0,
             first_seen_at: chrono::DateTime::UNIX_EPOCH,
-            next_attempt_at: chrono::DateTime::UNIX_EPOCH,
+            next_attempt_at: Some(chrono::DateTime::UNIX_EPOCH),
             waits_for: waits_for.map(what),
-            named_for_deletion: false,
-            target_id: None,
-            hash: None,
         }
     }
 
@@ -156,13 +161,10 @@ mod tests {
 
     #[test]
     fn what_waits_for_an_item_of_a_closed_resource_comes_down_to_the_closing() {
-        let closed = Parked {
-            reason: ParkReason::ResourceClosed,
-            source_id: None,
-            key: None,
-            ..item("closed", None)
-        };
-        let items = [Parked { resource: resource("dependants"), ..item("x", Some("y")) }, closed];
+        let closed =
+            ParkedItem { reason: ParkReason::ResourceClosed, key: None, ..item("closed", None) };
+        let items =
+            [ParkedItem { resource: resource("dependants"), ..item("x", Some("y")) }, closed];
 
         assert_eq!(roots(&items), [Behind::Item(1), Behind::Nothing]);
     }

@@ -1,0 +1,168 @@
+//! Who answers a command: the state that it opens itself, or the daemon that holds it.
+//!
+//! What lives here: which of the two, who asks, and whole lists from parts. What does not: the answers,
+//! which are the desk's (`desk/`). The one thing to know: commands see a [`Desk`] and cannot tell which
+//! of the two it is.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use crate::daemon::desk::FleetDesk;
+use crate::desk::{
+    Caller, Desk, DeskError, PairCondition, PairStatus, ParkedFilter, ParkedItem, Part, Role,
+    RunShown, Selectors,
+};
+
+use super::arguments::Selector;
+use super::context::Context;
+use super::failure::{Exit, Failure};
+use super::{ask, choose, show};
+
+/// A desk, and who stands before it.
+pub(super) struct AtDesk {
+    pub(super) desk: Box<dyn Desk>,
+    pub(super) by: Caller,
+}
+
+/// The state is opened here, unless a daemon holds it: then that is asked.
+pub(super) async fn desk(context: &Context) -> Result<AtDesk, Failure> {
+    match context.assembly() {
+        Ok(assembly) => {
+            let desk = Box::new(FleetDesk::new(Arc::new(assembly), None));
+            Ok(AtDesk { desk, by: caller(context) })
+        }
+        Err(failure) if failure.exit == Exit::Locked => of_the_daemon(context, failure),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The desk of the daemon that holds the state. No command reaches one in this version: whoever is
+/// locked out is told so.
+pub(super) fn of_the_daemon(_: &Context, locked: Failure) -> Result<AtDesk, Failure> {
+    Err(locked)
+}
+
+/// How pairs are: the one question that a daemon is asked in this version.
+pub(super) async fn statuses(
+    context: &Context,
+    selector: &Selector,
+) -> Result<Vec<PairStatus>, Failure> {
+    match desk(context).await {
+        Ok(at) => at.pairs(selector).await,
+        Err(locked) if locked.exit == Exit::Locked => {
+            let assembly = context.assembly_without_state()?;
+            let asked = ask::pairs(&assembly.config, context.clock.clone()).await;
+            let mut pairs = asked.ok_or(locked)?;
+            if !choose::says_nothing(selector) {
+                let chosen = choose::pairs(&assembly, selector)?;
+                pairs.retain(|pair| chosen.iter().any(|chosen| chosen.id == pair.id()));
+            }
+            Ok(pairs)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// For the audit: whoever runs the process, who may do everything with a state that they can open.
+fn caller(context: &Context) -> Caller {
+    let named = ["USER", "LOGNAME"].into_iter().find_map(|name| context.env.get(name).cloned());
+    let numbered = || std::fs::metadata("/proc/self").ok().map(|of_us| of_us.uid().to_string());
+    let user = named.or_else(numbered).unwrap_or_else(|| "unknown".to_owned());
+    Caller { name: format!("user {user}"), role: Role::Admin, labels: Default::default() }
+}
+
+impl AtDesk {
+    /// The same person, looking at what shows no keys: nothing of it is written into the audit.
+    pub(super) fn without_keys(&self) -> Caller {
+        Caller { role: Role::Viewer, ..self.by.clone() }
+    }
+
+    /// The chosen pairs, orphans among them where nothing narrows.
+    pub(super) async fn pairs(&self, selector: &Selector) -> Result<Vec<PairStatus>, Failure> {
+        let selectors = choose::selectors(selector)?;
+        let pairs = self.desk.pairs(&self.by, &selectors).await?;
+        match pairs.is_empty() {
+            true if selectors == Selectors::default() => Err(Failure::usage(
+                "the configuration has no publication: add one under `publications`",
+            )),
+            true => Err(Failure::usage(
+                "no pair fits all of that: `tidemark status` lists what there is",
+            )),
+            false => Ok(pairs),
+        }
+    }
+
+    /// The same for a command that changes something: it has to say what, and `--yes` to more than
+    /// one pair. Orphans have nothing that it could change.
+    pub(super) async fn pairs_to_change(
+        &self,
+        selector: &Selector,
+        yes: bool,
+        what: &str,
+    ) -> Result<Vec<PairStatus>, Failure> {
+        choose::refuse_unsaid(selector, what)?;
+        let mut pairs = self.pairs(selector).await?;
+        pairs.retain(|pair| pair.state != PairCondition::Orphaned);
+        if pairs.len() > 1 && !yes {
+            return Err(Failure::usage(format!(
+                "{what} would change {}: {}; add `--yes` if that is meant",
+                show::count(show::many(pairs.len()), "pair"),
+                show::few(&pairs.iter().map(PairStatus::id).collect::<Vec<_>>())
+            )));
+        }
+        Ok(pairs)
+    }
+
+    /// Every parked item that fits, by pair and id.
+    pub(super) async fn parked(
+        &self,
+        by: &Caller,
+        which: &Selectors,
+        filter: &ParkedFilter,
+    ) -> Result<Vec<ParkedItem>, Failure> {
+        let mut items = Vec::new();
+        let mut part = Part { after: None, limit: Part::LONGEST };
+        loop {
+            let page = self.desk.parked(by, which, filter, &part).await?;
+            items.extend(page.items);
+            match page.next {
+                Some(next) => part.after = Some(next),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    /// The newest runs that fit, at most `most`.
+    pub(super) async fn runs(
+        &self,
+        which: &Selectors,
+        most: usize,
+    ) -> Result<Vec<RunShown>, Failure> {
+        let mut runs = Vec::new();
+        let mut after = None;
+        while runs.len() < most {
+            let limit = (most - runs.len()).min(Part::LONGEST);
+            let page = self.desk.runs(&self.by, which, &Part { after, limit }).await?;
+            runs.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(runs)
+    }
+}
+
+impl From<DeskError> for Failure {
+    fn from(error: DeskError) -> Failure {
+        let exit = match error {
+            DeskError::NotThere(_)
+            | DeskError::Refused(_)
+            | DeskError::Conflict(_)
+            | DeskError::Forbidden { .. } => Exit::Usage,
+            DeskError::NotNow(_) | DeskError::Failed(_) => Exit::Failed,
+            DeskError::State(_) => Exit::Unreadable,
+        };
+        Failure { exit, message: error.to_string() }
+    }
+}

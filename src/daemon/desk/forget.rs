@@ -1,0 +1,47 @@
+//! A natural key that is to be forgotten.
+
+use super::{FleetDesk, of_state};
+use crate::desk::{Caller, DeskError, Selectors};
+use crate::state::{ErasedKey, Step};
+
+impl FleetDesk {
+    pub(super) async fn count_records_with(
+        &self,
+        by: &Caller,
+        key: &ErasedKey,
+    ) -> Result<u64, DeskError> {
+        let mut count = 0;
+        for pair in self.seen(by, &Selectors::default()).await? {
+            count += self.assembly.store.records_with(&pair, key).await.map_err(of_state)?;
+        }
+        Ok(count)
+    }
+
+    /// Refused while any pair that holds it runs: the run would write again what it has in memory.
+    pub(super) async fn erase(
+        &self,
+        by: &Caller,
+        key: &ErasedKey,
+        reason: Option<&str>,
+    ) -> Result<u64, DeskError> {
+        let mut held = Vec::new();
+        for pair in self.seen(by, &Selectors::default()).await? {
+            let count = self.assembly.store.records_with(&pair, key).await.map_err(of_state)?;
+            if count > 0 {
+                self.refuse_while_running(&pair)?;
+                held.push((pair, count));
+            }
+        }
+        let total = held.iter().map(|(_, count)| count).sum();
+        for (pair, count) in held {
+            let what = format!("{count} records");
+            let audit = Some(self.record(by, "forget", Some(&pair), what, reason));
+            let step = Step { erase: vec![key.clone()], audit, ..Step::default() };
+            self.assembly.store.commit(&pair, step).await.map_err(of_state)?;
+        }
+        if total == 0 {
+            self.note(self.record(by, "forget", None, "0 records".to_owned(), reason)).await?;
+        }
+        Ok(total)
+    }
+}
