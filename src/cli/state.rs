@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::daemon;
 use crate::domain::ChangeVersion;
 use crate::state::text::{self, ExportError, Text};
-use crate::state::{BlockCause, Draft, PairId, StateStore, Step};
+use crate::state::{self, BlockCause, Draft, PairId, StateStore, Step};
 
 use super::arguments::{
     ImportForm, Output, StateCommand, StateForgetArguments, StateImportArguments,
@@ -118,7 +118,10 @@ async fn import(context: &Context, arguments: &StateImportArguments) -> Result<E
             let opened = opened(context)?;
             let pairs: BTreeSet<PairId> = steps.keys().cloned().collect();
             may_replace(&*opened.store, &pairs, arguments.yes).await?;
-            commit_all(&*opened.store, steps).await?;
+            state::import(&*opened.store, steps).await?;
+            for PairId { publication, target } in &pairs {
+                tracing::info!(publication, target, "state imported");
+            }
             print(context, &opened, &pairs).await
         }
     }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{Canary, CanaryKind, ChangeVersion, ResourcePath, Window};
-use crate::sources::{Reader, SourceError};
+use crate::sources::{Isolation, Reader, SourceError};
 use crate::state::{BlockCause, PairState};
 
 use super::{Pair, RunError};
@@ -111,9 +111,14 @@ async fn ask(reader: &dyn Reader, canary: &Canary) -> Result<Answer, RunError> {
     }
 }
 
-/// An item that has taken the key of a deleted one since is newer than the tombstone.
+/// An item that has taken the key of a deleted one since is newer than the tombstone. It may have
+/// taken it a moment ago, and be newer than the run's own view where that is of the present.
 async fn lives_perhaps_again(reader: &dyn Reader, canary: &Canary) -> Result<bool, RunError> {
-    let since = Window { after: Some(canary.version), through: reader.newest() };
+    let through = match reader.isolation() {
+        Isolation::Snapshot => reader.newest(),
+        Isolation::Bounded | Isolation::Open | Isolation::Combined => ChangeVersion(i64::MAX),
+    };
+    let since = Window { after: Some(canary.version), through };
     match reader.count(&canary.resource, Some(since)).await {
         Ok(newer) => Ok(newer > 0),
         Err(SourceError::Refused { .. }) => Ok(true),

@@ -73,12 +73,16 @@ impl Feed<'_> {
 }
 
 /// By a run that was committed: it is not acted on twice, unless a newer record of the item brings
-/// its keys again (R16).
+/// its keys again (R16). One above the watermark is acted on again: a run that lost its view may
+/// have been committed through an older one, which knows nothing of it (R11).
 async fn was_dealt_with(
     run: &Run,
     resource: &ResourcePath,
     change: &KeyChange,
 ) -> Result<bool, RunError> {
+    if run.window.after.is_none_or(|watermark| change.version > watermark) {
+        return Ok(false);
+    }
     let known = run.store().key_changes_of(&run.pair.id, resource, &change.id).await;
     Ok(known
         .map_err(RunError::State)?

@@ -20,6 +20,7 @@ mod migrate;
 mod lock;
 mod draft;
 pub mod backup;
+mod import;
 pub mod text;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ use crate::domain::{
 };
 
 pub use self::draft::Draft;
+pub use self::import::import;
 pub use self::memory::MemoryStore;
 pub use self::overlap::{
     FirstWatermark, Forgotten, LeftBehind, Overlap, RememberedKeyChange, Seen, SettledTombstone,

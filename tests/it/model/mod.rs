@@ -10,9 +10,12 @@
 //! `TIDEMARK_TRIES` how many are played at most to make a wrong one smaller.
 
 mod district;
+mod elsewhere;
 mod ends;
+mod generator;
 mod machine;
 mod oracle;
+mod people;
 mod play;
 mod regressions;
 mod script;

@@ -1,6 +1,7 @@
 //! Histories by hand: those in which something once went wrong, as small as the model made them,
 //! and their neighbours in which nothing may.
 
+use tidemark::engine::FirstOverlap;
 use tidemark::sources::Isolation;
 
 use super::machine::Transition::{Begin, Edit, End, Refuse, Repair, Run};
@@ -20,6 +21,9 @@ const FRAME: Frame = Frame {
     by_version: false,
     people: false,
     descriptors: false,
+    first_overlap: FirstOverlap::Versions(1_000_000),
+    folds: false,
+    elsewhere: false,
 };
 
 /// An offering is deleted and its session renamed; a run crashes at its n-th call of the target.

@@ -196,7 +196,7 @@ impl Target for ModelTarget {
         self.script.asked(Side::Target).await.map_err(failed)?;
         let body = body_for_target(item);
         let key = ends::key_of(resource, &body);
-        self.write(Doing::Put, resource, &key, What::Body(body.as_str().into()), || {
+        self.write(Doing::Put, resource, &key, What::Renamed(body.as_str().into()), || {
             self.database.put(resource.as_str(), &id.0, &body)
         })
     }
