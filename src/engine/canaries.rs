@@ -77,6 +77,8 @@ pub(super) async fn check(
         state.canaries.remove(0);
     }
     let Some(canary) = lost.first() else { return Ok(()) };
+    // A snapshot that took the place of the one that was opened may be older (R11).
+    reader.confirm().await.map_err(RunError::Source)?;
     let publication = &pair.id.publication;
     let feed = match canary.kind {
         CanaryKind::KeyChange => "key changes",

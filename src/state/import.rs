@@ -2,12 +2,13 @@
 //!
 //! What lives here: what of the present outlives it. What does not: the text ([`super::text`]). The
 //! one thing to know: an older watermark makes later runs do again what was done since, which is
-//! safe; but a target id that was journalled before a rename moved it is told by no feed a second
-//! time (R5), so what the present knows of such ids stays.
+//! safe. What no feed tells a second time stays: target ids that were journalled before a rename
+//! moved what had them (R5), and which resources the target has got since (I9).
 
 use std::collections::BTreeMap;
 
-use super::{JournalledName, Operation, PairId, StateError, StateStore, Step};
+use super::{Coverage, JournalledName, Operation, PairId, StateError, StateStore, Step, Watermark};
+use crate::domain::ChangeVersion;
 
 /// Puts what was exported in the place of what is there, pair by pair, each in one atomic step. What
 /// fails in the middle leaves whole pairs, and importing again is safe.
@@ -20,9 +21,27 @@ pub async fn import(
         // Written after those of the export: they are the newer ones.
         exported.names.extend(store.names(&pair).await?);
         exported.names.extend(waiting_for_deletion(store, &pair).await?);
+        let present = store.coverage(&pair).await?;
+        exported.coverage = Some(with_what_was_read_since(&exported, &present));
         store.commit(&pair, exported).await?;
     }
     Ok(())
+}
+
+/// A resource that the export does not speak for will be read from its beginning, which tells of
+/// nothing that is gone. What the present has written of it may have gone: the feeds tell so from
+/// the watermark of the export on.
+fn with_what_was_read_since(exported: &Step, present: &Coverage) -> Coverage {
+    let watermark = exported.state.as_ref().and_then(|state| state.watermark.as_ref());
+    let since = watermark.map_or(ChangeVersion(0), Watermark::change_version);
+    let mut coverage = exported.coverage.clone().unwrap_or_default();
+    for resource in present.spoken_for.iter().chain(present.left.keys()).chain(present.begun.keys())
+    {
+        if !coverage.spoken_for.contains(resource) && !coverage.left.contains_key(resource) {
+            coverage.begun.entry(resource.clone()).or_insert(since);
+        }
+    }
+    coverage
 }
 
 /// What is parked for deletion under an id that was looked up before a rename moved it.
@@ -48,10 +67,30 @@ async fn waiting_for_deletion(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::conformance::{name, pair, parked, state};
     use super::super::{MemoryStore, ParkStatus, StateView};
     use super::*;
-    use crate::domain::TargetId;
+    use crate::domain::{ResourcePath, TargetId};
+
+    #[tokio::test]
+    async fn i9_what_was_read_since_an_older_state_may_have_gone_since() {
+        let store = MemoryStore::new();
+        let [before, since] = ["students", "schools"]
+            .map(|name| ResourcePath::parse(&format!("/ed-fi/{name}")).unwrap());
+        let spoken_for = BTreeSet::from([before.clone(), since.clone()]);
+        let coverage = Some(Coverage { spoken_for, ..Coverage::default() });
+        store.commit(&pair("a"), Step { coverage, ..Step::default() }).await.unwrap();
+        let spoken_for = BTreeSet::from([before]);
+        let coverage = Some(Coverage { spoken_for, ..Coverage::default() });
+        let older = Step { forget_all: true, state: Some(state(3)), coverage, ..Step::default() };
+
+        import(&store, BTreeMap::from([(pair("a"), older)])).await.unwrap();
+
+        let begun = store.coverage(&pair("a")).await.unwrap().begun;
+        assert_eq!(begun, BTreeMap::from([(since, ChangeVersion(3))]));
+    }
 
     #[tokio::test]
     async fn r5_ids_that_no_feed_tells_again_outlive_an_older_state() {

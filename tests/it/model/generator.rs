@@ -64,7 +64,7 @@ pub(super) fn transitions(state: &State) -> BoxedStrategy<Transition> {
     if state.crashed {
         // What the run had done is undone at the source before the next one looks.
         all.extend(undone(state).map(|edit| (4, edit)));
-        all.push((1, Just(Transition::Refuse(Refused::Renames)).boxed()));
+        all.push((2, Just(Transition::Refuse(Refused::Renames)).boxed()));
     }
     if state.runs > 1 {
         all.push((1, (0..4_u8).prop_map(Transition::Import).boxed()));

@@ -29,7 +29,7 @@ pub(super) struct State {
     pub(super) slow: usize,
     pub(super) refuses: bool,
     pub(super) runs: usize,
-    /// The last thing that happened is a run whose process ended.
+    /// The process of the last run ended in the middle of it.
     pub(super) crashed: bool,
     /// What was deleted or given up its name last, and what was renamed last from what, oldest
     /// first: edits that come back to it are what an overlap has to bear (R5, R7).
@@ -140,7 +140,6 @@ impl ReferenceStateMachine for Machine {
     }
 
     fn apply(mut state: State, transition: &Transition) -> State {
-        state.crashed = false;
         match transition {
             Transition::Edit(steps) => state.edit(steps),
             Transition::End(steps) => {
@@ -152,6 +151,7 @@ impl ReferenceStateMachine for Machine {
             Transition::Repair => state.refuses = false,
             Transition::Run(troubles) => {
                 state.runs += 1;
+                state.crashed = false;
                 for trouble in troubles {
                     state.crashed |= matches!(trouble, Trouble::Crash(..));
                     // They happen after the run at the latest.

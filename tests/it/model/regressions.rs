@@ -4,14 +4,16 @@
 use tidemark::engine::FirstOverlap;
 use tidemark::sources::Isolation;
 
-use super::machine::Transition::{Begin, Edit, End, Refuse, Repair, Run};
-use super::machine::Trouble::{Crash, Lost, Meanwhile, Without};
+use super::machine::Transition::{
+    Begin, Edit, EditElsewhere, End, Import, Refuse, Repair, Run, RunElsewhere,
+};
+use super::machine::Trouble::{Crash, Lost, Meanwhile, PutBack, Without};
 use super::machine::{Frame, Refused};
 use super::{Transition, assert_agrees};
 use crate::simulation::history::Side::Target;
 use crate::simulation::history::Step::{Delete, Put, Rename};
 use crate::simulation::history::Thing::{
-    Attends, Course, Enrolment, Offering, Period, Section, Session, Student,
+    Attends, Course, Enrolment, GradeLevel, Offering, Period, Section, Session, Student,
 };
 
 /// What most histories have in common.
@@ -207,5 +209,153 @@ fn r5_a_name_that_a_crashed_run_wrote_after_journalling_it_is_looked_up_again() 
             Edit(vec![Put(Period(0), 0)]),
         ];
         assert_agrees(Frame { page_size: 3, ..FRAME }, &history);
+    }
+}
+
+/// R20: the canary is a tombstone whose key is taken between two requests of a run that reads the
+/// present. The item that explains it is newer than what the run began with.
+#[test]
+fn r20_a_key_that_is_taken_while_the_run_asks_explains_why_its_tombstone_is_gone() {
+    for call in 0..8 {
+        let history = [
+            Run(vec![]),
+            Edit(vec![Put(Session(0), 0), Delete(Session(0))]),
+            Run(vec![]),
+            Edit(vec![Put(Student(0), 0)]),
+            Run(vec![Meanwhile(call, vec![Put(Session(0), 0)])]),
+        ];
+        for isolation in [Isolation::Bounded, Isolation::Open, Isolation::Combined] {
+            assert_agrees(Frame { isolation, ..FRAME }, &history);
+        }
+    }
+}
+
+/// R11: what a view told that was lost lies above the watermark that the run commits through an
+/// older one. It is not dealt with by that.
+#[test]
+fn r11_a_rename_that_a_lost_view_told_is_dealt_with_by_the_next_run() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Session(3), 0)]),
+            Edit(vec![Rename(Session(3), Session(0))]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(0), Session(3))]),
+            Run(vec![PutBack(call, 0)]),
+            Run(vec![]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// R5: the run that moved the offering was broken off, and the state from before it is imported:
+/// the id that it journalled is told by no feed.
+#[test]
+fn r5_what_a_crashed_run_moved_is_found_though_an_older_state_is_imported() {
+    for call in 0..20 {
+        let mut history = deleted_below_a_rename(call);
+        history.extend([Import(1), Edit(vec![Put(Period(0), 0)])]);
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// I9: students were read after the imported state was exported, so they are read from their
+/// beginning once more, and one of them has gone since.
+#[test]
+fn i9_what_was_read_since_an_imported_state_and_deleted_does_not_stay() {
+    let history = [
+        Edit(vec![Put(Student(1), 0)]),
+        Run(vec![Without("students")]),
+        Run(vec![]),
+        Edit(vec![Delete(Student(1))]),
+        Import(1),
+        Edit(vec![Put(Period(0), 0)]),
+    ];
+    assert_agrees(FRAME, &history);
+}
+
+/// R28a: what both districts write goes by neither, and a rename leaves the old name to the other.
+#[test]
+fn r28a_what_the_other_district_has_is_neither_deleted_nor_renamed() {
+    let history = [
+        Edit(vec![Put(Student(0), 0), Put(Period(0), 0), Put(GradeLevel(0), 0)]),
+        EditElsewhere(vec![Put(Student(0), 1), Put(Period(0), 1), Put(GradeLevel(0), 1)]),
+        Run(vec![]),
+        RunElsewhere(vec![]),
+        Edit(vec![Delete(Student(0)), Rename(Period(0), Period(2)), Delete(GradeLevel(0))]),
+        Run(vec![]),
+        RunElsewhere(vec![]),
+    ];
+    assert_agrees(Frame { elsewhere: true, descriptors: true, ..FRAME }, &history);
+}
+
+/// R16: the PUT of a run that crashed moved what the section refers to; the rename is taken back,
+/// and the section has the very bytes again that its hash is of.
+#[test]
+fn r16_a_hash_from_before_a_run_that_crashed_is_not_believed() {
+    for call in 0..30 {
+        let history = [
+            Run(vec![]),
+            Edit(vec![Put(Period(0), 1), Put(Section(0, 0, 0), 4)]),
+            Run(vec![]),
+            Edit(vec![Rename(Period(0), Period(2))]),
+            Run(vec![Crash(Target, call)]),
+            Refuse(Refused::Renames),
+            Edit(vec![Rename(Period(2), Period(0))]),
+            Run(vec![]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// R16: the same within one run of the present: the rename is taken back between its PUT and the
+/// page of the section.
+#[test]
+fn r16_a_hash_from_before_a_put_is_not_believed() {
+    for call in 0..60 {
+        let history = [
+            Run(vec![]),
+            Edit(vec![Put(Period(0), 1), Put(Section(0, 0, 0), 4)]),
+            Run(vec![]),
+            Edit(vec![Rename(Period(0), Period(2))]),
+            Run(vec![Meanwhile(call, vec![Rename(Period(2), Period(0))])]),
+            Refuse(Refused::Renames),
+            Run(vec![]),
+        ];
+        assert_agrees(Frame { isolation: Isolation::Bounded, ..FRAME }, &history);
+    }
+}
+
+/// R7: a run that crashed wrote the session under a name that the feed folds away afterwards.
+#[test]
+fn r7_a_name_that_was_told_once_is_remembered_though_the_feed_folds_it_away() {
+    for call in 0..30 {
+        let history = [
+            Edit(vec![Put(Session(0), 0)]),
+            Run(vec![]),
+            Refuse(Refused::Renames),
+            Edit(vec![Rename(Session(0), Session(2))]),
+            Run(vec![Crash(Target, call)]),
+            Edit(vec![Rename(Session(2), Session(3))]),
+            Run(vec![]),
+        ];
+        assert_agrees(Frame { folds: true, ..FRAME }, &history);
+    }
+}
+
+/// R7: the session was renamed between the feed and its page, and written under a name that no feed
+/// has told when it is renamed once more: the id that the target answered is all that is known of it.
+#[test]
+fn r7_what_was_written_under_a_name_that_no_feed_told_goes_by_its_id() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Session(0), 0)]),
+            Run(vec![]),
+            Edit(vec![Put(Session(0), 1)]),
+            Run(vec![Meanwhile(call, vec![Rename(Session(0), Session(2))])]),
+            Refuse(Refused::Renames),
+            Edit(vec![Rename(Session(2), Session(3))]),
+            Run(vec![]),
+        ];
+        assert_agrees(Frame { isolation: Isolation::Open, folds: true, ..FRAME }, &history);
     }
 }

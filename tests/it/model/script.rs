@@ -29,6 +29,7 @@ struct Noted {
     source_calls: u16,
     target_calls: u16,
     writes: u16,
+    looks: u16,
     /// What the source held, at the start and after each edit of the run's time.
     moments: Vec<View>,
     /// What was served as its snapshot, the one that is served now last.
@@ -164,6 +165,17 @@ impl Script {
             }
         }
         Answer::Arrives
+    }
+
+    /// The target was asked for something by its id or by its key.
+    pub(super) fn looked(&self) {
+        self.noted().looks += 1;
+    }
+
+    /// Writes and look-ups so far.
+    pub(super) fn asked_of_target(&self) -> u16 {
+        let noted = self.noted();
+        noted.writes + noted.looks
     }
 
     pub(super) fn wrote(&self, written: Written) {
