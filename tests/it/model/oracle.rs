@@ -160,6 +160,7 @@ impl Account {
         ours.as_ref().is_some_and(|ours| ours.version() > self.watermark)
             || self.named.contains(&slot)
             || play.late.contains(&slot)
+            || play.stale.contains(&slot)
             || their_id.as_ref().is_some_and(|id| self.journalled.contains(id))
             || self.parked.iter().any(is_parked)
             || (ours.is_none() && self.kept.contains(&slot))

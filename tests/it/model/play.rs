@@ -58,6 +58,9 @@ pub(super) struct Play {
     slow: VecDeque<Vec<i64>>,
     /// Keys that a slow transaction has touched: their versions may lie below the watermark.
     pub(super) late: BTreeSet<Slot>,
+    /// Keys that a run has written of which nothing is committed, and which was served an older
+    /// image in its middle: what it wrote before it noticed goes again in the next one (R11).
+    pub(super) stale: BTreeSet<Slot>,
     pub(super) watermark: Option<i64>,
     /// Where answers of key changes begin to fold. A first run keeps no history, and an export has
     /// none: what was renamed before is told hop by hop, or thousands of key changes hide it.
@@ -107,6 +110,7 @@ impl Play {
             refuses: Vec::new(),
             slow: VecDeque::new(),
             late: BTreeSet::new(),
+            stale: BTreeSet::new(),
             watermark: None,
             folds_above: None,
             was_settled: false,
@@ -177,6 +181,12 @@ impl Play {
         }
         note_written(&mut self.wrote, &script);
         self.asked_of_target = script.asked_of_target();
+        if self.store.journal(&pair_id()).await.unwrap().is_none() {
+            self.stale.clear();
+        } else if troubles.iter().any(|trouble| matches!(trouble, Trouble::PutBack(..))) {
+            let written = script.written().into_iter();
+            self.stale.extend(written.map(|written| (written.resource, written.key)));
+        }
 
         let outcome = reports.last().map_or("crashed", |report| report.outcome.as_str());
         let said = |why: String| format!("run {} ({outcome}): {why}", self.runs);

@@ -359,3 +359,73 @@ fn r7_what_was_written_under_a_name_that_no_feed_told_goes_by_its_id() {
         assert_agrees(Frame { isolation: Isolation::Open, folds: true, ..FRAME }, &history);
     }
 }
+
+/// R7: the overlap reaches back over a rename of the window before, and the feed folds the name that
+/// the target has into one that it had earlier.
+#[test]
+fn r7_a_name_of_the_window_before_goes_though_the_feed_folds_it_away() {
+    for renames in [vec![], vec![Refuse(Refused::Renames)]] {
+        let mut history = vec![Edit(vec![Put(Session(0), 0)]), Run(vec![])];
+        history.extend(renames);
+        history.extend([
+            Edit(vec![Rename(Session(0), Session(2))]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(2), Session(3))]),
+            Run(vec![]),
+        ]);
+        assert_agrees(Frame { folds: true, ..FRAME }, &history);
+    }
+}
+
+/// R2: what is left under an old key that differs from the new one in case alone goes, if the item
+/// has gone under its new key as well.
+#[test]
+fn r2_an_old_key_that_is_nearly_the_new_one_goes_when_nothing_lives_under_either() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Session(1), 0)]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(1), Session(2))]),
+            Run(vec![PutBack(call, 0)]),
+            Edit(vec![Rename(Session(2), Session(0)), Delete(Session(0))]),
+            Run(vec![]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// R11: a page came from an image that is older than the watermark before the run noticed it: the
+/// offering is written under a name that a committed run had dealt with.
+#[test]
+fn r11_what_a_run_read_from_an_older_image_before_it_noticed_goes_again() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Session(1), 0), Put(Section(0, 1, 3), 0)]),
+            Run(vec![]),
+            Edit(vec![
+                Rename(Session(3), Session(4)),
+                Rename(Session(1), Session(3)),
+                Rename(Session(4), Session(1)),
+            ]),
+            Run(vec![]),
+            Run(vec![]),
+            Edit(vec![Delete(Section(0, 1, 1))]),
+            Run(vec![PutBack(call, 2)]),
+        ];
+        assert_agrees(Frame { page_size: 4, by_version: true, ..FRAME }, &history);
+    }
+}
+
+/// R26: the association went in a run that did not publish what hangs on the person.
+#[test]
+fn r26_what_hangs_on_a_person_whom_nobody_sees_stays() {
+    let history = [
+        Edit(vec![Put(Attends(0, 0, 0, 0), 0)]),
+        Run(vec![]),
+        Edit(vec![Delete(Student(0))]),
+        Run(vec![Without("studentSectionAssociations")]),
+    ];
+    for isolation in [Isolation::Snapshot, Isolation::Bounded] {
+        assert_agrees(Frame { isolation, people: true, ..FRAME }, &history);
+    }
+}
