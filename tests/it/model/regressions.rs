@@ -288,43 +288,6 @@ fn r28a_what_the_other_district_has_is_neither_deleted_nor_renamed() {
     assert_agrees(Frame { elsewhere: true, descriptors: true, ..FRAME }, &history);
 }
 
-/// R16: the PUT of a run that crashed moved what the section refers to; the rename is taken back,
-/// and the section has the very bytes again that its hash is of.
-#[test]
-fn r16_a_hash_from_before_a_run_that_crashed_is_not_believed() {
-    for call in 0..30 {
-        let history = [
-            Run(vec![]),
-            Edit(vec![Put(Period(0), 1), Put(Section(0, 0, 0), 4)]),
-            Run(vec![]),
-            Edit(vec![Rename(Period(0), Period(2))]),
-            Run(vec![Crash(Target, call)]),
-            Refuse(Refused::Renames),
-            Edit(vec![Rename(Period(2), Period(0))]),
-            Run(vec![]),
-        ];
-        assert_agrees(FRAME, &history);
-    }
-}
-
-/// R16: the same within one run of the present: the rename is taken back between its PUT and the
-/// page of the section.
-#[test]
-fn r16_a_hash_from_before_a_put_is_not_believed() {
-    for call in 0..60 {
-        let history = [
-            Run(vec![]),
-            Edit(vec![Put(Period(0), 1), Put(Section(0, 0, 0), 4)]),
-            Run(vec![]),
-            Edit(vec![Rename(Period(0), Period(2))]),
-            Run(vec![Meanwhile(call, vec![Rename(Period(2), Period(0))])]),
-            Refuse(Refused::Renames),
-            Run(vec![]),
-        ];
-        assert_agrees(Frame { isolation: Isolation::Bounded, ..FRAME }, &history);
-    }
-}
-
 /// R7: a run that crashed wrote the session under a name that the feed folds away afterwards.
 #[test]
 fn r7_a_name_that_was_told_once_is_remembered_though_the_feed_folds_it_away() {
