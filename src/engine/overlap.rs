@@ -58,14 +58,20 @@ pub(super) fn begin_at(
     policy: &Policy,
     at: Timestamp,
 ) {
-    let floor = match policy.first_overlap {
-        FirstOverlap::All => 0,
-        FirstOverlap::Versions(versions) => {
-            watermark.0.saturating_sub(i64::try_from(versions).unwrap_or(i64::MAX)).max(0)
-        }
-    };
-    let floor = ChangeVersion(floor);
+    let floor = floor(watermark, policy);
     overlap.first = Some(FirstWatermark { version: watermark, at, floor, succeeded: false });
+}
+
+/// How far back what was read for the first time through `version` may be changed by what commits
+/// late (R14).
+pub(super) fn floor(version: ChangeVersion, policy: &Policy) -> ChangeVersion {
+    match policy.first_overlap {
+        FirstOverlap::All => ChangeVersion(0),
+        FirstOverlap::Versions(versions) => {
+            let versions = i64::try_from(versions).unwrap_or(i64::MAX);
+            ChangeVersion(version.0.saturating_sub(versions).max(0))
+        }
+    }
 }
 
 /// The version after which the next window reads: at most the watermark (R14).

@@ -392,3 +392,20 @@ fn r26_what_hangs_on_a_person_whom_nobody_sees_stays() {
         assert_agrees(Frame { isolation, people: true, ..FRAME }, &history);
     }
 }
+
+/// R14, I9: a first run crashed, and what it wrote is deleted by a transaction that commits below
+/// the version which that run had read to.
+#[test]
+fn r14_what_a_crashed_first_run_wrote_goes_though_its_delete_commits_late() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Offering(0, 0), 0)]),
+            Begin(1),
+            Run(vec![Crash(Target, call)]),
+            End(vec![Delete(Offering(0, 0))]),
+            Run(vec![]),
+        ];
+        let first_overlap = FirstOverlap::Versions(5);
+        assert_agrees(Frame { first_overlap, ..FRAME }, &history);
+    }
+}
