@@ -99,7 +99,7 @@ mod tests {
         waits.operation = Operation::Delete;
         waits.target_id = Some(TargetId("t2".to_owned()));
         let present =
-            Step { names: vec![name("1.10", Some("t1"))], park: vec![waits], ..Step::default() };
+            Step { names: vec![name("3.30", Some("t1"))], park: vec![waits], ..Step::default() };
         store.commit(&pair("a"), present).await.unwrap();
         let older = Step { forget_all: true, state: Some(state(3)), ..Step::default() };
 
