@@ -10,6 +10,8 @@ cargo clippy --locked --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
     cargo doc --locked --no-deps --document-private-items --quiet
 python3 tools/licences.py
+# Every piece of the engine that the model must miss can still be removed.
+tools/ablations.py --check
 if command -v cargo-deny >/dev/null 2>&1; then
     cargo deny --offline check licenses bans sources
 fi

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{Canary, CanaryKind, ChangeVersion, ResourcePath, Window};
-use crate::sources::{Reader, SourceError};
+use crate::sources::{Isolation, Reader, SourceError};
 use crate::state::{BlockCause, PairState};
 
 use super::{Pair, RunError};
@@ -77,6 +77,8 @@ pub(super) async fn check(
         state.canaries.remove(0);
     }
     let Some(canary) = lost.first() else { return Ok(()) };
+    // A snapshot that took the place of the one that was opened may be older (R11).
+    reader.confirm().await.map_err(RunError::Source)?;
     let publication = &pair.id.publication;
     let feed = match canary.kind {
         CanaryKind::KeyChange => "key changes",
@@ -111,9 +113,14 @@ async fn ask(reader: &dyn Reader, canary: &Canary) -> Result<Answer, RunError> {
     }
 }
 
-/// An item that has taken the key of a deleted one since is newer than the tombstone.
+/// An item that has taken the key of a deleted one since is newer than the tombstone. It may have
+/// taken it a moment ago, and be newer than the run's own view where that is of the present.
 async fn lives_perhaps_again(reader: &dyn Reader, canary: &Canary) -> Result<bool, RunError> {
-    let since = Window { after: Some(canary.version), through: reader.newest() };
+    let through = match reader.isolation() {
+        Isolation::Snapshot => reader.newest(),
+        Isolation::Bounded | Isolation::Open | Isolation::Combined => ChangeVersion(i64::MAX),
+    };
+    let since = Window { after: Some(canary.version), through };
     match reader.count(&canary.resource, Some(since)).await {
         Ok(newer) => Ok(newer > 0),
         Err(SourceError::Refused { .. }) => Ok(true),

@@ -6,16 +6,18 @@ use std::collections::BTreeSet;
 use crate::domain::{ChangeVersion, ResourcePath};
 use crate::state::{Coverage, Forgotten};
 
+use super::overlap;
 use super::under_way::{Run, lock};
 
 impl Run {
     /// What is read from its beginning is so until a run of it is committed: one that fails leaves
-    /// items at the target that only the feeds can name (I9).
+    /// items at the target that only the feeds can name (I9), also of what commits late (R14).
     pub(super) fn coverage_with_begun(&self) -> Coverage {
         let mut coverage = self.coverage.clone();
         for resource in self.graph.resources() {
             if self.window_of(resource).is_some_and(|window| window.after.is_none()) {
-                coverage.begun.entry(resource.clone()).or_insert(self.window.through);
+                let since = overlap::floor(self.window.through, &self.pair.policy);
+                coverage.begun.entry(resource.clone()).or_insert(since);
             }
         }
         coverage

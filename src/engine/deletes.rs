@@ -505,7 +505,11 @@ async fn is_one_key_with_the_new(
     }
     match run.target(|target| target.find(resource, new)).await {
         Ok(Match::One(newer)) => Ok(newer.id == *found),
-        Ok(Match::None | Match::Doubtful { .. }) => Ok(true),
+        Ok(Match::None | Match::Doubtful { .. }) => {
+            // It may have been deleted after it was renamed, and then nothing lives under either.
+            let lives = run.reader.find(resource, new).await.map_err(RunError::Source)?;
+            Ok(!matches!(lives, Lookup::Absent))
+        }
         Err(error) if error.refusal().is_some() => Ok(true),
         Err(error) => Err(RunError::Target(error)),
     }

@@ -58,14 +58,20 @@ pub(super) fn begin_at(
     policy: &Policy,
     at: Timestamp,
 ) {
-    let floor = match policy.first_overlap {
-        FirstOverlap::All => 0,
-        FirstOverlap::Versions(versions) => {
-            watermark.0.saturating_sub(i64::try_from(versions).unwrap_or(i64::MAX)).max(0)
-        }
-    };
-    let floor = ChangeVersion(floor);
+    let floor = floor(watermark, policy);
     overlap.first = Some(FirstWatermark { version: watermark, at, floor, succeeded: false });
+}
+
+/// How far back what was read for the first time through `version` may be changed by what commits
+/// late (R14).
+pub(super) fn floor(version: ChangeVersion, policy: &Policy) -> ChangeVersion {
+    match policy.first_overlap {
+        FirstOverlap::All => ChangeVersion(0),
+        FirstOverlap::Versions(versions) => {
+            let versions = i64::try_from(versions).unwrap_or(i64::MAX);
+            ChangeVersion(version.0.saturating_sub(versions).max(0))
+        }
+    }
 }
 
 /// The version after which the next window reads: at most the watermark (R14).
@@ -128,7 +134,7 @@ pub(super) fn after_commit(
 }
 
 /// Items that were modified since then may come again in the next window, and are worth a hash
-/// (R16); `None` where that is not known.
+/// (R16); `None` without an overlap.
 pub(super) fn worth_remembering_since(
     overlap: &Overlap,
     through: ChangeVersion,
@@ -138,12 +144,10 @@ pub(super) fn worth_remembering_since(
     if length.is_zero() {
         return None;
     }
-    let reached = anchor(overlap, through, policy.isolation)? - length;
-    if newest_at(overlap, reached).is_none() {
-        // The next window goes to the floor, and brings all of it again.
-        return Some(Timestamp::MIN_UTC);
-    }
-    Some(reached - CLOCK_MARGIN)
+    let reached = anchor(overlap, through, policy.isolation).map(|anchor| anchor - length);
+    let known = reached.filter(|reached| newest_at(overlap, *reached).is_some());
+    // Else the next window goes to the floor, and brings all of it again.
+    Some(known.map_or(Timestamp::MIN_UTC, |reached| reached - CLOCK_MARGIN))
 }
 
 fn length(policy: &Policy) -> TimeDelta {
@@ -312,6 +316,16 @@ mod tests {
         assert_eq!(since, Some(Timestamp::MIN_UTC));
         assert_eq!(reach(&later, version(1020), &policy), version(1010));
         assert_eq!(worth_remembering_since(&later, version(1020), &policy), Some(at(0)));
+    }
+
+    #[test]
+    fn r16_what_a_snapshot_brings_again_from_the_floor_is_worth_a_hash() {
+        let policy = policy(Isolation::Snapshot, 15);
+        let overlap = after_runs(&policy, &[(0, 1000), (1500, 1000)]);
+
+        assert_eq!(reach(&overlap, version(1000), &policy), version(900));
+        let since = worth_remembering_since(&overlap, version(1000), &policy);
+        assert_eq!(since, Some(Timestamp::MIN_UTC));
     }
 
     #[test]

@@ -160,13 +160,14 @@ pub(super) async fn deleted(
     Ok(())
 }
 
-/// Leaves out the tombstones that a committed run has dealt with.
+/// Leaves out the tombstones that a committed run has dealt with, unless one was broken off since
+/// (see [`Beginning::is_after_a_broken_run`](super::resume::Beginning)).
 pub(super) async fn unsettled(
     run: &Run,
     resource: &ResourcePath,
     tombstones: Vec<Tombstone>,
 ) -> Result<Vec<Tombstone>, RunError> {
-    if !run.looks_back(resource) || tombstones.is_empty() {
+    if !run.looks_back(resource) || run.is_after_a_broken_run || tombstones.is_empty() {
         return Ok(tombstones);
     }
     let asked = tombstones.iter().map(|t| (t.id.clone(), t.version)).collect();

@@ -29,6 +29,9 @@ pub(super) struct Beginning {
     pub(super) before: Before,
     /// A newer view was read from before, and what it told is in the journal.
     pub(super) is_older_than_begun: bool,
+    /// A run was broken off since the last commit. What it wrote may be older than what is dealt
+    /// with: pages may have come from a snapshot that had taken the place of its own (R11).
+    pub(super) is_after_a_broken_run: bool,
 }
 
 impl Beginning {
@@ -43,6 +46,7 @@ impl Beginning {
             read_since,
             before: Before::default(),
             is_older_than_begun: false,
+            is_after_a_broken_run: false,
         }
     }
 }
@@ -90,10 +94,15 @@ pub(super) async fn beginning(
     let begun = journal.window;
     // The lower edge is the watermark: what was begun above another says nothing here.
     if begun.after != fresh.after {
-        return Ok(Beginning::anew(fresh, reach, began));
+        let anew = Beginning::anew(fresh, reach, began);
+        return Ok(Beginning { is_after_a_broken_run: true, ..anew });
     }
     let is_older_than_begun = fresh.through < begun.through;
-    let anew = Beginning { is_older_than_begun, ..Beginning::anew(fresh, reach, began) };
+    let anew = Beginning {
+        is_older_than_begun,
+        is_after_a_broken_run: true,
+        ..Beginning::anew(fresh, reach, began)
+    };
     if (is_older_than_begun && !is_merely_old(pair, isolation, begun).await?)
         || !is_the_same(&journal, pair, scope.as_deref()).await?
     {
@@ -126,6 +135,7 @@ pub(super) async fn beginning(
         read_since: journal.began_at,
         before: Before { finished: finished.collect(), progress: progress.collect() },
         is_older_than_begun,
+        is_after_a_broken_run: true,
     })
 }
 

@@ -65,6 +65,8 @@ pub(super) struct Run {
     pub(super) before: Before,
     /// The journal speaks of versions that this window does not reach.
     pub(super) is_older_than_begun: bool,
+    /// See [`Beginning`].
+    pub(super) is_after_a_broken_run: bool,
     pub(super) unconfirmed: Mutex<Unconfirmed>,
     /// What became of the upserts of each resource in this run.
     pub(super) upserts: Mutex<BTreeMap<ResourcePath, Tally>>,
@@ -117,7 +119,14 @@ impl Run {
         book: ParkedBook,
         state: &PairState,
     ) -> Result<Arc<Run>, RunError> {
-        let Beginning { window, reach, read_since, mut before, is_older_than_begun } = beginning;
+        let Beginning {
+            window,
+            reach,
+            read_since,
+            mut before,
+            is_older_than_begun,
+            is_after_a_broken_run,
+        } = beginning;
         let target_resources = pair.target.resources().await.map_err(RunError::Target)?;
         let source_resources = pair.source.resources().await.map_err(RunError::Source)?;
         let both = target_resources.joined_with(&source_resources);
@@ -149,6 +158,7 @@ impl Run {
         Ok(Arc::new(Run {
             before,
             is_older_than_begun,
+            is_after_a_broken_run,
             unconfirmed: Mutex::new(Unconfirmed {
                 finished: Vec::new(),
                 looked_at: Instant::now(),

@@ -146,6 +146,12 @@ impl View {
         feeds::hops(&self.image, self.model(resource), &between(min, max), self.salt)
     }
 
+    /// The same with one entry for all the names that an item had, as one answer tells them: its
+    /// first old key and its last new one.
+    pub fn folded_key_changes(&self, resource: &str, min: i64, max: i64) -> Vec<String> {
+        feeds::key_changes(&self.image, self.model(resource), &between(min, max), self.salt)
+    }
+
     /// The same moment for a caller who may see everything.
     pub fn of_everyone(mut self) -> View {
         self.people = PeopleAuthorization::NoFurther;

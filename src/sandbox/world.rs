@@ -159,7 +159,7 @@ impl World {
             return Err(Problem::dependent_item(&model.name, by));
         }
         self.forget_needs(name, &row.needs);
-        let version = self.next_version_above(row.version);
+        let version = self.next_version_above(self.written_at(model.number, &row));
         let table = self.table_mut(model.number);
         table.remove(&row);
         table.tombstones.push(Tombstone { id: row.id, key: row.key.clone(), version });
@@ -258,7 +258,7 @@ impl World {
         let name = RowName { resource, surrogate: row.surrogate };
         self.forget_needs(name, &row.needs);
         let freed = self.freed_at(resource, &prepared.key);
-        let version = self.next_version_above(row.version.max(freed));
+        let version = self.next_version_above(self.written_at(resource, row).max(freed));
         let modified = self.tick();
         let Prepared { key, body, links, needs } = prepared;
         self.remember_needs(name, &needs);
@@ -286,8 +286,9 @@ impl World {
         if model.is_derived || model.is_descriptor {
             return;
         }
-        let row = self.live.table(model.number).by_id(id).map_or(0, |row| row.version);
-        let version = self.next_version_above(row);
+        let row = self.live.table(model.number).by_id(id);
+        let version =
+            self.next_version_above(row.map_or(0, |row| self.written_at(model.number, row)));
         self.table_mut(model.number).key_changes.push(KeyChange { id, old, new, version });
     }
 
@@ -301,6 +302,17 @@ impl World {
         }
         self.live_mut().newest += 1;
         self.live.newest
+    }
+
+    /// The last version under which anything of a row was written, the record of its key included:
+    /// a slow transaction waits for whoever holds the row, and numbers its own write after that.
+    fn written_at(&self, resource: u16, row: &Row) -> i64 {
+        if self.reserved.is_empty() {
+            return row.version;
+        }
+        let changes = self.live.table(resource).key_changes.iter();
+        let of_row = changes.filter(|change| change.id == row.id).map(|change| change.version);
+        of_row.max().unwrap_or(0).max(row.version)
     }
 
     /// The version under which a key was given up last, as far as a slow transaction has to know:

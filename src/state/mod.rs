@@ -22,6 +22,7 @@ mod migrate;
 mod lock;
 mod draft;
 pub mod backup;
+mod import;
 pub mod text;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ use crate::domain::{
 pub use self::comparison::{Compared, Comparison, Looked, ResourceUnderWay, SpoolKey, SpooledSide};
 pub use self::draft::Draft;
 pub use self::erasure::ErasedKey;
+pub use self::import::import;
 pub use self::memory::MemoryStore;
 pub use self::overlap::{
     FirstWatermark, Forgotten, LeftBehind, Overlap, RememberedKeyChange, Seen, SettledTombstone,

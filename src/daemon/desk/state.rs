@@ -6,7 +6,7 @@ use super::{FleetDesk, of_state};
 use crate::desk::{Caller, DeskError};
 use crate::domain::ChangeVersion;
 use crate::state::text::{self, Text};
-use crate::state::{BlockCause, PairId, Step};
+use crate::state::{self, BlockCause, PairId, Step};
 
 impl FleetDesk {
     pub(super) async fn export_state(&self, by: &Caller) -> Result<Vec<u8>, DeskError> {
@@ -37,13 +37,13 @@ impl FleetDesk {
             Text::Watermarks(watermarks) => self.as_steps(watermarks).await?,
         };
         self.may_replace(steps.keys().cloned().collect(), replace).await?;
-        let mut changed = Vec::new();
+        let changed = steps.keys().cloned().collect();
+        let mut audited = BTreeMap::new();
         for (pair, step) in steps {
             let audit = self.record(by, "state import", Some(&pair), String::new(), None);
-            let step = Step { audit: Some(audit), ..step };
-            self.assembly.store.commit(&pair, step).await.map_err(of_state)?;
-            changed.push(pair);
+            audited.insert(pair, Step { audit: Some(audit), ..step });
         }
+        state::import(&*self.assembly.store, audited).await.map_err(of_state)?;
         Ok(changed)
     }
 

@@ -31,6 +31,14 @@ pub(super) fn source(options: &SandboxOptions) -> Database {
     source
 }
 
+/// The other district, which has the same school above what it publishes.
+pub(super) fn source_elsewhere(options: &SandboxOptions) -> Database {
+    let source = BARE.copy(options, 3);
+    source.upsert("/ed-fi/localEducationAgencies", &district::agency()).unwrap();
+    source.upsert("/ed-fi/schools", &district::school()).unwrap();
+    source
+}
+
 pub(super) fn target(options: &SandboxOptions, people: bool) -> Database {
     let people = match people {
         true => PeopleAuthorization::Relationships,

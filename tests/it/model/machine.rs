@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::{select, subsequence};
 use proptest_state_machine::ReferenceStateMachine;
+use tidemark::engine::FirstOverlap;
 use tidemark::sources::Isolation;
 
 use super::LATE_COMMITS;
 use super::district::District;
-use crate::simulation::district::COLLECTIONS;
+use super::generator;
 use crate::simulation::history::{Side, Step, Thing};
 
 /// Transactions that are open at once at most.
@@ -24,13 +23,18 @@ const LATELY: usize = 4;
 pub(super) struct State {
     pub(super) frame: Frame,
     pub(super) district: District,
+    /// What lives in the other district, if there is one.
+    pub(super) elsewhere: District,
     /// Slow transactions that have begun and not ended.
     pub(super) slow: usize,
     pub(super) refuses: bool,
-    /// What was deleted or given up its name last, and what was renamed last, oldest first: edits
-    /// that come back to it are what an overlap has to bear (R5, R7).
-    gone: VecDeque<Thing>,
-    renamed: VecDeque<Thing>,
+    pub(super) runs: usize,
+    /// The process of the last run ended in the middle of it.
+    pub(super) crashed: bool,
+    /// What was deleted or given up its name last, and what was renamed last from what, oldest
+    /// first: edits that come back to it are what an overlap has to bear (R5, R7).
+    pub(super) gone: VecDeque<Thing>,
+    pub(super) renamed: VecDeque<(Thing, Thing)>,
 }
 
 /// What holds for a whole history.
@@ -44,6 +48,14 @@ pub(super) struct Frame {
     pub(super) people: bool,
     /// Grade levels are published.
     pub(super) descriptors: bool,
+    /// How far the run after the first one reaches back. No transaction is open for longer.
+    pub(super) first_overlap: FirstOverlap,
+    /// The feed of key changes tells the first old and the last new key of an item, and no hop
+    /// between them, as it does where thousands changed (R7).
+    pub(super) folds: bool,
+    /// Another district publishes to the same target, people and descriptors among them, and what
+    /// both write is shared (R28a).
+    pub(super) elsewhere: bool,
 }
 
 /// One thing that happens.
@@ -61,6 +73,12 @@ pub(super) enum Transition {
     Refuse(Refused),
     Repair,
     Run(Vec<Trouble>),
+    /// The state as it was exported so many runs ago is imported.
+    Import(u8),
+    /// Edits in the other district.
+    EditElsewhere(Vec<Step>),
+    /// A run of the other district.
+    RunElsewhere(Vec<Trouble>),
 }
 
 /// What a target refuses for good, for a while.
@@ -95,10 +113,14 @@ pub(super) enum Trouble {
     FullDisk(u16),
     /// The source is edited at this call of its own.
     Meanwhile(u16, Vec<Step>),
+    /// The same, and the snapshot is replaced by one of afterwards (R11).
+    Renewed(u16, Vec<Step>),
+    /// The snapshot is replaced, at this call of the source, by one from so many before it (R11).
+    PutBack(u16, u8),
     /// The collection is left out of the selection.
     Without(&'static str),
-    /// No new snapshot is taken for it.
-    OldSnapshot,
+    /// No new snapshot is taken for it: the last one is served, or one from so many before it.
+    OldSnapshot(u8),
     /// Parked items wait until they are due.
     Scheduled,
 }
@@ -110,37 +132,11 @@ impl ReferenceStateMachine for Machine {
     type Transition = Transition;
 
     fn init_state() -> BoxedStrategy<State> {
-        let frame = (
-            prop_oneof![2 => Just(Isolation::Snapshot), 1 => Just(Isolation::Bounded)],
-            1..=4_usize,
-            any::<bool>(),
-            prop::bool::weighted(0.12),
-            prop::bool::weighted(0.15),
-        );
-        frame
-            .prop_map(|(isolation, page_size, by_version, people, descriptors)| {
-                State::beginning(Frame { isolation, page_size, by_version, people, descriptors })
-            })
-            .boxed()
+        generator::frame().prop_map(State::beginning).boxed()
     }
 
     fn transitions(state: &State) -> BoxedStrategy<Transition> {
-        let mut all = vec![
-            (10, edits(state).prop_map(Transition::Edit).boxed()),
-            (6, troubles(state).prop_map(Transition::Run).boxed()),
-            (1, (1..4_u32).prop_map(Transition::RollBack).boxed()),
-            (1, refused(state).prop_map(Transition::Refuse).boxed()),
-        ];
-        if state.refuses {
-            all.push((2, Just(Transition::Repair).boxed()));
-        }
-        if LATE_COMMITS && state.slow < SLOW_AT_ONCE {
-            all.push((2, (1..12_u32).prop_map(Transition::Begin).boxed()));
-        }
-        if state.slow > 0 {
-            all.push((3, late_edits(state).prop_map(Transition::End).boxed()));
-        }
-        prop::strategy::Union::new_weighted(all).boxed()
+        generator::transitions(state)
     }
 
     fn apply(mut state: State, transition: &Transition) -> State {
@@ -153,15 +149,23 @@ impl ReferenceStateMachine for Machine {
             Transition::Begin(_) => state.slow += 1,
             Transition::Refuse(_) => state.refuses = true,
             Transition::Repair => state.refuses = false,
-            // They happen after the run at the latest.
             Transition::Run(troubles) => {
+                state.runs += 1;
+                state.crashed = false;
                 for trouble in troubles {
-                    if let Trouble::Meanwhile(_, steps) = trouble {
+                    state.crashed |= matches!(trouble, Trouble::Crash(..));
+                    // They happen after the run at the latest.
+                    if let Some(steps) = trouble.edits() {
                         state.edit(steps);
                     }
                 }
             }
-            Transition::RollBack(_) => {}
+            Transition::EditElsewhere(steps) => {
+                for step in steps {
+                    state.elsewhere.edit(step);
+                }
+            }
+            Transition::RollBack(_) | Transition::Import(_) | Transition::RunElsewhere(_) => {}
         }
         state
     }
@@ -169,12 +173,34 @@ impl ReferenceStateMachine for Machine {
     fn preconditions(state: &State, transition: &Transition) -> bool {
         match transition {
             Transition::End(_) => state.slow > 0,
-            Transition::Begin(_) => state.slow < SLOW_AT_ONCE,
+            Transition::Begin(_) => state.may_begin(),
             Transition::Edit(_)
             | Transition::RollBack(_)
             | Transition::Refuse(_)
             | Transition::Repair
-            | Transition::Run(_) => true,
+            | Transition::Run(_)
+            | Transition::Import(_)
+            | Transition::EditElsewhere(_)
+            | Transition::RunElsewhere(_) => true,
+        }
+    }
+}
+
+impl Trouble {
+    /// What is done to the source in the course of it.
+    pub(super) fn edits(&self) -> Option<&[Step]> {
+        match self {
+            Trouble::Meanwhile(_, steps) | Trouble::Renewed(_, steps) => Some(steps),
+            Trouble::Crash(..)
+            | Trouble::Fail(..)
+            | Trouble::Lost(_)
+            | Trouble::Repeated(_)
+            | Trouble::Stop(..)
+            | Trouble::FullDisk(_)
+            | Trouble::PutBack(..)
+            | Trouble::Without(_)
+            | Trouble::OldSnapshot(_)
+            | Trouble::Scheduled => None,
         }
     }
 }
@@ -184,11 +210,18 @@ impl State {
         State {
             frame,
             district: District::default(),
+            elsewhere: District::default(),
             slow: 0,
             refuses: false,
+            runs: 0,
+            crashed: false,
             gone: VecDeque::new(),
             renamed: VecDeque::new(),
         }
+    }
+
+    pub(super) fn may_begin(&self) -> bool {
+        LATE_COMMITS && self.slow < SLOW_AT_ONCE
     }
 
     fn edit(&mut self, steps: &[Step]) {
@@ -196,197 +229,19 @@ impl State {
             let before: BTreeSet<Thing> = self.district.things().collect();
             self.district.edit(step);
             let after: BTreeSet<Thing> = self.district.things().collect();
-            note(&mut self.gone, before.difference(&after));
-            if let Step::Rename(_, new) = step {
-                note(&mut self.renamed, after.get(new));
+            note(&mut self.gone, before.difference(&after).copied());
+            if let Step::Rename(old, new) = step {
+                note(&mut self.renamed, after.get(new).map(|new| (*old, *new)));
             }
         }
     }
 }
 
-fn note<'a>(lately: &mut VecDeque<Thing>, things: impl IntoIterator<Item = &'a Thing>) {
+fn note<T>(lately: &mut VecDeque<T>, things: impl IntoIterator<Item = T>) {
     for thing in things {
-        lately.push_back(*thing);
+        lately.push_back(thing);
         if lately.len() > LATELY {
             lately.pop_front();
         }
     }
-}
-
-/// What a slow transaction did: it often touches what was renamed while it went on.
-fn late_edits(state: &State) -> BoxedStrategy<Vec<Step>> {
-    match renamed_on(state) {
-        Some(on) => prop_oneof![2 => edits(state), 2 => on].boxed(),
-        None => edits(state),
-    }
-}
-
-/// What was renamed lately goes on to another name, or back, or is deleted.
-fn renamed_on(state: &State) -> Option<BoxedStrategy<Vec<Step>>> {
-    let lives = |thing: &Thing| state.district.holds(*thing);
-    let renamed: Vec<Thing> = state.renamed.iter().copied().filter(lives).collect();
-    if renamed.is_empty() {
-        return None;
-    }
-    let drawn = (select(renamed), 0..4_u8, 0..5_u8);
-    let steps = drawn.prop_map(|(thing, name, kind)| match kind {
-        0 => vec![Step::Delete(thing)],
-        _ => vec![Step::Rename(thing, called(thing, name))],
-    });
-    Some(steps.boxed())
-}
-
-/// Something below a session is deleted and the session renamed: the name that its tombstone tells
-/// is not what a rename by PUT makes of it (R5).
-fn deleted_below_a_rename(living: &[Thing]) -> Option<BoxedStrategy<Vec<Step>>> {
-    let below: Vec<(Thing, Thing)> = living
-        .iter()
-        .filter_map(|thing| match thing {
-            Thing::Offering(_, session)
-            | Thing::Section(_, _, session)
-            | Thing::Attends(_, _, _, session) => Some((*thing, Thing::Session(*session))),
-            _ => None,
-        })
-        .collect();
-    if below.is_empty() {
-        return None;
-    }
-    let drawn = (select(below), 0..4_u8);
-    let steps = drawn.prop_map(|((thing, session), name)| {
-        vec![Step::Delete(thing), Step::Rename(session, called(session, name))]
-    });
-    Some(steps.boxed())
-}
-
-/// Edits that belong together, or some of them.
-fn edits(state: &State) -> BoxedStrategy<Vec<Step>> {
-    let living: Vec<Thing> = state.district.things().collect();
-    let put = (thing(state.frame.descriptors), 0..10_u8);
-    let put = put.prop_map(|(thing, content)| vec![Step::Put(thing, content)]);
-    if living.is_empty() {
-        return vec(put, 1..6).prop_map(|puts| puts.concat()).boxed();
-    }
-    let change = (select(living.clone()), 0..10_u8);
-    let change = change.prop_map(|(thing, content)| vec![Step::Put(thing, content)]);
-    let delete = (select(living.clone()), 0..10_u8, any::<bool>());
-    let delete = delete.prop_map(|(thing, content, again)| match again {
-        true => vec![Step::Delete(thing), Step::Put(thing, content)],
-        false => vec![Step::Delete(thing)],
-    });
-    let mut all = vec![(4, put.boxed()), (2, change.boxed()), (3, delete.boxed())];
-    if !state.gone.is_empty() {
-        let gone: Vec<Thing> = state.gone.iter().copied().collect();
-        let again = (select(gone), 0..10_u8);
-        all.push((1, again.prop_map(|(thing, n)| vec![Step::Put(thing, n)]).boxed()));
-    }
-    all.extend(deleted_below_a_rename(&living).map(|steps| (1, steps)));
-    all.extend(renamed_on(state).map(|steps| (1, steps)));
-    let can_be_renamed: Vec<Thing> = living.into_iter().filter(|thing| has_names(*thing)).collect();
-    if !can_be_renamed.is_empty() {
-        all.push((5, renames(can_be_renamed).boxed()));
-    }
-    prop::strategy::Union::new_weighted(all).boxed()
-}
-
-fn renames(living: Vec<Thing>) -> impl Strategy<Value = Vec<Step>> {
-    let drawn = (select(living), 0..4_u8, 0..4_u8, 0..10_u8, 0..8_u8);
-    let whole = drawn.prop_map(|(a, b, c, content, kind)| {
-        let (b, c, aside) = (called(a, b), called(a, c), called(a, 4));
-        match kind {
-            0..=2 => vec![Step::Rename(a, b)],
-            // There and back, by a detour or not.
-            3 => vec![Step::Rename(a, b), Step::Rename(b, a)],
-            4 => vec![Step::Rename(a, aside), Step::Rename(b, a), Step::Rename(aside, b)],
-            // The old name is taken at once, the new one was just given up.
-            5 => vec![Step::Rename(a, b), Step::Put(a, content)],
-            6 => vec![Step::Delete(b), Step::Rename(a, b), Step::Rename(c, a)],
-            _ => vec![Step::Rename(a, b), Step::Rename(c, a), Step::Delete(b)],
-        }
-    });
-    whole.prop_flat_map(|steps| {
-        let most = steps.len();
-        prop_oneof![3 => Just(steps.clone()), 1 => subsequence(steps, 1..=most)]
-    })
-}
-
-fn thing(descriptors: bool) -> impl Strategy<Value = Thing> {
-    let numbers = (0..2_u8, 0..4_u8, 0..4_u8, 0..3_u8);
-    let kinds = if descriptors { 19 } else { 17 };
-    (0..kinds, numbers).prop_map(|(kind, (course, session, n, student))| match kind {
-        0..=2 => Thing::Period(n),
-        3 => Thing::Course(course),
-        4..=5 => Thing::Session(session),
-        6 => Thing::Offering(course, session),
-        7..=9 => Thing::Section(n, course, session),
-        10 => Thing::Student(student),
-        11 => Thing::Enrolment(student),
-        12..=13 => Thing::Attends(student, n, course, session),
-        14..=16 => Thing::Standard(n),
-        _ => Thing::GradeLevel(n % 2),
-    })
-}
-
-fn has_names(thing: Thing) -> bool {
-    called(thing, 0) != called(thing, 1)
-}
-
-/// The thing under another name of its kind, if the server changes such names.
-fn called(thing: Thing, name: u8) -> Thing {
-    match thing {
-        Thing::Session(_) => Thing::Session(name),
-        Thing::Period(_) => Thing::Period(name),
-        Thing::Section(_, course, session) => Thing::Section(name, course, session),
-        Thing::Attends(student, _, course, session) => {
-            Thing::Attends(student, name, course, session)
-        }
-        other => other,
-    }
-}
-
-fn refused(state: &State) -> BoxedStrategy<Refused> {
-    let living: Vec<Thing> = state.district.things().collect();
-    let item = match living.is_empty() {
-        true => thing(state.frame.descriptors).boxed(),
-        false => select(living).boxed(),
-    };
-    let collection = select(&COLLECTIONS[1..]);
-    prop_oneof![
-        4 => item.clone().prop_map(Refused::Item),
-        2 => item.prop_map(Refused::Delete),
-        1 => collection.clone().prop_map(Refused::Items),
-        1 => Just(Refused::Renames),
-        1 => collection.prop_map(Refused::Collection),
-    ]
-    .boxed()
-}
-
-fn troubles(state: &State) -> impl Strategy<Value = Vec<Trouble>> + use<> {
-    let some = vec(trouble(state), 1..3).prop_map(|mut troubles| {
-        // Two would happen in an order that only the run knows.
-        let is_edit = |trouble: &Trouble| matches!(trouble, Trouble::Meanwhile(..));
-        if troubles.iter().all(is_edit) {
-            troubles.truncate(1);
-        }
-        troubles
-    });
-    prop_oneof![2 => Just(Vec::new()), 3 => some]
-}
-
-fn trouble(state: &State) -> impl Strategy<Value = Trouble> + use<> {
-    let call = prop_oneof![
-        2 => (Just(Side::Source), 0..60_u16),
-        3 => (Just(Side::Target), 0..60_u16),
-    ];
-    prop_oneof![
-        4 => call.clone().prop_map(|(side, n)| Trouble::Crash(side, n)),
-        2 => call.clone().prop_map(|(side, n)| Trouble::Fail(side, n)),
-        2 => (0..12_u16).prop_map(Trouble::Lost),
-        2 => (0..12_u16).prop_map(Trouble::Repeated),
-        1 => call.prop_map(|(side, n)| Trouble::Stop(side, n)),
-        1 => (0..25_u16).prop_map(Trouble::FullDisk),
-        3 => (0..60_u16, edits(state)).prop_map(|(n, steps)| Trouble::Meanwhile(n, steps)),
-        1 => select(&COLLECTIONS[1..]).prop_map(Trouble::Without),
-        1 => Just(Trouble::OldSnapshot),
-        1 => Just(Trouble::Scheduled),
-    ]
 }

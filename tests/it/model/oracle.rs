@@ -4,7 +4,7 @@
 //! or a change that names it lies above the watermark and will be read, or its target id is
 //! journalled by a run that has not come to its commit. Everything else was passed by (I1).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Deserialize;
 use tidemark::domain::{NaturalKey, ParkReason, ResourcePath};
@@ -15,8 +15,9 @@ use tidemark::state::{Operation, Parked, StateView};
 
 use super::ends::{self, Difference, GRAPH};
 use super::machine::{Frame, Trouble};
-use super::play::{Play, pair_id, told};
+use super::play::{Play, Slot, pair_id, told};
 use super::script::{Script, What};
+use super::{elsewhere, people};
 
 /// I14, and no failure that the troubles do not explain.
 pub(super) fn check_report(report: &RunReport, troubles: &[Trouble]) -> Result<(), String> {
@@ -31,11 +32,13 @@ pub(super) fn check_report(report: &RunReport, troubles: &[Trouble]) -> Result<(
         | Trouble::Fail(..)
         | Trouble::Lost(_)
         | Trouble::Stop(..)
-        | Trouble::FullDisk(_) => true,
+        | Trouble::FullDisk(_)
+        | Trouble::PutBack(..) => true,
         Trouble::Repeated(_)
         | Trouble::Meanwhile(..)
+        | Trouble::Renewed(..)
         | Trouble::Without(_)
-        | Trouble::OldSnapshot
+        | Trouble::OldSnapshot(_)
         | Trouble::Scheduled => false,
     };
     let is_never =
@@ -48,27 +51,30 @@ pub(super) fn check_report(report: &RunReport, troubles: &[Trouble]) -> Result<(
 }
 
 /// I8 and I9: nothing is deleted that lives at the source, and nothing is written that it never
-/// showed to the run.
-pub(super) fn check_writes(frame: Frame, snapshot: &View, script: &Script) -> Result<(), String> {
+/// showed to the run. R28a: nothing of what is shared is deleted or renamed.
+pub(super) fn check_writes(frame: Frame, script: &Script) -> Result<(), String> {
     let moments = match frame.isolation == Isolation::Snapshot {
-        true => vec![snapshot.clone()],
+        true => script.snapshots(),
         false => script.moments(),
     };
     for written in script.written() {
         let (resource, key) = (&written.resource, &written.key);
         let shows = |view: &View| view.find(resource.as_str(), &ends::parts(key));
+        if elsewhere::is_shared(frame, resource) && !matches!(written.what, What::Body(_)) {
+            return Err(format!("{resource} {} is shared, and was not upserted (R28a)", told(key)));
+        }
         match &written.what {
             What::Deleted if moments.iter().all(|view| shows(view).is_some()) => {
                 return Err(format!("{resource} {} was deleted, and lives (I8)", told(key)));
             }
-            What::Body(body)
+            What::Body(body) | What::Renamed(body)
                 if !moments
                     .iter()
                     .any(|view| shows(view).is_some_and(|shown| shown.body() == body)) =>
             {
                 return Err(format!("{resource} {} was written as it never was (I9)", told(key)));
             }
-            What::Deleted | What::Body(_) => {}
+            What::Deleted | What::Body(_) | What::Renamed(_) => {}
         }
     }
     Ok(())
@@ -114,7 +120,9 @@ struct Account {
     parked: Vec<Parked>,
     journalled: HashSet<String>,
     /// Keys that tombstones and key changes above the watermark name.
-    named: HashSet<(ResourcePath, NaturalKey)>,
+    named: HashSet<Slot>,
+    /// What nobody can delete.
+    kept: BTreeSet<Slot>,
     watermark: i64,
 }
 
@@ -132,7 +140,8 @@ impl Account {
                 named.extend(keys_of(&entry).into_iter().map(|key| (resource.clone(), key)));
             }
         }
-        Account { parked: play.parked().await, journalled: ids.collect(), named, watermark }
+        let (parked, kept) = (play.parked().await, people::kept(play));
+        Account { parked, journalled: ids.collect(), named, kept, watermark }
     }
 
     fn knows(&self, play: &Play, resource: &ResourcePath, difference: &Difference) -> bool {
@@ -151,9 +160,11 @@ impl Account {
         ours.as_ref().is_some_and(|ours| ours.version() > self.watermark)
             || self.named.contains(&slot)
             || play.late.contains(&slot)
+            || play.stale.contains(&slot)
             || their_id.as_ref().is_some_and(|id| self.journalled.contains(id))
             || self.parked.iter().any(is_parked)
-            || is_invisible(play, resource, ours.as_ref())
+            || (ours.is_none() && self.kept.contains(&slot))
+            || elsewhere::accepts(play, resource, difference)
     }
 }
 
@@ -168,11 +179,6 @@ fn keys_of(entry: &str) -> Vec<NaturalKey> {
     }
     let told: Told = serde_json::from_str(entry).unwrap();
     [told.key_values, told.old_key_values, told.new_key_values].into_iter().flatten().collect()
-}
-
-/// R26: whose association is gone is not visible, and may stay.
-fn is_invisible(play: &Play, resource: &ResourcePath, ours: Option<&Shown>) -> bool {
-    play.frame.people && resource.collection() == "students" && ours.is_none()
 }
 
 /// R6: the old item is all that the target has of a renamed one whose new key is parked.
@@ -218,12 +224,14 @@ fn is_upsert_of(record: &Parked, resource: &ResourcePath) -> bool {
 /// I6: same items, same content, nothing parked, and the watermark at the newest version.
 pub(super) async fn check_agreement(play: &Play) -> Result<(), String> {
     let parked = play.parked().await;
+    let kept = people::kept(play);
     let (source, target) = (play.source.view(), play.target.view().of_everyone());
     for resource in GRAPH.resources().filter(|resource| play.is_published(resource)) {
         for one in ends::differences(&source, &target, resource) {
-            let accepted = one.ours.is_none()
-                && (is_invisible(play, resource, None)
-                    || is_circle_at_the_target(resource, &parked));
+            let is_kept = kept.contains(&(resource.clone(), one.key.clone()))
+                || is_circle_at_the_target(resource, &parked);
+            let accepted =
+                (one.ours.is_none() && is_kept) || elsewhere::accepts(play, resource, &one);
             if !accepted {
                 return Err(format!(
                     "{} at the target: {resource} {} (I6)",
@@ -234,8 +242,11 @@ pub(super) async fn check_agreement(play: &Play) -> Result<(), String> {
         }
     }
     for record in &parked {
-        let accepted = (is_invisible(play, &record.resource, None)
-            && record.operation == Operation::Delete)
+        let is_of_kept = record
+            .key
+            .as_ref()
+            .is_some_and(|key| kept.contains(&(record.resource.clone(), key.clone())));
+        let accepted = (is_of_kept && record.operation == Operation::Delete)
             || is_circle_at_the_target(&record.resource, &parked);
         if !accepted {
             return Err(format!(
@@ -244,6 +255,7 @@ pub(super) async fn check_agreement(play: &Play) -> Result<(), String> {
             ));
         }
     }
+    elsewhere::check_agreement(play).await?;
     let newest = play.source.newest();
     let watermark = play.committed_watermark().await;
     if watermark != Some(newest) {

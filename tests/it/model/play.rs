@@ -13,22 +13,31 @@ use tidemark::engine::run::Surroundings;
 use tidemark::engine::runner::{RunOptions, Runner};
 use tidemark::engine::{FirstOverlap, Pair, Policy};
 use tidemark::sandbox::{Database, SandboxOptions, View};
+use tidemark::state::text::{self, Text};
 use tidemark::state::{
     MemoryStore, PairId, ParkStatus, Parked, StateStore, StateView, Step as Commit,
 };
 
+use super::district::District;
+use super::elsewhere::{self, Elsewhere};
 use super::ends::{self, GRAPH};
 use super::machine::{Frame, Refused, State, Transition, Trouble};
-use super::oracle;
-use super::script::Script;
+use super::script::{Script, What};
 use super::source::ModelSource;
 use super::target::ModelTarget;
+use super::{oracle, people};
 use crate::scene;
-use crate::simulation::district;
+use crate::simulation::district::{self, COLLECTIONS};
 use crate::simulation::history::{Step, Thing};
 
 /// Runs without faults after which a target has to agree.
 const RUNS_TO_AGREE: usize = 8;
+
+/// Images of the source, and states, that are kept to come back to.
+const KEPT: usize = 4;
+
+/// A key of a resource.
+pub(super) type Slot = (ResourcePath, NaturalKey);
 
 /// The engine between two databases, and what is known of it.
 pub(super) struct Play {
@@ -37,17 +46,30 @@ pub(super) struct Play {
     pub(super) target: Arc<Database>,
     pub(super) store: Arc<MemoryStore>,
     clock: Clock,
-    /// What the source showed when the last snapshot was taken.
-    snapshot: View,
+    /// What the source showed when a snapshot was taken, newest first.
+    images: VecDeque<View>,
+    /// The state as it was after a run, newest first.
+    exports: VecDeque<Arc<MemoryStore>>,
+    pub(super) elsewhere: Option<Elsewhere>,
+    /// What the pair wrote last under a key.
+    pub(super) wrote: BTreeMap<Slot, Arc<str>>,
     refuses: Vec<Refused>,
     /// Versions of the transactions that go on, oldest first.
     slow: VecDeque<Vec<i64>>,
     /// Keys that a slow transaction has touched: their versions may lie below the watermark.
-    pub(super) late: BTreeSet<(ResourcePath, NaturalKey)>,
+    pub(super) late: BTreeSet<Slot>,
+    /// Keys that a run has written of which nothing is committed, and which was served an older
+    /// image in its middle: what it wrote before it noticed goes again in the next one (R11).
+    pub(super) stale: BTreeSet<Slot>,
     pub(super) watermark: Option<i64>,
+    /// Where answers of key changes begin to fold. A first run keeps no history, and an export has
+    /// none: what was renamed before is told hop by hop, or thousands of key changes hide it.
+    folds_above: Option<i64>,
     /// The run before this one left nothing to do, and nothing late has come since.
     was_settled: bool,
     runs: usize,
+    /// Writes and look-ups of the last run.
+    asked_of_target: u16,
 }
 
 /// Plays a history; the error is what was wrong with it. `did` hears of every step before it.
@@ -77,7 +99,10 @@ impl Play {
         let target = Arc::new(ends::target(&options, frame.people));
         Play {
             frame,
-            snapshot: source.view(),
+            images: VecDeque::from([source.view()]),
+            exports: VecDeque::new(),
+            elsewhere: frame.elsewhere.then(|| Elsewhere::new(&options)),
+            wrote: BTreeMap::new(),
             source,
             target,
             store: Arc::new(MemoryStore::new()),
@@ -85,9 +110,12 @@ impl Play {
             refuses: Vec::new(),
             slow: VecDeque::new(),
             late: BTreeSet::new(),
+            stale: BTreeSet::new(),
             watermark: None,
+            folds_above: None,
             was_settled: false,
             runs: 0,
+            asked_of_target: 0,
         }
     }
 
@@ -102,6 +130,11 @@ impl Play {
             Transition::Refuse(refused) => self.refuses.push(*refused),
             Transition::Repair => self.repair().await,
             Transition::Run(troubles) => self.run(troubles).await?,
+            Transition::Import(back) => self.import(*back).await,
+            Transition::EditElsewhere(steps) => {
+                self.elsewhere.iter().for_each(|other| other.edit(steps));
+            }
+            Transition::RunElsewhere(troubles) => elsewhere::run(self, troubles).await?,
         }
         Ok(())
     }
@@ -134,44 +167,95 @@ impl Play {
             (true, 0) => TimeDelta::minutes(20),
             (true, _) => TimeDelta::minutes(10),
         });
-        if !troubles.contains(&Trouble::OldSnapshot) {
-            self.snapshot = self.source.view();
-        }
-        let script = Arc::new(Script::new(troubles, Arc::clone(&self.source)));
+        self.end_what_the_first_overlap_does_not_reach();
+        self.take_snapshot(troubles);
+        let images = self.images.iter().cloned().collect();
+        let script = Arc::new(Script::new(troubles, Arc::clone(&self.source), images));
+        let before = self.target.view();
 
-        let report = self.run_through(troubles, &script).await;
+        let pair = self.pair(troubles, &script);
+        let reports = self.run_through(pair, troubles, &script).await;
         script.catch_up();
+        for image in script.snapshots().into_iter().skip(1) {
+            self.keep_image(image);
+        }
+        note_written(&mut self.wrote, &script);
+        self.asked_of_target = script.asked_of_target();
+        if self.store.journal(&pair_id()).await.unwrap().is_none() {
+            self.stale.clear();
+        } else if troubles.iter().any(|trouble| matches!(trouble, Trouble::PutBack(..))) {
+            let written = script.written().into_iter();
+            self.stale.extend(written.map(|written| (written.resource, written.key)));
+        }
 
-        let outcome = report.as_ref().map_or("crashed", |report| report.outcome.as_str());
+        let outcome = reports.last().map_or("crashed", |report| report.outcome.as_str());
         let said = |why: String| format!("run {} ({outcome}): {why}", self.runs);
-        if let Some(report) = &report {
+        for report in &reports {
             oracle::check_report(report, troubles).map_err(said)?;
         }
-        oracle::check_writes(self.frame, &self.snapshot, &script).map_err(said)?;
+        oracle::check_writes(self.frame, &script).map_err(said)?;
         oracle::check_state(self).await.map_err(said)?;
         oracle::check_renamed(self, &script).await.map_err(said)?;
-        // What hangs on a person whom the target does not show is there unseen (R26), and stands
-        // against the delete of what it refers to.
-        if self.was_settled
-            && !self.frame.people
-            && troubles.is_empty()
-            && self.refuses.is_empty()
-            && let Some(refused) = script.first_refused()
-        {
-            return Err(said(format!("{refused} was refused in a clean run (I20)")));
+        if self.was_settled && troubles.is_empty() && self.refuses.is_empty() {
+            people::check_clean_run(self, &before).await.map_err(said)?;
+            // What hangs on a person whom the target does not show is there unseen (R26), and
+            // stands against the delete of what it refers to.
+            if !self.frame.people
+                && let Some(refused) = script.first_refused()
+            {
+                return Err(said(format!("{refused} was refused in a clean run (I20)")));
+            }
         }
         self.watermark = self.committed_watermark().await;
-        let is_whole = report.is_some_and(|report| report.outcome != Outcome::Failed);
+        self.folds_above = self.folds_above.or(self.watermark);
+        let is_whole = reports.last().is_some_and(|report| report.outcome != Outcome::Failed);
         self.was_settled = is_whole && self.parked().await.is_empty() && !was_partial(troubles);
         Ok(())
     }
 
-    /// The report of the run, or nothing if its process ended.
-    async fn run_through(
+    /// The contract of `first_overlap_versions`: no transaction goes on while the sequence gives
+    /// out more versions than that. One that does is rolled back, and done again when it ends.
+    fn end_what_the_first_overlap_does_not_reach(&mut self) {
+        let (None, FirstOverlap::Versions(versions)) = (self.watermark, self.frame.first_overlap)
+        else {
+            return;
+        };
+        let reached = self.source.newest() - i64::try_from(versions).unwrap();
+        for reserved in &mut self.slow {
+            if reserved.first().is_some_and(|first| *first <= reached) {
+                reserved.clear();
+            }
+        }
+    }
+
+    /// What is served as the snapshot of this run comes first.
+    fn take_snapshot(&mut self, troubles: &[Trouble]) {
+        let old = troubles.iter().find_map(|trouble| match trouble {
+            Trouble::OldSnapshot(back) => Some(usize::from(*back)),
+            _ => None,
+        });
+        match old {
+            None => self.keep_image(self.source.view()),
+            Some(back) => {
+                let back = back.min(self.images.len() - 1);
+                let image = self.images.remove(back).expect("there is one so far back");
+                self.images.push_front(image);
+            }
+        }
+    }
+
+    fn keep_image(&mut self, image: View) {
+        self.images.push_front(image);
+        self.images.truncate(KEPT);
+    }
+
+    /// The reports of a run, or none if its process ended.
+    pub(super) async fn run_through(
         &mut self,
+        pair: Pair,
         troubles: &[Trouble],
         script: &Arc<Script>,
-    ) -> Option<RunReport> {
+    ) -> Vec<RunReport> {
         for trouble in troubles {
             if let Trouble::FullDisk(commits) = trouble {
                 self.store.break_after(u64::from(*commits));
@@ -189,15 +273,38 @@ impl Play {
             all_parked: !troubles.contains(&Trouble::Scheduled),
         };
         let runner = Runner::new(around);
-        let run = runner.run_publication(vec![self.pair(troubles, script)], &options);
-        let report = tokio::select! {
+        let mut reports = Vec::new();
+        let run = runner.run_each(vec![pair], &options, |report| reports.push(report));
+        let has_crashed = tokio::select! {
             biased;
-            () = script.crash() => None,
-            reports = run => reports.into_iter().last(),
+            () = script.crash() => true,
+            () = run => false,
         };
+        if has_crashed {
+            reports.clear();
+        }
         // A new process: what it finds is what was committed.
-        self.store = Arc::new(self.store.reopened());
-        report
+        let store = Arc::new(self.store.reopened());
+        self.exports.push_front(std::mem::replace(&mut self.store, store));
+        self.exports.truncate(KEPT);
+        reports
+    }
+
+    /// A state that was exported before is imported, in the form of a text.
+    async fn import(&mut self, back: u8) {
+        let Some(older) = self.exports.get(usize::from(back)) else { return };
+        let (older, mut exported) = (older.reopened(), Vec::new());
+        text::export(&older, self.clock.now(), &mut exported).await.unwrap();
+        let Ok(Text::Export(pairs)) = text::read(std::str::from_utf8(&exported).unwrap()) else {
+            panic!("what was exported can be imported");
+        };
+        tidemark::state::import(&*self.store, pairs).await.unwrap();
+        self.watermark = self.committed_watermark().await;
+        self.folds_above = self.watermark.map(|_| self.source.newest());
+        self.was_settled = false;
+        if let Some(other) = &mut self.elsewhere {
+            other.watermark = None;
+        }
     }
 
     fn pair(&self, troubles: &[Trouble], script: &Arc<Script>) -> Pair {
@@ -216,22 +323,33 @@ impl Play {
             id: pair_id(),
             source: Arc::new(ModelSource {
                 database: Arc::clone(&self.source),
+                name: "district",
                 frame: self.frame,
-                snapshot: self.snapshot.clone(),
+                folds_above: self.folds_above.filter(|_| self.frame.folds),
                 script: Arc::clone(script),
             }),
-            target: Arc::new(ModelTarget {
-                database: Arc::clone(&self.target),
-                refuses: self.refuses.clone(),
-                script: Arc::clone(script),
-            }),
-            policy: Arc::new(Policy {
-                isolation: self.frame.isolation,
-                selection,
-                overlap: Duration::from_secs(15 * 60),
-                first_overlap: FirstOverlap::Versions(1_000_000),
-                ..scene::policy()
-            }),
+            target: self.target_of(script),
+            policy: Arc::new(self.policy(selection)),
+        }
+    }
+
+    pub(super) fn target_of(&self, script: &Arc<Script>) -> Arc<ModelTarget> {
+        Arc::new(ModelTarget {
+            database: Arc::clone(&self.target),
+            refuses: self.refuses.clone(),
+            script: Arc::clone(script),
+        })
+    }
+
+    pub(super) fn policy(&self, selection: Selection) -> Policy {
+        Policy {
+            isolation: self.frame.isolation,
+            selection,
+            overlap: Duration::from_secs(15 * 60),
+            first_overlap: self.frame.first_overlap,
+            sole_writer: !self.frame.elsewhere,
+            shared: elsewhere::shared(self.frame),
+            ..scene::policy()
         }
     }
 
@@ -240,22 +358,37 @@ impl Play {
     }
 
     pub(super) async fn parked(&self) -> Vec<Parked> {
-        self.store.parked(&pair_id(), None, 10_000).await.unwrap()
+        self.parked_of(&pair_id()).await
+    }
+
+    pub(super) async fn parked_of(&self, pair: &PairId) -> Vec<Parked> {
+        self.store.parked(pair, None, 10_000).await.unwrap()
     }
 
     pub(super) async fn committed_watermark(&self) -> Option<i64> {
-        let state = self.store.load(&pair_id()).await.unwrap().unwrap_or_default();
+        self.watermark_of(&pair_id()).await
+    }
+
+    pub(super) async fn watermark_of(&self, pair: &PairId) -> Option<i64> {
+        let state = self.store.load(pair).await.unwrap().unwrap_or_default();
         state.watermark.map(|watermark| watermark.change_version().0)
     }
 
     /// The target takes everything again, and a person has said so.
     async fn repair(&mut self) {
         self.refuses.clear();
+        self.repair_pair(&pair_id()).await;
+        if self.elsewhere.is_some() {
+            self.repair_pair(&elsewhere::pair_id()).await;
+        }
+    }
+
+    async fn repair_pair(&self, pair: &PairId) {
         let mut commit = Commit::default();
-        for mut record in self.parked().await {
+        for mut record in self.parked_of(pair).await {
             if record.reason == ParkReason::ResourceClosed {
                 commit.settle.push(record.id);
-                let mut state = self.store.load(&pair_id()).await.unwrap().unwrap_or_default();
+                let mut state = self.store.load(pair).await.unwrap().unwrap_or_default();
                 state.selection = None;
                 commit.state = Some(state);
             } else {
@@ -265,29 +398,14 @@ impl Play {
                 commit.park.push(record);
             }
         }
-        self.store.commit(&pair_id(), commit).await.unwrap();
+        self.store.commit(pair, commit).await.unwrap();
     }
 
     /// The simulated source has done what the edits say: a mistake in either would otherwise go
     /// by unnoticed at both ends.
     fn compare(&self, reference: &State) -> Result<(), String> {
-        let source = self.source.view();
-        let mut known: BTreeMap<ResourcePath, BTreeSet<NaturalKey>> = BTreeMap::new();
-        for thing in reference.district.things() {
-            let key = serde_json::from_value(thing.key()).unwrap();
-            known.entry(scene::path(thing.collection())).or_default().insert(key);
-        }
-        for collection in district::COLLECTIONS {
-            let path = scene::path(collection);
-            let mut lives = ends::keys(&source, &path);
-            lives.retain(is_of_histories);
-            let expected = known.remove(&path).unwrap_or_default();
-            if lives != expected {
-                let differ: Vec<String> = lives.symmetric_difference(&expected).map(told).collect();
-                return Err(format!("source and reference differ in {collection}: {differ:?}"));
-            }
-        }
-        Ok(())
+        compare(&self.source, &reference.district)?;
+        self.elsewhere.as_ref().map_or(Ok(()), |other| compare(&other.source, &reference.elsewhere))
     }
 
     /// Nothing goes wrong any more: the target has to come to agree (I6).
@@ -307,6 +425,9 @@ impl Play {
             self.clock.advance(TimeDelta::hours(25));
             self.repair().await;
             self.run(&[]).await?;
+            if self.elsewhere.is_some() {
+                elsewhere::run(self, &[]).await?;
+            }
             match oracle::check_agreement(self).await {
                 Ok(()) => return self.has_nothing_to_do().await,
                 Err(reason) => why = reason,
@@ -315,25 +436,63 @@ impl Play {
         Err(format!("no agreement after {RUNS_TO_AGREE} runs: {why}"))
     }
 
-    /// I10.
+    /// I10, R16: the overlap of what was written last is read once more (R15), now and then, and
+    /// the target is neither written to nor asked for anything by name.
     async fn has_nothing_to_do(&mut self) -> Result<(), String> {
-        // The overlap of what was written last is read once more (R15), and then no more.
         const RUNS_TO_SETTLE: usize = 5;
+        let mut asked = 0;
         for _ in 0..RUNS_TO_SETTLE {
-            let before = self.target.newest();
+            self.clock.advance(TimeDelta::hours(25));
             self.run(&[]).await?;
-            if self.target.newest() == before || self.frame.people {
+            asked = self.asked_of_target;
+            if asked == 0 || self.frame.people {
                 return Ok(());
             }
         }
-        Err("something was written again and again though all agreed".to_owned())
+        Err(format!("the target was asked {asked} things again and again though all agreed"))
+    }
+}
+
+fn compare(database: &Database, district: &District) -> Result<(), String> {
+    let source = database.view();
+    let mut known: BTreeMap<ResourcePath, BTreeSet<NaturalKey>> = BTreeMap::new();
+    for thing in district.things() {
+        let key = serde_json::from_value(thing.key()).unwrap();
+        known.entry(scene::path(thing.collection())).or_default().insert(key);
+    }
+    for collection in COLLECTIONS {
+        let path = scene::path(collection);
+        let mut lives = ends::keys(&source, &path);
+        lives.retain(is_of_histories);
+        let expected = known.remove(&path).unwrap_or_default();
+        if lives != expected {
+            let differ: Vec<String> = lives.symmetric_difference(&expected).map(told).collect();
+            return Err(format!("source and reference differ in {collection}: {differ:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// What took effect, by key.
+pub(super) fn note_written(wrote: &mut BTreeMap<Slot, Arc<str>>, script: &Script) {
+    for written in script.written() {
+        if let What::Body(body) | What::Renamed(body) = written.what {
+            wrote.insert((written.resource, written.key), body);
+        }
     }
 }
 
 /// A run after which something may have to be done again.
 fn was_partial(troubles: &[Trouble]) -> bool {
     let partial = |trouble: &Trouble| {
-        matches!(trouble, Trouble::Without(_) | Trouble::Meanwhile(..) | Trouble::OldSnapshot)
+        matches!(
+            trouble,
+            Trouble::Without(_)
+                | Trouble::Meanwhile(..)
+                | Trouble::Renewed(..)
+                | Trouble::PutBack(..)
+                | Trouble::OldSnapshot(_)
+        )
     };
     troubles.iter().any(partial)
 }

@@ -1,16 +1,19 @@
 //! Histories by hand: those in which something once went wrong, as small as the model made them,
 //! and their neighbours in which nothing may.
 
+use tidemark::engine::FirstOverlap;
 use tidemark::sources::Isolation;
 
-use super::machine::Transition::{Begin, Edit, End, Refuse, Repair, Run};
-use super::machine::Trouble::{Crash, Lost, Meanwhile, Without};
+use super::machine::Transition::{
+    Begin, Edit, EditElsewhere, End, Import, Refuse, Repair, Run, RunElsewhere,
+};
+use super::machine::Trouble::{Crash, Lost, Meanwhile, PutBack, Without};
 use super::machine::{Frame, Refused};
 use super::{Transition, assert_agrees};
 use crate::simulation::history::Side::Target;
 use crate::simulation::history::Step::{Delete, Put, Rename};
 use crate::simulation::history::Thing::{
-    Attends, Course, Enrolment, Offering, Period, Section, Session, Student,
+    Attends, Course, Enrolment, GradeLevel, Offering, Period, Section, Session, Student,
 };
 
 /// What most histories have in common.
@@ -20,6 +23,9 @@ const FRAME: Frame = Frame {
     by_version: false,
     people: false,
     descriptors: false,
+    first_overlap: FirstOverlap::Versions(1_000_000),
+    folds: false,
+    elsewhere: false,
 };
 
 /// An offering is deleted and its session renamed; a run crashes at its n-th call of the target.
@@ -203,5 +209,203 @@ fn r5_a_name_that_a_crashed_run_wrote_after_journalling_it_is_looked_up_again() 
             Edit(vec![Put(Period(0), 0)]),
         ];
         assert_agrees(Frame { page_size: 3, ..FRAME }, &history);
+    }
+}
+
+/// R20: the canary is a tombstone whose key is taken between two requests of a run that reads the
+/// present. The item that explains it is newer than what the run began with.
+#[test]
+fn r20_a_key_that_is_taken_while_the_run_asks_explains_why_its_tombstone_is_gone() {
+    for call in 0..8 {
+        let history = [
+            Run(vec![]),
+            Edit(vec![Put(Session(0), 0), Delete(Session(0))]),
+            Run(vec![]),
+            Edit(vec![Put(Student(0), 0)]),
+            Run(vec![Meanwhile(call, vec![Put(Session(0), 0)])]),
+        ];
+        for isolation in [Isolation::Bounded, Isolation::Open, Isolation::Combined] {
+            assert_agrees(Frame { isolation, ..FRAME }, &history);
+        }
+    }
+}
+
+/// R11: what a view told that was lost lies above the watermark that the run commits through an
+/// older one. It is not dealt with by that.
+#[test]
+fn r11_a_rename_that_a_lost_view_told_is_dealt_with_by_the_next_run() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Session(3), 0)]),
+            Edit(vec![Rename(Session(3), Session(0))]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(0), Session(3))]),
+            Run(vec![PutBack(call, 0)]),
+            Run(vec![]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// R5: the run that moved the offering was broken off, and the state from before it is imported:
+/// the id that it journalled is told by no feed.
+#[test]
+fn r5_what_a_crashed_run_moved_is_found_though_an_older_state_is_imported() {
+    for call in 0..20 {
+        let mut history = deleted_below_a_rename(call);
+        history.extend([Import(1), Edit(vec![Put(Period(0), 0)])]);
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// I9: students were read after the imported state was exported, so they are read from their
+/// beginning once more, and one of them has gone since.
+#[test]
+fn i9_what_was_read_since_an_imported_state_and_deleted_does_not_stay() {
+    let history = [
+        Edit(vec![Put(Student(1), 0)]),
+        Run(vec![Without("students")]),
+        Run(vec![]),
+        Edit(vec![Delete(Student(1))]),
+        Import(1),
+        Edit(vec![Put(Period(0), 0)]),
+    ];
+    assert_agrees(FRAME, &history);
+}
+
+/// R28a: what both districts write goes by neither, and a rename leaves the old name to the other.
+#[test]
+fn r28a_what_the_other_district_has_is_neither_deleted_nor_renamed() {
+    let history = [
+        Edit(vec![Put(Student(0), 0), Put(Period(0), 0), Put(GradeLevel(0), 0)]),
+        EditElsewhere(vec![Put(Student(0), 1), Put(Period(0), 1), Put(GradeLevel(0), 1)]),
+        Run(vec![]),
+        RunElsewhere(vec![]),
+        Edit(vec![Delete(Student(0)), Rename(Period(0), Period(2)), Delete(GradeLevel(0))]),
+        Run(vec![]),
+        RunElsewhere(vec![]),
+    ];
+    assert_agrees(Frame { elsewhere: true, descriptors: true, ..FRAME }, &history);
+}
+
+/// R7: a run that crashed wrote the session under a name that the feed folds away afterwards.
+#[test]
+fn r7_a_name_that_was_told_once_is_remembered_though_the_feed_folds_it_away() {
+    for call in 0..30 {
+        let history = [
+            Edit(vec![Put(Session(0), 0)]),
+            Run(vec![]),
+            Refuse(Refused::Renames),
+            Edit(vec![Rename(Session(0), Session(2))]),
+            Run(vec![Crash(Target, call)]),
+            Edit(vec![Rename(Session(2), Session(3))]),
+            Run(vec![]),
+        ];
+        assert_agrees(Frame { folds: true, ..FRAME }, &history);
+    }
+}
+
+/// R7: the session was renamed between the feed and its page, and written under a name that no feed
+/// has told when it is renamed once more: the id that the target answered is all that is known of it.
+#[test]
+fn r7_what_was_written_under_a_name_that_no_feed_told_goes_by_its_id() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Session(0), 0)]),
+            Run(vec![]),
+            Edit(vec![Put(Session(0), 1)]),
+            Run(vec![Meanwhile(call, vec![Rename(Session(0), Session(2))])]),
+            Refuse(Refused::Renames),
+            Edit(vec![Rename(Session(2), Session(3))]),
+            Run(vec![]),
+        ];
+        assert_agrees(Frame { isolation: Isolation::Open, folds: true, ..FRAME }, &history);
+    }
+}
+
+/// R7: the overlap reaches back over a rename of the window before, and the feed folds the name that
+/// the target has into one that it had earlier.
+#[test]
+fn r7_a_name_of_the_window_before_goes_though_the_feed_folds_it_away() {
+    for renames in [vec![], vec![Refuse(Refused::Renames)]] {
+        let mut history = vec![Edit(vec![Put(Session(0), 0)]), Run(vec![])];
+        history.extend(renames);
+        history.extend([
+            Edit(vec![Rename(Session(0), Session(2))]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(2), Session(3))]),
+            Run(vec![]),
+        ]);
+        assert_agrees(Frame { folds: true, ..FRAME }, &history);
+    }
+}
+
+/// R2: what is left under an old key that differs from the new one in case alone goes, if the item
+/// has gone under its new key as well.
+#[test]
+fn r2_an_old_key_that_is_nearly_the_new_one_goes_when_nothing_lives_under_either() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Session(1), 0)]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(1), Session(2))]),
+            Run(vec![PutBack(call, 0)]),
+            Edit(vec![Rename(Session(2), Session(0)), Delete(Session(0))]),
+            Run(vec![]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// R11: a page came from an image that is older than the watermark before the run noticed it: the
+/// offering is written under a name that a committed run had dealt with.
+#[test]
+fn r11_what_a_run_read_from_an_older_image_before_it_noticed_goes_again() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Session(1), 0), Put(Section(0, 1, 3), 0)]),
+            Run(vec![]),
+            Edit(vec![
+                Rename(Session(3), Session(4)),
+                Rename(Session(1), Session(3)),
+                Rename(Session(4), Session(1)),
+            ]),
+            Run(vec![]),
+            Run(vec![]),
+            Edit(vec![Delete(Section(0, 1, 1))]),
+            Run(vec![PutBack(call, 2)]),
+        ];
+        assert_agrees(Frame { page_size: 4, by_version: true, ..FRAME }, &history);
+    }
+}
+
+/// R26: the association went in a run that did not publish what hangs on the person.
+#[test]
+fn r26_what_hangs_on_a_person_whom_nobody_sees_stays() {
+    let history = [
+        Edit(vec![Put(Attends(0, 0, 0, 0), 0)]),
+        Run(vec![]),
+        Edit(vec![Delete(Student(0))]),
+        Run(vec![Without("studentSectionAssociations")]),
+    ];
+    for isolation in [Isolation::Snapshot, Isolation::Bounded] {
+        assert_agrees(Frame { isolation, people: true, ..FRAME }, &history);
+    }
+}
+
+/// R14, I9: a first run crashed, and what it wrote is deleted by a transaction that commits below
+/// the version which that run had read to.
+#[test]
+fn r14_what_a_crashed_first_run_wrote_goes_though_its_delete_commits_late() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Offering(0, 0), 0)]),
+            Begin(1),
+            Run(vec![Crash(Target, call)]),
+            End(vec![Delete(Offering(0, 0))]),
+            Run(vec![]),
+        ];
+        let first_overlap = FirstOverlap::Versions(5);
+        assert_agrees(Frame { first_overlap, ..FRAME }, &history);
     }
 }

@@ -16,6 +16,8 @@ use crate::simulation::history::{Side, Step};
 pub(super) struct Script {
     troubles: Vec<Trouble>,
     source: Arc<Database>,
+    /// The images that were taken before, newest first.
+    older: Vec<View>,
     pub(super) stop: CancellationToken,
     crashed: Notify,
     noted: Mutex<Noted>,
@@ -27,8 +29,11 @@ struct Noted {
     source_calls: u16,
     target_calls: u16,
     writes: u16,
+    looks: u16,
     /// What the source held, at the start and after each edit of the run's time.
     moments: Vec<View>,
+    /// What was served as its snapshot, the one that is served now last.
+    snapshots: Vec<View>,
     edited: bool,
     has_crashed: bool,
     written: Vec<Written>,
@@ -45,8 +50,10 @@ pub(super) struct Written {
 
 #[derive(Clone, Debug)]
 pub(super) enum What {
-    /// Created, updated or renamed to this.
+    /// Created or updated to this.
     Body(Arc<str>),
+    /// The same by PUT, from another key.
+    Renamed(Arc<str>),
     Deleted,
 }
 
@@ -60,11 +67,17 @@ pub(super) enum Answer {
 }
 
 impl Script {
-    pub(super) fn new(troubles: &[Trouble], source: Arc<Database>) -> Script {
-        let noted = Noted { moments: vec![source.view()], ..Noted::default() };
+    /// Of a run to which the first of `images` is served as the source's snapshot.
+    pub(super) fn new(troubles: &[Trouble], source: Arc<Database>, images: Vec<View>) -> Script {
+        let noted = Noted {
+            moments: vec![source.view()],
+            snapshots: vec![images[0].clone()],
+            ..Noted::default()
+        };
         Script {
             troubles: troubles.to_vec(),
             source,
+            older: images,
             stop: CancellationToken::new(),
             crashed: Notify::new(),
             noted: Mutex::new(noted),
@@ -91,10 +104,23 @@ impl Script {
                 Trouble::Meanwhile(n, steps) if (Side::Source, *n) == (side, call) => {
                     self.edit_source(steps);
                 }
+                Trouble::Renewed(n, steps) if (Side::Source, *n) == (side, call) => {
+                    self.edit_source(steps);
+                    self.serve(self.source.view());
+                }
+                Trouble::PutBack(n, back) if (Side::Source, *n) == (side, call) => {
+                    if let Some(image) = self.older.get(usize::from(*back) + 1) {
+                        self.serve(image.clone());
+                    }
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    fn serve(&self, image: View) {
+        self.noted().snapshots.push(image);
     }
 
     fn edit_source(&self, steps: &[Step]) {
@@ -109,9 +135,8 @@ impl Script {
     /// Makes the edits that the run was too short for.
     pub(super) fn catch_up(&self) {
         for trouble in &self.troubles {
-            if let Trouble::Meanwhile(_, steps) = trouble
-                && !self.noted().edited
-            {
+            let is_done = self.noted().edited;
+            if let Some(steps) = trouble.edits().filter(|_| !is_done) {
                 self.edit_source(steps);
             }
         }
@@ -142,6 +167,17 @@ impl Script {
         Answer::Arrives
     }
 
+    /// The target was asked for something by its id or by its key.
+    pub(super) fn looked(&self) {
+        self.noted().looks += 1;
+    }
+
+    /// Writes and look-ups so far.
+    pub(super) fn asked_of_target(&self) -> u16 {
+        let noted = self.noted();
+        noted.writes + noted.looks
+    }
+
     pub(super) fn wrote(&self, written: Written) {
         self.noted().written.push(written);
     }
@@ -154,6 +190,16 @@ impl Script {
     /// Returns when the process ends.
     pub(super) async fn crash(&self) {
         self.crashed.notified().await;
+    }
+
+    /// The image that is served as the source's snapshot now.
+    pub(super) fn snapshot(&self) -> View {
+        self.noted().snapshots.last().expect("the first is there from the start").clone()
+    }
+
+    /// Every image that the run was served.
+    pub(super) fn snapshots(&self) -> Vec<View> {
+        self.noted().snapshots.clone()
     }
 
     pub(super) fn moments(&self) -> Vec<View> {

@@ -25,9 +25,11 @@ use crate::simulation::history::Side;
 #[derive(Clone)]
 pub(super) struct ModelSource {
     pub(super) database: Arc<Database>,
+    /// `district`, or the other one.
+    pub(super) name: &'static str,
     pub(super) frame: Frame,
-    /// What a snapshot shows.
-    pub(super) snapshot: View,
+    /// Key changes above it are folded.
+    pub(super) folds_above: Option<i64>,
     pub(super) script: Arc<Script>,
 }
 
@@ -40,7 +42,7 @@ impl Source for ModelSource {
     async fn capabilities(&self) -> Result<Arc<SourceCapabilities>, SourceError> {
         Ok(Arc::new(SourceCapabilities {
             api_version: "7.3".to_owned(),
-            fingerprint: ends::fingerprint("district"),
+            fingerprint: ends::fingerprint(self.name),
             snapshots: true,
             deletes: true,
             key_changes: true,
@@ -65,7 +67,7 @@ impl Source for ModelSource {
     async fn open(&self, isolation: Isolation) -> Result<Arc<dyn Reader>, SourceError> {
         self.script.asked(Side::Source).await.map_err(failed)?;
         let view = match isolation == Isolation::Snapshot {
-            true => self.snapshot.clone(),
+            true => self.script.snapshot(),
             false => self.database.view(),
         };
         let newest = ChangeVersion(view.newest());
@@ -93,7 +95,7 @@ impl ModelReader {
     async fn look(&self) -> Result<View, SourceError> {
         self.source.script.asked(Side::Source).await.map_err(failed)?;
         Ok(match self.isolation == Isolation::Snapshot {
-            true => self.source.snapshot.clone(),
+            true => self.source.script.snapshot(),
             false => self.source.database.view(),
         })
     }
@@ -237,8 +239,13 @@ impl Reader for ModelReader {
         Ok(Some(ends::shape_of(resource)))
     }
 
+    /// Newest does not tell every two images apart, and is all that there is to go by (R11).
     async fn confirm(&self) -> Result<(), SourceError> {
-        self.look().await.map(drop)
+        let newest = ChangeVersion(self.look().await?.newest());
+        if self.isolation == Isolation::Snapshot && newest != self.newest {
+            return Err(SourceError::SnapshotReplaced { connection: "district".to_owned() });
+        }
+        Ok(())
     }
 
     fn for_run(&self, _: &str, _: CancellationToken) -> Arc<dyn Reader> {
@@ -310,7 +317,10 @@ impl KeyChangePages for KeyChanges {
         }
         let Some(after) = self.after.take() else { return Ok(None) };
         let view = self.reader.look().await?;
-        let told = view.key_changes(self.resource.as_str(), after.0 + 1, i64::MAX);
+        let (resource, from) = (self.resource.as_str(), after.0 + 1);
+        let folds_above = self.reader.source.folds_above.unwrap_or(i64::MAX - 1);
+        let mut told = view.key_changes(resource, from, folds_above);
+        told.extend(view.folded_key_changes(resource, from.max(folds_above + 1), i64::MAX));
         let told = told.iter().map(|entry| serde_json::from_str(entry).unwrap());
         let changes = told.map(|told: Told| KeyChange {
             id: told.id,

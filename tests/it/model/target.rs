@@ -196,7 +196,7 @@ impl Target for ModelTarget {
         self.script.asked(Side::Target).await.map_err(failed)?;
         let body = body_for_target(item);
         let key = ends::key_of(resource, &body);
-        self.write(Doing::Put, resource, &key, What::Body(body.as_str().into()), || {
+        self.write(Doing::Put, resource, &key, What::Renamed(body.as_str().into()), || {
             self.database.put(resource.as_str(), &id.0, &body)
         })
     }
@@ -217,6 +217,7 @@ impl Target for ModelTarget {
 
     async fn find(&self, resource: &ResourcePath, key: &NaturalKey) -> Result<Match, WriteError> {
         self.script.asked(Side::Target).await.map_err(failed)?;
+        self.script.looked();
         let key = ends::in_own_words(resource, key);
         let shown = self.database.view().find(resource.as_str(), &ends::parts(&key));
         Ok(shown.map_or(Match::None, |shown| Match::One(found(resource, shown))))
@@ -228,6 +229,7 @@ impl Target for ModelTarget {
         id: &TargetId,
     ) -> Result<Option<Found>, WriteError> {
         self.script.asked(Side::Target).await.map_err(failed)?;
+        self.script.looked();
         match self.database.view().item(resource.as_str(), &id.0) {
             Some(Ok(shown)) => Ok(Some(found(resource, shown))),
             Some(Err(status)) => {

@@ -1,0 +1,116 @@
+//! An export takes the place of what a store has of a pair.
+//!
+//! What lives here: what of the present outlives it. What does not: the text ([`super::text`]). The
+//! one thing to know: an older watermark makes later runs do again what was done since, which is
+//! safe. What no feed tells a second time stays: target ids that were journalled before a rename
+//! moved what had them (R5), and which resources the target has got since (I9).
+
+use std::collections::BTreeMap;
+
+use super::{Coverage, JournalledName, Operation, PairId, StateError, StateStore, Step, Watermark};
+use crate::domain::ChangeVersion;
+
+/// Puts what was exported in the place of what is there, pair by pair, each in one atomic step. What
+/// fails in the middle leaves whole pairs, and importing again is safe.
+pub async fn import(
+    store: &dyn StateStore,
+    pairs: BTreeMap<PairId, Step>,
+) -> Result<(), StateError> {
+    for (pair, mut exported) in pairs {
+        exported.left_behind.extend(store.left_behind(&pair).await?);
+        // Written after those of the export: they are the newer ones.
+        exported.names.extend(store.names(&pair).await?);
+        exported.names.extend(waiting_for_deletion(store, &pair).await?);
+        let present = store.coverage(&pair).await?;
+        exported.coverage = Some(with_what_was_read_since(&exported, &present));
+        store.commit(&pair, exported).await?;
+    }
+    Ok(())
+}
+
+/// A resource that the export does not speak for will be read from its beginning, which tells of
+/// nothing that is gone. What the present has written of it may have gone: the feeds tell so from
+/// the watermark of the export on.
+fn with_what_was_read_since(exported: &Step, present: &Coverage) -> Coverage {
+    let watermark = exported.state.as_ref().and_then(|state| state.watermark.as_ref());
+    let since = watermark.map_or(ChangeVersion(0), Watermark::change_version);
+    let mut coverage = exported.coverage.clone().unwrap_or_default();
+    for resource in present.spoken_for.iter().chain(present.left.keys()).chain(present.begun.keys())
+    {
+        if !coverage.spoken_for.contains(resource) && !coverage.left.contains_key(resource) {
+            coverage.begun.entry(resource.clone()).or_insert(since);
+        }
+    }
+    coverage
+}
+
+/// What is parked for deletion under an id that was looked up before a rename moved it.
+async fn waiting_for_deletion(
+    store: &dyn StateStore,
+    pair: &PairId,
+) -> Result<Vec<JournalledName>, StateError> {
+    const PAGE: usize = 1_000;
+    let mut names = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.parked(pair, after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(names) };
+        after = Some(last.id.clone());
+        for record in page.into_iter().filter(|record| record.operation == Operation::Delete) {
+            if let (Some(key), Some(target_id)) = (record.key, record.target_id) {
+                let (resource, target_id) = (record.resource, Some(target_id));
+                names.push(JournalledName { resource, key, target_id, deleted: true });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::conformance::{name, pair, parked, state};
+    use super::super::{MemoryStore, ParkStatus, StateView};
+    use super::*;
+    use crate::domain::{ResourcePath, TargetId};
+
+    #[tokio::test]
+    async fn i9_what_was_read_since_an_older_state_may_have_gone_since() {
+        let store = MemoryStore::new();
+        let [before, since] = ["students", "schools"]
+            .map(|name| ResourcePath::parse(&format!("/ed-fi/{name}")).unwrap());
+        let spoken_for = BTreeSet::from([before.clone(), since.clone()]);
+        let coverage = Some(Coverage { spoken_for, ..Coverage::default() });
+        store.commit(&pair("a"), Step { coverage, ..Step::default() }).await.unwrap();
+        let spoken_for = BTreeSet::from([before]);
+        let coverage = Some(Coverage { spoken_for, ..Coverage::default() });
+        let older = Step { forget_all: true, state: Some(state(3)), coverage, ..Step::default() };
+
+        import(&store, BTreeMap::from([(pair("a"), older)])).await.unwrap();
+
+        let begun = store.coverage(&pair("a")).await.unwrap().begun;
+        assert_eq!(begun, BTreeMap::from([(since, ChangeVersion(3))]));
+    }
+
+    #[tokio::test]
+    async fn r5_ids_that_no_feed_tells_again_outlive_an_older_state() {
+        let store = MemoryStore::new();
+        let mut waits = parked("p1", ParkStatus::Parked);
+        waits.operation = Operation::Delete;
+        waits.target_id = Some(TargetId("t2".to_owned()));
+        let present =
+            Step { names: vec![name("3.30", Some("t1"))], park: vec![waits], ..Step::default() };
+        store.commit(&pair("a"), present).await.unwrap();
+        let older = Step { forget_all: true, state: Some(state(3)), ..Step::default() };
+
+        import(&store, BTreeMap::from([(pair("a"), older)])).await.unwrap();
+
+        let names = store.names(&pair("a")).await.unwrap();
+        let mut ids: Vec<String> =
+            names.into_iter().filter_map(|name| name.target_id).map(|id| id.0).collect();
+        ids.sort();
+        assert_eq!(ids, ["t1", "t2"]);
+        assert_eq!(store.load(&pair("a")).await.unwrap(), Some(state(3)));
+        assert!(store.parked(&pair("a"), None, 10).await.unwrap().is_empty());
+    }
+}
