@@ -498,7 +498,7 @@ impl Answers for Front {
                         publication: pair.publication.clone(),
                         target: pair.target.clone(),
                     };
-                    metrics.show(&id, &figures(pair));
+                    metrics.show(&id, &figures(pair, &at_work.assembly));
                 }
             }
             Err(error) => tracing::error!(%error, "the metrics of pairs are those of before"),
@@ -515,7 +515,7 @@ impl Answers for Front {
     }
 }
 
-fn figures(pair: &PairStatus) -> PairFigures {
+fn figures(pair: &PairStatus, assembly: &Assembly) -> PairFigures {
     PairFigures {
         state: pair.state.as_str(),
         watermark: pair.watermark,
@@ -525,6 +525,13 @@ fn figures(pair: &PairStatus) -> PairFigures {
         dead: pair.dead,
         failed_runs: pair.failed_runs,
         last_success: pair.caught_up_at,
+        fresh_until: pair.caught_up_at.and_then(|at| tick_after(at, pair, assembly)),
         next_run: pair.next_run_at,
     }
+}
+
+/// When the schedule of a pair promises the next run after a moment.
+fn tick_after(moment: Timestamp, pair: &PairStatus, assembly: &Assembly) -> Option<Timestamp> {
+    let publication = assembly.config.publications.get(pair.publication.as_str())?;
+    timetable(publication).ok()?.next_after(moment)
 }
