@@ -63,6 +63,7 @@ pub struct Metrics {
     run_started: IntGaugeVec,
     last_success: IntGaugeVec,
     fresh_until: IntGaugeVec,
+    schedule_interval: IntGaugeVec,
     next_run: IntGaugeVec,
 
     requests: IntCounterVec,
@@ -91,6 +92,8 @@ pub struct PairFigures {
     pub last_success: Option<Timestamp>,
     /// Until when the target is as fresh as the schedule promises.
     pub fresh_until: Option<Timestamp>,
+    /// From the next tick of the schedule to the one after it.
+    pub schedule_interval: Option<chrono::TimeDelta>,
     pub next_run: Option<Timestamp>,
 }
 
@@ -200,6 +203,11 @@ impl Metrics {
                  the pair fresh again, and how far it lies back is how late the pair is. 0 when \
                  nothing promises more: no schedule, or no success yet.",
             ),
+            schedule_interval: c.gauge(
+                "schedule_interval_seconds",
+                &[&PAIR],
+                "From the next tick of the schedule to the one after it; 0 without a schedule.",
+            ),
             next_run: c.gauge(
                 "next_run_timestamp_seconds",
                 &[&PAIR],
@@ -304,6 +312,8 @@ impl Metrics {
         self.failed_runs.with_label_values(&labels).set(figures.failed_runs.into());
         self.last_success.with_label_values(&labels).set(seconds_of(figures.last_success));
         self.fresh_until.with_label_values(&labels).set(seconds_of(figures.fresh_until));
+        let interval = figures.schedule_interval.map_or(0, |interval| interval.num_seconds());
+        self.schedule_interval.with_label_values(&labels).set(interval);
         self.next_run.with_label_values(&labels).set(seconds_of(figures.next_run));
     }
 

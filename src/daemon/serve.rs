@@ -516,6 +516,10 @@ impl Answers for Front {
 }
 
 fn figures(pair: &PairStatus, assembly: &Assembly) -> PairFigures {
+    let publication = assembly.config.publications.get(pair.publication.as_str());
+    let times = publication.and_then(|publication| timetable(publication).ok());
+    let tick_after = |moment| times.as_ref().and_then(|times| times.next_after(moment));
+    let next = tick_after(assembly.clock.now());
     PairFigures {
         state: pair.state.as_str(),
         watermark: pair.watermark,
@@ -525,13 +529,8 @@ fn figures(pair: &PairStatus, assembly: &Assembly) -> PairFigures {
         dead: pair.dead,
         failed_runs: pair.failed_runs,
         last_success: pair.caught_up_at,
-        fresh_until: pair.caught_up_at.and_then(|at| tick_after(at, pair, assembly)),
+        fresh_until: pair.caught_up_at.and_then(tick_after),
+        schedule_interval: next.and_then(|next| Some(tick_after(next)? - next)),
         next_run: pair.next_run_at,
     }
-}
-
-/// When the schedule of a pair promises the next run after a moment.
-fn tick_after(moment: Timestamp, pair: &PairStatus, assembly: &Assembly) -> Option<Timestamp> {
-    let publication = assembly.config.publications.get(pair.publication.as_str())?;
-    timetable(publication).ok()?.next_after(moment)
 }
