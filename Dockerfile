@@ -45,7 +45,6 @@ ENV TIDEMARK_CONFIG=/etc/tidemark \
     TIDEMARK__SERVER__LISTEN=0.0.0.0:8642
 USER 10001:10001
 WORKDIR /etc/tidemark
-VOLUME /var/lib/tidemark
 EXPOSE 8642
 ENTRYPOINT ["/tidemark"]
 CMD ["serve"]
