@@ -78,7 +78,9 @@ helm_of() {
 # Prometheus, promtool and Alertmanager, unpacked: installed, they would start as services.
 needs_prometheus() {
     local into=target/operate/prometheus
-    [ -x "$into/usr/bin/prometheus" ] && [ -x "$into/usr/bin/prometheus-alertmanager" ] && return
+    # Debian's Alertmanager reads these where a package would have put them.
+    local templates=/usr/share/prometheus/alertmanager
+    [ -x "$into/usr/bin/prometheus" ] && [ -f "$templates/email.tmpl" ] && return
     have apt-get || fail "missing: prometheus, alertmanager. Unpack them into $into/usr/bin, then try again"
     echo "unpacking into $into: Debian's prometheus and prometheus-alertmanager" >&2
     local fetched
@@ -88,6 +90,7 @@ needs_prometheus() {
     rm -rf "$into"
     mkdir -p "$into"
     for package in "$fetched"/*.deb; do dpkg-deb -x "$package" "$into"; done
+    as_root install -D -m 644 -t "$templates" "$into$templates"/*.tmpl
     rm -rf "$fetched"
 }
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from conftest import CHART, DISTRICTS, ROOT, SCENARIOS, Pod, helm, of_kind, only, rendered
+from rendering import CHART, DISTRICTS, ROOT, SCENARIOS, Pod, helm, of_kind, only, rendered
 
 # Keys that the values files use and the program refuses with these words, because a version with
 # them is being made. When one works, the test says so: take it out of this set.

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from cloudcoil.models.prometheus_operator import v1 as operator
 
-from conftest import CHART, ROOT, SCENARIOS, helm, of_kind, only, rendered, rendered_text
+from rendering import CHART, ROOT, SCENARIOS, helm, of_kind, only, rendered, rendered_text
 
 OLDEST, NEWEST = "1.28", "1.37"
 OPERATOR = {"ServiceMonitor": operator.ServiceMonitor, "PrometheusRule": operator.PrometheusRule}

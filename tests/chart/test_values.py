@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from conftest import CHART, ROOT, helm
+from rendering import CHART, ROOT, helm
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
