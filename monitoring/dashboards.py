@@ -231,7 +231,7 @@ def peers(board):
         .with_panel(graph("Asked to be left alone", [(f"sum by (connection) (rate(tidemark_http_paused_seconds_total{{{PEER}}}[$__rate_interval]))", "{{connection}}")], "Part of the time. Above a quarter for an hour: TidemarkThrottled.", "percentunit"))
         .with_panel(graph("Tokens", [(f"sum by (connection, outcome) (increase(tidemark_token_renewals_total{{{PEER}}}[$__range]))", "{{connection}} {{outcome}}")], "Asked for in the time shown. Anything but `ok`: look at key and secret.", "short"))
         .with_row(dashboard.Row("State and process"))
-        .with_panel(figure("Version", f"tidemark_build_info{{{INSTANCE}}}", "What runs.", thresholds=((None, "blue"),), legend="{{version}} {{commit}}").text_mode(common_model.BigValueTextMode.NAME))
+        .with_panel(figure("Version", f"tidemark_build_info{{{INSTANCE}}}", "What runs, and the commit that it was built from.", thresholds=((None, "blue"),), legend="{{version}} {{commit}}").text_mode(common_model.BigValueTextMode.NAME))
         .with_panel(figure("Since the last backup", f"time() - max(tidemark_last_backup_timestamp_seconds{{{INSTANCE}}} > 0)", "Of the state. Above two days: TidemarkBackupOld.", "s", ((None, "green"), (172800, "orange"))))
         .with_panel(figure("Failed backups", f"sum(tidemark_failed_backups_total{{{INSTANCE}}})", "Since the process started; the log says why."))
         .with_panel(figure("Up for", f"time() - max(process_start_time_seconds{{{INSTANCE}}} and on (namespace, job, instance) tidemark_build_info)", "Again and again a few minutes: TidemarkRestarting.", "s", ((None, "blue"),)))
