@@ -17,7 +17,7 @@ soak-model: HISTORIES ?= 300000
 SECONDS_EACH ?= 60
 
 .PHONY: help demo test test-lint test-engine test-peers test-kills test-demo \
-        test-chart test-monitoring test-image dashboards chart-readme \
+        test-chart test-monitoring test-image sbom dashboards chart-readme \
         soak-fuzz soak-kill soak-simulation soak-model ablations \
         needs needs-fuzz needs-image needs-lint needs-monitoring needs-operate needs-peers
 
@@ -59,6 +59,9 @@ test-monitoring: needs-monitoring ## Alerts and dashboards, against a Prometheus
 
 test-image: needs-operate needs-image ## The container image: built from scratch, started, looked into
 	@tools/part.sh pytest image
+
+sbom: needs ## Writes what the program is made of to target/tidemark.cdx.json
+	@tools/sbom.py target/tidemark.cdx.json
 
 dashboards: needs-operate ## Makes the dashboards of the chart from monitoring/dashboards.py
 	@target/operate/bin/python monitoring/dashboards.py helm/tidemark/files/dashboards

@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "clock",
             "config",
+            "core_dumps",
             "daemon",
             "domain",
             "edfi",
@@ -68,6 +69,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("http", &["clock", "tasks"]),
     ("tasks", &[]),
     ("clock", &[]),
+    ("core_dumps", &[]),
     ("telemetry", &[]),
     // Its wire types are its own: a mistake that both ends shared would prove nothing. A clock that
     // tests hold and tasks with an owner are no knowledge of the program.
@@ -86,6 +88,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prometheus", &["metrics.rs", "server/"]),
     ("reqwest", &["http/"]),
     ("roxmltree", &["edfi/"]),
+    ("rustix", &["core_dumps.rs"]),
     ("rustls", &["http/"]),
     ("saphyr_parser", &["config/yaml.rs"]),
     ("sled", &["state/sled.rs", "state/sled/"]),

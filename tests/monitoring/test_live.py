@@ -42,6 +42,10 @@ monitoring:
 """
 
 
+# Nobody is there: whoever asked them would publish nothing.
+PROXIES = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")}
+
+
 class Gate(http.server.ThreadingHTTPServer):
     """Stands before the target: passes on, and now and then is throttled, cut off, or down."""
 
@@ -156,7 +160,7 @@ def start_daemon(ends, directory, objects):
         running(
             directory / "tidemark.log", TIDEMARK, *pod.container["args"],
             cwd=pod.here(pod.container["workingDir"]),
-            env=pod.environment | {"TIDEMARK__SERVER__LISTEN": address},
+            env=pod.environment | PROXIES | {"TIDEMARK__SERVER__LISTEN": address},
         )
     )
     probes = {kind: pod.container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
@@ -251,6 +255,18 @@ def test_the_pair_into_nobody_fails_with_its_reason(scene):
     [told] = until("it has failed", lambda: [each for each in scene.now(ALERTS["TidemarkPairFailing"]["expr"]) if each["target"] == "nobody"])
 
     assert told["kind"] == "unreachable"
+
+
+def test_a_proxy_of_the_environment_is_not_asked(scene):
+    until("it publishes", lambda: scene.now('tidemark_watermark_version{publication="district-to-state"} > 0'))
+
+
+def test_the_pair_publishes_what_is_selected_and_what_that_needs(scene):
+    selected = until("it publishes", lambda: scene.now('tidemark_changes_total{publication="district-to-state"}'))
+
+    resources = {each["resource"] for each in selected}
+    assert {"/ed-fi/schools", "/ed-fi/localEducationAgencies", "/ed-fi/gradeLevelDescriptors"} <= resources
+    assert not resources & {"/ed-fi/students", "/ed-fi/staffs", "/ed-fi/courses"}
 
 
 def test_a_linter_finds_nothing_in_what_is_scraped(scene):
