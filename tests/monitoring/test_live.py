@@ -33,6 +33,8 @@ config:
         publication: {{source: district, isolation: bounded, first_overlap_versions: all, overlap: 0s}}
       publications:
         district-to-state: {{targets: [state], every: 1s, resources: {{include: [schools]}}}}
+        nightly: {{targets: [state], schedule: "0 0 {far} * * *", resources: {{include: [grades]}}}}
+        by-hand: {{targets: [state], resources: {{include: [grades]}}}}
         district-to-nobody: {{targets: [nobody], every: 1s, resources: {{include: [schools]}}}}
 extraEnv:
   - {{name: SANDBOX_KEY, value: sandbox-key}}
@@ -138,7 +140,7 @@ def scene(tmp_path_factory):
         sandboxes = [sandbox(ends, directory, *more) for more in ((), ("--empty",))]
         gate = ends.enter_context(Gate(sandboxes[1].removeprefix("http://")))
         ends.callback(gate.shutdown)
-        (directory / "values.yaml").write_text(VALUES.format(source=sandboxes[0], target=gate.url))
+        (directory / "values.yaml").write_text(VALUES.format(source=sandboxes[0], target=gate.url, far=(time.gmtime().tm_hour + 12) % 24))
         objects = rendering.rendered("empty", 4, "--values", directory / "values.yaml")
         daemon = start_daemon(ends, directory, objects)
         prometheus = start_prometheus(ends, directory, objects, daemon)
@@ -234,6 +236,20 @@ def test_prometheus_took_the_rules_of_the_chart_and_evaluates_them(scene):
 
     rules = until("all rules are well", groups)
     assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == set(ALERTS)
+
+
+def test_freshness_counts_from_the_schedule_of_each_pair(scene):
+    def value(expr):
+        answer = get(f"{scene.prometheus}/api/v1/query", query=expr)
+        return [float(series["value"][1]) for series in answer["data"]["result"]]
+
+    intervals = {name: value(f'tidemark_schedule_interval_seconds{{publication="{name}"}}') for name in ("district-to-state", "nightly", "by-hand")}
+    assert intervals == {"district-to-state": [1], "nightly": [86400], "by-hand": [0]}
+    often = 'publication="district-to-state"'
+    [ahead] = until("it publishes", lambda: value(f"tidemark_fresh_until_timestamp_seconds{{{often}}} - tidemark_last_success_timestamp_seconds{{{often}}} < 10"))
+    assert ahead in (1, 2), "the tick after the last success"
+    assert value('tidemark_fresh_until_timestamp_seconds{publication="nightly"}') == [0], "nothing is promised before a success"
+    assert value('pair:tidemark_lateness_seconds{publication=~"nightly|by-hand"}') == []
 
 
 def test_a_target_that_breaks_is_told_and_clears_when_it_is_mended(scene):
