@@ -18,9 +18,9 @@ COPY data/ data/
 COPY src/ src/
 ARG COMMIT=
 RUN TIDEMARK_COMMIT="${COMMIT}" cargo build --locked --release --bin tidemark \
- && mkdir -p /out/root/etc/ssl/certs /out/root/etc/tidemark /out/root/var/lib /out/state \
- && strip -o /out/root/tidemark target/release/tidemark \
- && cp /etc/ssl/certs/ca-certificates.crt /out/root/etc/ssl/certs/
+ && mkdir -p /out/files/etc/ssl/certs /out/files/etc/tidemark /out/files/var/lib /out/state \
+ && strip -o /out/files/tidemark target/release/tidemark \
+ && cp /etc/ssl/certs/ca-certificates.crt /out/files/etc/ssl/certs/
 
 FROM scratch AS given
 COPY target/image/ /out/
@@ -36,7 +36,7 @@ LABEL org.opencontainers.image.title="tidemark" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${COMMIT}"
-COPY --from=binary /out/root/ /
+COPY --from=binary /out/files/ /
 # The only place that it writes to; everything else may be read-only.
 COPY --from=binary --chown=10001:10001 /out/state/ /var/lib/tidemark/
 COPY LICENSE NOTICE /

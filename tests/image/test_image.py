@@ -83,10 +83,10 @@ def compiled():
 
 def lay_out(given, program):
     shutil.rmtree(given, ignore_errors=True)
-    for directory in ("root/etc/ssl/certs", "root/etc/tidemark", "root/var/lib", "state"):
+    for directory in ("files/etc/ssl/certs", "files/etc/tidemark", "files/var/lib", "state"):
         (given / directory).mkdir(parents=True)
-    run("strip", "-o", given / "root" / "tidemark", program)
-    shutil.copy("/etc/ssl/certs/ca-certificates.crt", given / "root" / "etc" / "ssl" / "certs")
+    run("strip", "-o", given / "files" / "tidemark", program)
+    shutil.copy("/etc/ssl/certs/ca-certificates.crt", given / "files" / "etc" / "ssl" / "certs")
 
 
 def test_a_linter_finds_nothing_in_the_dockerfile():
@@ -96,7 +96,7 @@ def test_a_linter_finds_nothing_in_the_dockerfile():
 def test_the_first_stage_makes_what_the_test_gives():
     made = set(re.findall(r"/out/([\w/]+\w)", DOCKERFILE.split(" AS given")[0]))
 
-    assert {"root/etc/ssl/certs", "root/etc/tidemark", "root/var/lib", "state", "root/tidemark"} == made
+    assert {"files/etc/ssl/certs", "files/etc/tidemark", "files/var/lib", "state", "files/tidemark"} == made
 
 
 def test_it_says_what_it_is_and_who_it_runs_as(image):
