@@ -1,6 +1,7 @@
 """What is rendered is what Kubernetes and the Prometheus operator take, and as closed as we say."""
 
 import json
+import re
 import subprocess
 
 import kubernetes_validate
@@ -207,6 +208,21 @@ def test_an_alert_can_be_left_out_and_knows_its_runbook():
     assert "TidemarkThrottled" not in alerts and "TidemarkPairBlocked" in alerts
     for name, alert in alerts.items():
         assert alert["annotations"]["runbook_url"] == f"https://pages.example/operations#{name.lower()}"
+
+
+def test_the_pod_and_the_image_agree():
+    image = (ROOT / "Dockerfile").read_text()
+    settings = dict(re.findall(r"(TIDEMARK\w+)=(\S+)", image))
+    pod = only(rendered("empty"), "StatefulSet")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+
+    for variable in container["env"]:
+        assert settings[variable["name"]] == variable["value"]
+    user = pod["securityContext"]
+    assert f"USER {user['runAsUser']}:{user['runAsGroup']}\n" in image
+    assert f"EXPOSE {container['ports'][0]['containerPort']}\n" in image
+    assert f"WORKDIR {container['workingDir']}\n" in image
+    assert container["args"][0] == "serve" and "command" not in container
 
 
 def policies(directory):
