@@ -150,10 +150,10 @@ def test_it_starts_as_that_user_becomes_ready_and_stops_when_told(image, tmp_pat
         [program] = programs(port)
         owner = re.search(r"^Uid:\s+(\d+)\s+(\d+)", pathlib.Path(f"/proc/{program}/status").read_text(), re.M)
         assert set(owner.groups()) == {str(USER)}
-        # Its memory is never dumped: the system gives the directory of such a process to root.
+        # Its memory is never dumped: the system gives what tells of such a process to root.
         limits = pathlib.Path(f"/proc/{program}/limits").read_text()
         assert re.search(r"^Max core file size +0 +0 ", limits, re.M)
-        assert pathlib.Path(f"/proc/{program}").stat().st_uid == 0
+        assert pathlib.Path(f"/proc/{program}/environ").stat().st_uid == 0
         metrics = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
         assert f'version="{image.version}"' in metrics and "process_open_fds" in metrics
         assert (claim / "state").stat().st_mode & 0o777 == 0o700
