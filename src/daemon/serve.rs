@@ -507,7 +507,7 @@ impl Answers for Front {
                         publication: pair.publication.clone(),
                         target: pair.target.clone(),
                     };
-                    metrics.show(&id, &figures(pair));
+                    metrics.show(&id, &figures(pair, &at_work.assembly));
                 }
             }
             Err(error) => tracing::error!(%error, "the metrics of pairs are those of before"),
@@ -524,7 +524,11 @@ impl Answers for Front {
     }
 }
 
-fn figures(pair: &PairStatus) -> PairFigures {
+fn figures(pair: &PairStatus, assembly: &Assembly) -> PairFigures {
+    let publication = assembly.config.publications.get(pair.publication.as_str());
+    let times = publication.and_then(|publication| timetable(publication).ok());
+    let tick_after = |moment| times.as_ref().and_then(|times| times.next_after(moment));
+    let next = tick_after(assembly.clock.now());
     PairFigures {
         state: pair.state.as_str(),
         watermark: pair.watermark,
@@ -534,6 +538,8 @@ fn figures(pair: &PairStatus) -> PairFigures {
         dead: pair.dead,
         failed_runs: pair.failed_runs,
         last_success: pair.caught_up_at,
+        fresh_until: pair.caught_up_at.and_then(tick_after),
+        schedule_interval: next.and_then(|next| Some(tick_after(next)? - next)),
         next_run: pair.next_run_at,
     }
 }

@@ -35,7 +35,7 @@ impl Watch {
 impl Observer for Watch {
     fn observe(&self, event: &Event<'_>) {
         match event {
-            Event::RunStarted { pair, run, window } => {
+            Event::RunStarted { pair, run, window, .. } => {
                 let mut seen = self.seen();
                 let seen = seen.entry((*pair).clone()).or_default();
                 seen.run_id = Some((*run).to_owned());
@@ -62,7 +62,7 @@ pub struct RunLog;
 impl Observer for RunLog {
     fn observe(&self, event: &Event<'_>) {
         match event {
-            Event::RunStarted { pair, run, window } => tracing::info!(
+            Event::RunStarted { pair, run, window, .. } => tracing::info!(
                 publication = pair.publication,
                 target = pair.target,
                 run,

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Timestamp;
 use crate::domain::{ResourcePath, Stage, Tally, Window};
 use crate::state::PairId;
 
@@ -16,6 +17,7 @@ pub enum Event<'a> {
         pair: &'a PairId,
         run: &'a str,
         window: Window,
+        at: Timestamp,
     },
     StageStarted {
         pair: &'a PairId,

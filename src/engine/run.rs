@@ -105,7 +105,12 @@ pub(super) async fn publish(
     let window = beginning.window;
     let run = Run::prepare(around, pair, reader, options, beginning, book, &state).await?;
     if !progress.has_begun() {
-        run.tell(&Event::RunStarted { pair: &pair.id, run: run_id, window });
+        run.tell(&Event::RunStarted {
+            pair: &pair.id,
+            run: run_id,
+            window,
+            at: around.clock.now(),
+        });
     }
     progress.began(&run);
     run.journal(run_id, selection_fingerprint(pair), &state).await?;

@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "clock",
             "config",
+            "core_dumps",
             "daemon",
             "desk",
             "domain",
@@ -72,6 +73,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("http", &["clock", "tasks"]),
     ("tasks", &[]),
     ("clock", &[]),
+    ("core_dumps", &[]),
     ("telemetry", &[]),
     // Its wire types are its own: a mistake that both ends shared would prove nothing. A clock that
     // tests hold and tasks with an owner are no knowledge of the program.
@@ -90,6 +92,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prometheus", &["metrics.rs", "server/"]),
     ("reqwest", &["http/"]),
     ("roxmltree", &["edfi/"]),
+    ("rustix", &["core_dumps.rs"]),
     ("rustls", &["http/"]),
     ("saphyr_parser", &["config/yaml.rs"]),
     ("sled", &["state/sled.rs", "state/sled/"]),

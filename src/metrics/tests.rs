@@ -1,0 +1,195 @@
+//! What is counted is what happened.
+
+use super::*;
+use crate::domain::{Stages, Window};
+use crate::engine::report::{ReportedError, Requests};
+
+fn pair() -> PairId {
+    PairId { publication: "district-to-state".to_owned(), target: "state".to_owned() }
+}
+
+fn students() -> ResourcePath {
+    ResourcePath::parse("/ed-fi/students").unwrap()
+}
+
+fn report(outcome: Outcome, upserts: Tally, error: Option<&str>) -> RunReport {
+    RunReport {
+        id: "r".to_owned(),
+        publication: pair().publication,
+        target: pair().target,
+        outcome,
+        window: Some(Window { after: None, through: ChangeVersion(7) }),
+        resumed: false,
+        started_at: chrono::DateTime::UNIX_EPOCH,
+        duration_seconds: 2.0,
+        stages: Stages { upserts, ..Stages::default() },
+        requests: Requests::default(),
+        error: error.map(|kind| ReportedError { kind: kind.to_owned(), message: String::new() }),
+        parked: 0,
+        dead: 0,
+        not_visible: 0,
+        notes: Vec::new(),
+        may_pass: false,
+    }
+}
+
+/// The value of the one sample with this name and all of these labels.
+fn sample(metrics: &Metrics, name: &str, labels: &[&str]) -> Option<f64> {
+    let text = metrics.text();
+    let fits = |line: &&str| {
+        line.split(['{', ' ']).next() == Some(name)
+            && labels.iter().all(|label| line.contains(label))
+    };
+    text.lines().find(fits).map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn every_metric_is_on_the_page_about_metrics() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(page, Metrics::documentation()).unwrap();
+    }
+
+    let written = std::fs::read_to_string(page).unwrap();
+
+    assert_eq!(written, Metrics::documentation(), "run the test with UPDATE_DOCS=1");
+}
+
+#[test]
+fn what_the_pairs_of_the_configuration_can_count_is_there_at_zero() {
+    let metrics = Metrics::new(&[pair()], &["ok", "failing"], 0);
+
+    for (name, labels) in [
+        ("tidemark_runs_total", vec![r#"outcome="failed""#]),
+        ("tidemark_changes_total", vec![r#"stage="deletes""#, r#"outcome="parked""#]),
+        ("tidemark_changes_read_total", vec![r#"stage="key_changes""#]),
+        ("tidemark_unaccounted_changes_total", vec![r#"target="state""#]),
+        ("tidemark_not_visible_total", vec![r#"target="state""#]),
+        ("tidemark_pair_state", vec![r#"state="failing""#]),
+        ("tidemark_run_duration_seconds_count", vec![r#"target="state""#]),
+    ] {
+        assert_eq!(sample(&metrics, name, &labels), Some(0.0), "{name}");
+    }
+}
+
+#[test]
+fn the_label_resource_is_left_out_above_so_many_pairs() {
+    let tally = Tally { read: 3, applied: 2, skipped: 1, parked: 0 };
+    for (resource_pairs, labelled) in [(1, true), (0, false)] {
+        let metrics = Metrics::new(&[pair()], &[], resource_pairs);
+
+        metrics.observe(&Event::Settled {
+            pair: &pair(),
+            stage: Stage::Upserts,
+            resource: &students(),
+            tally,
+        });
+
+        let applied = [r#"outcome="applied""#, r#"stage="upserts""#];
+        assert_eq!(sample(&metrics, "tidemark_changes_total", &applied), Some(2.0));
+        assert_eq!(metrics.text().contains("/ed-fi/students"), labelled);
+    }
+}
+
+#[test]
+fn i14_what_a_run_cannot_account_for_is_counted_and_an_interruption_is_not() {
+    let lost = Tally { read: 5, applied: 3, skipped: 1, parked: 0 };
+    let whole = Tally { read: 5, applied: 3, skipped: 1, parked: 1 };
+    for (case, report, expected) in [
+        ("a whole run", report(Outcome::Parked, whole, None), 0.0),
+        ("a run that lost one", report(Outcome::Complete, lost, None), 1.0),
+        ("one that noticed", report(Outcome::Failed, lost, Some("not-conserved")), 1.0),
+        ("an interruption", report(Outcome::Failed, lost, Some("interrupted")), 0.0),
+    ] {
+        let metrics = Metrics::new(&[pair()], &[], 1);
+
+        metrics.observe(&Event::RunEnded { pair: &pair(), report: &report });
+
+        let counted = sample(&metrics, "tidemark_unaccounted_changes_total", &[]);
+        assert_eq!(counted, Some(expected), "{case}");
+        assert_eq!(sample(&metrics, "tidemark_run_duration_seconds_sum", &[]), Some(2.0));
+    }
+}
+
+#[test]
+fn a_pair_is_in_one_state_at_a_time() {
+    let metrics = Metrics::new(&[pair()], &["ok", "failing"], 1);
+
+    for state in ["failing", "ok"] {
+        metrics.show(&pair(), &PairFigures { state, ..PairFigures::default() });
+    }
+
+    assert_eq!(sample(&metrics, "tidemark_pair_state", &[r#"state="ok""#]), Some(1.0));
+    assert_eq!(sample(&metrics, "tidemark_pair_state", &[r#"state="failing""#]), Some(0.0));
+}
+
+#[test]
+fn requests_count_by_class_and_failures_by_kind() {
+    let metrics = Metrics::new(&[], &[], 1);
+    let at = Endpoint { connection: "state", origin: "http://127.0.0.1:1" };
+
+    metrics.exchanged(at, &Method::POST, Ok(201), Duration::from_millis(3));
+    metrics.exchanged(at, &Method::POST, Err("timeout"), Duration::from_secs(1));
+
+    let requests = "tidemark_http_requests_total";
+    assert_eq!(sample(&metrics, requests, &[r#"status="2xx""#]), Some(1.0));
+    assert_eq!(sample(&metrics, requests, &[r#"status="none""#]), Some(1.0));
+    assert_eq!(sample(&metrics, "tidemark_http_errors_total", &["timeout"]), Some(1.0));
+}
+
+#[test]
+fn the_run_under_way_has_a_beginning_and_the_one_that_failed_an_error_until_another_ends() {
+    let metrics = Metrics::new(&[pair()], &[], 1);
+    let window = Window { after: None, through: ChangeVersion(7) };
+    let at = chrono::DateTime::from_timestamp(1_000, 0).unwrap();
+    let begun = "tidemark_run_start_timestamp_seconds";
+    let error = "tidemark_last_run_error";
+
+    metrics.observe(&Event::RunStarted { pair: &pair(), run: "r", window, at });
+    assert_eq!(sample(&metrics, begun, &[]), Some(1_000.0));
+
+    let failed = |kind| report(Outcome::Failed, Tally::default(), Some(kind));
+    for kind in ["unreachable", "credentials"] {
+        metrics.observe(&Event::RunEnded { pair: &pair(), report: &failed(kind) });
+        assert_eq!(sample(&metrics, error, &[kind]), Some(1.0));
+    }
+    assert_eq!(sample(&metrics, error, &["unreachable"]), None);
+    assert_eq!(sample(&metrics, begun, &[]), Some(0.0));
+
+    let complete = report(Outcome::Complete, Tally::default(), None);
+    metrics.observe(&Event::RunEnded { pair: &pair(), report: &complete });
+    assert_eq!(sample(&metrics, error, &[]), None);
+}
+
+/// Every pair has had each kind of trouble that a label can tell, and each source of its own.
+#[test]
+fn six_hundred_pairs_stay_under_fifty_thousand_series() {
+    let pairs: Vec<PairId> = (0..600)
+        .map(|n| PairId { publication: format!("d{n}-to-state"), target: "state".to_owned() })
+        .collect();
+    let metrics = Metrics::new(&pairs, &crate::daemon::status::PairCondition::WORDS, 20);
+
+    for (n, pair) in pairs.iter().enumerate() {
+        let connection = format!("d{n}");
+        let origin = format!("https://d{n}.example");
+        let at = Endpoint { connection: &connection, origin: &origin };
+        let failed = report(Outcome::Failed, Tally::default(), Some("unreachable"));
+        metrics.observe(&Event::RunEnded { pair, report: &failed });
+        for answer in [Ok(200), Ok(429), Ok(500), Err("timeout"), Err("unreachable")] {
+            metrics.exchanged(at, &Method::GET, answer, Duration::from_millis(3));
+        }
+        for answer in [Ok(200), Ok(401)] {
+            metrics.exchanged(at, &Method::POST, answer, Duration::from_millis(3));
+        }
+        for why in ["429", "timeout"] {
+            metrics.retried(at, why);
+        }
+        metrics.paused(at, Duration::from_secs(1));
+        metrics.limit(at, 3);
+        metrics.token_renewed(at, Ok(()));
+        metrics.token_renewed(at, Err("credentials"));
+    }
+
+    let series = metrics.text().lines().filter(|line| !line.starts_with('#')).count();
+    assert!((30_000..50_000).contains(&series), "{series}");
+}

@@ -1,0 +1,8 @@
+import pytest
+
+import rendering
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    return rendering.cluster()
