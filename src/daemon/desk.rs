@@ -116,7 +116,7 @@ impl FleetDesk {
     }
 
     /// An orphan has no labels, so only a caller without any sees it.
-    fn sees(&self, by: &Caller, id: &PairId) -> bool {
+    pub fn sees(&self, by: &Caller, id: &PairId) -> bool {
         if by.labels.is_empty() {
             return true;
         }

@@ -6,6 +6,8 @@
 //! its labels name and no other; to it, those are not there.
 
 mod audit;
+mod compared;
+pub mod orders;
 mod pairs;
 mod parked;
 mod runs;
@@ -14,18 +16,24 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::domain::ChangeVersion;
 use crate::state::PairId;
 
 pub use self::audit::AuditEntry;
+pub use self::compared::{
+    CompletenessReport, ResourceCompared, ResourceReported, VerificationShown,
+};
 pub use self::pairs::{PairCondition, PairStatus, Selectors, StatusReport, fits};
 pub use self::parked::{ParkedChoice, ParkedFilter, ParkedItem, advice};
-pub use self::runs::{RunShown, Started};
+pub use self::runs::{RunFault, RunShown, Started};
 
 /// What a caller may do. Each role may do what the ones before it may (contract, "Admin API").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Looks, and sees keys masked.
@@ -57,7 +65,7 @@ pub struct Caller {
 }
 
 /// A part of a list, and where the next one begins (contract, `{"items":[…],"next":null}`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     pub items: Vec<T>,
     /// What `after` is to be for the next part; `None` after the last.
@@ -104,7 +112,7 @@ pub enum Approval {
 }
 
 /// A decision that was made: what was, and what is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Decided {
     pub publication: String,
     pub target: String,
@@ -230,6 +238,20 @@ pub trait Desk: Send + Sync {
         part: &Part,
     ) -> Result<Page<AuditEntry>, DeskError>;
 
+    /// The last comparison of the pair's ends that was kept.
+    async fn verification(
+        &self,
+        _by: &Caller,
+        pair: &PairId,
+    ) -> Result<VerificationShown, DeskError> {
+        Err(not_compared(pair))
+    }
+
+    /// How complete the pair is, for the one who owns the data.
+    async fn report(&self, _by: &Caller, pair: &PairId) -> Result<CompletenessReport, DeskError> {
+        Err(not_compared(pair))
+    }
+
     /// The whole state as text (`state export`).
     async fn export(&self, by: &Caller) -> Result<Vec<u8>, DeskError>;
 
@@ -253,4 +275,10 @@ pub trait Desk: Send + Sync {
         pair: &PairId,
         reason: Option<&str>,
     ) -> Result<(), DeskError>;
+}
+
+fn not_compared(pair: &PairId) -> DeskError {
+    DeskError::NotThere(format!(
+        "no comparison of {pair} is kept here in this version: `tidemark verify` makes one"
+    ))
 }
