@@ -21,6 +21,7 @@ mod parked_groups;
 mod parked_table;
 mod plan;
 mod progress;
+pub mod remote;
 mod run;
 mod run_report;
 mod sandbox;

@@ -211,3 +211,6 @@ fn closed(reception: &Arc<Reception>) -> Router {
         .layer(middleware::from_fn(problem::everywhere))
         .with_state(Arc::clone(reception))
 }
+
+#[cfg(test)]
+mod tests;

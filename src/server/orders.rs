@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -80,7 +80,7 @@ fn too_large(bounds: Bounds) -> Response {
 
 async fn order(reception: &Arc<Reception>, parts: Parts, body: Bytes, next: Next) -> Response {
     let key = match idempotency_key(&parts.headers) {
-        Ok(key) => key.filter(|_| parts.method == Method::POST),
+        Ok(key) => key,
         Err(problem) => return problem.into_response(),
     };
     let question = key.map(|key| question(&parts, &key));
@@ -135,7 +135,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 fn question(parts: &Parts, key: &str) -> [u8; 32] {
     let caller = parts.extensions.get::<Caller>().map_or("", |caller| caller.name.as_str());
     let mut hash = Sha256::new();
-    for part in [caller, &parts.uri.to_string(), key] {
+    for part in [caller, parts.method.as_str(), &parts.uri.to_string(), key] {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
