@@ -1,5 +1,6 @@
 //! Progress over server-sent events.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -32,7 +33,10 @@ pub(crate) struct Told {
 
 impl Line {
     pub(crate) async fn open(house: &House, token: Option<&str>, query: &str) -> Line {
-        let address = house.address();
+        Line::at(house.address(), token, query).await
+    }
+
+    pub(crate) async fn at(address: SocketAddr, token: Option<&str>, query: &str) -> Line {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let bearer = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
         let request = format!(

@@ -2,6 +2,7 @@
 //! by a daemon with sandboxes.
 
 mod authorisation;
+mod daemon;
 mod desk;
 mod document;
 mod events;
