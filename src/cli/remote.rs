@@ -20,9 +20,9 @@ use crate::desk::orders::{
     ApproveOrder, Changed, Counted, MoveOrder, ParkedOrder, PauseOrder, RunOrder, WatermarkOrder,
 };
 use crate::desk::{
-    Approval, AuditEntry, Caller, CompletenessReport, Decided, Desk, DeskError, Moved, Page,
-    PairStatus, ParkedChoice, ParkedFilter, ParkedItem, Part, Role, RunShown, Selectors, Started,
-    StatusReport, VerificationShown,
+    Approval, AuditEntry, Caller, Decided, Desk, DeskError, Moved, Page, PairStatus, ParkedChoice,
+    ParkedFilter, ParkedItem, Part, Report, Role, RunShown, Selectors, Started, StatusReport,
+    VerificationShown,
 };
 use crate::domain::ChangeVersion;
 use crate::http::{
@@ -151,6 +151,7 @@ struct Told {
     detail: String,
     needed_role: Option<Role>,
     already_running: Option<Vec<String>>,
+    state_failed: bool,
 }
 
 /// The answer, or why there is none.
@@ -183,6 +184,7 @@ fn succeeded(answer: ApiResponse) -> Result<ApiResponse, DeskError> {
         },
         StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => DeskError::Conflict(detail),
         StatusCode::SERVICE_UNAVAILABLE => DeskError::NotNow(detail),
+        _ if told.state_failed => DeskError::State(detail),
         status if status.is_client_error() => DeskError::Refused(detail),
         _ => DeskError::Failed(detail),
     })
@@ -374,7 +376,7 @@ impl Desk for RemoteDesk {
         self.get(self.url(&["verify", &pair.publication, &pair.target])).await
     }
 
-    async fn report(&self, _: &Caller, pair: &PairId) -> Result<CompletenessReport, DeskError> {
+    async fn report(&self, _: &Caller, pair: &PairId) -> Result<Report, DeskError> {
         self.get(self.url(&["report", &pair.publication, &pair.target])).await
     }
 

@@ -256,8 +256,8 @@ impl<'r, 't> Fields<'r, 't> {
         None
     }
 
-    /// The elements of a list of mappings, each with its path.
-    pub(super) fn items(&mut self, key: &'static str) -> Vec<(Vec<String>, &'t Value)> {
+    /// A list of mappings, each with its path.
+    pub(super) fn mappings(&mut self, key: &'static str) -> Vec<(Vec<String>, &'t Value)> {
         let path = self.ask(key);
         let Some(value) = self.found(key) else { return Vec::new() };
         let ValueKind::Array(items) = &value.kind else {

@@ -62,7 +62,7 @@ pub(super) fn decode(mut fields: Fields<'_, '_>) -> ServerConfig {
 fn tokens(fields: &mut Fields<'_, '_>) -> Vec<TokenConfig> {
     let mut tokens = Vec::new();
     let mut names = BTreeSet::from([ADMIN_TOKEN.to_owned()]);
-    for (path, value) in fields.items("tokens") {
+    for (path, value) in fields.mappings("tokens") {
         let mut token = Fields::open(fields.report, Section::Token, path, Some(value));
         let name = token.required("name", values::text);
         if let Some(name) = &name
@@ -93,8 +93,9 @@ fn tokens(fields: &mut Fields<'_, '_>) -> Vec<TokenConfig> {
 }
 
 fn tls(fields: &mut Fields<'_, '_>) -> Option<TlsConfig> {
-    let is_given = fields.has("tls");
     let tls = fields.nested("tls", Section::Tls);
+    // Neither is plain HTTP; one alone is a mistake.
+    let is_given = tls.has("certificate") || tls.has("key");
     let mut tls = if is_given { tls } else { tls.partial() };
     let certificate = tls.required("certificate", values::path);
     let key = tls.required("key", values::path);

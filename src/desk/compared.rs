@@ -1,5 +1,4 @@
-//! How complete a pair is: the last comparison of its ends, and what may be told of it to the one
-//! who owns the data. No natural keys are in either.
+//! The last comparison of both ends of a pair. No natural keys are in it.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -28,29 +27,4 @@ pub struct ResourceCompared {
     pub different: u64,
     /// Missing or different, and parked or dead.
     pub parked: u64,
-}
-
-/// `tidemark report` of one pair.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CompletenessReport {
-    pub publication: String,
-    pub target: String,
-    /// `null` where the ends were never compared.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub verified_at: Option<Timestamp>,
-    /// The source's version that was compared.
-    pub version: Option<i64>,
-    pub resources: Vec<ResourceReported>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ResourceReported {
-    pub resource: String,
-    /// `null` where it was not counted.
-    pub source: Option<u64>,
-    pub target: Option<u64>,
-    pub parked: u64,
-    pub dead: u64,
-    /// It is not selected.
-    pub excluded: bool,
 }

@@ -10,6 +10,7 @@ mod compared;
 pub mod orders;
 mod pairs;
 mod parked;
+mod report;
 mod runs;
 
 use std::collections::BTreeMap;
@@ -23,11 +24,10 @@ use crate::domain::ChangeVersion;
 use crate::state::PairId;
 
 pub use self::audit::AuditEntry;
-pub use self::compared::{
-    CompletenessReport, ResourceCompared, ResourceReported, VerificationShown,
-};
+pub use self::compared::{ResourceCompared, VerificationShown};
 pub use self::pairs::{PairCondition, PairStatus, Selectors, StatusReport, fits};
 pub use self::parked::{ParkedChoice, ParkedFilter, ParkedItem, advice};
+pub use self::report::{Report, ReportedResource};
 pub use self::runs::{RunFault, RunShown, Started};
 
 /// What a caller may do. Each role may do what the ones before it may (contract, "Admin API").
@@ -143,9 +143,13 @@ pub enum DeskError {
     #[error("{0}")]
     NotNow(String),
 
-    /// An API or the state failed.
+    /// An API failed.
     #[error("{0}")]
     Failed(String),
+
+    /// The state failed: the process that holds it is to end.
+    #[error("{0}")]
+    State(String),
 }
 
 /// Answers questions about pairs and takes orders. Every order is written into the audit in the step
@@ -248,7 +252,7 @@ pub trait Desk: Send + Sync {
     }
 
     /// How complete the pair is, for the one who owns the data.
-    async fn report(&self, _by: &Caller, pair: &PairId) -> Result<CompletenessReport, DeskError> {
+    async fn report(&self, _by: &Caller, pair: &PairId) -> Result<Report, DeskError> {
         Err(not_compared(pair))
     }
 

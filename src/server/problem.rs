@@ -33,6 +33,9 @@ pub(super) struct Problem {
     /// Of a 409 to an order to run: ids of the runs that go on already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     already_running: Option<Vec<String>>,
+    /// Of a 500: the state of the daemon failed, and it is to be started again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    state_failed: bool,
 }
 
 impl Problem {
@@ -44,6 +47,7 @@ impl Problem {
             detail: detail.into(),
             needed_role: None,
             already_running: None,
+            state_failed: false,
         }
     }
 
@@ -79,6 +83,10 @@ impl From<DeskError> for Problem {
             DeskError::Forbidden { needed } => Problem::forbidden(needed),
             DeskError::NotNow(detail) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             DeskError::Failed(detail) => Problem::new(StatusCode::BAD_GATEWAY, detail),
+            DeskError::State(detail) => {
+                let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail);
+                Problem { state_failed: true, ..problem }
+            }
         }
     }
 }

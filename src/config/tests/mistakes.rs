@@ -299,8 +299,14 @@ server:
     - {name: a, labels: x}
     - {name: admin, role: admin, token: {env: A}, until: 2030}",
         "\
-t.yaml:3:23: server.tokens.[0].role: unknown: `reader`; write `viewer`, `operator` or `admin`
-t.yaml:4:14: server.tokens.[1].name: another token is called `a`: rename one of them",
+t.yaml:2:3: server.tokens[1].role: missing: add it
+t.yaml:2:3: server.tokens[1].token: missing: add it
+t.yaml:3:23: server.tokens[0].role: unknown: `reader`; write `viewer`, `operator` or `admin`
+t.yaml:4:14: server.tokens[1].name: another token is called `a`: rename one of them
+t.yaml:4:25: server.tokens[1].labels: keys with values are due here: write `key: value` on the \
+         lines below
+t.yaml:5:14: server.tokens[2].name: another token is called `admin`: rename one of them
+t.yaml:5:51: server.tokens[2].until: unknown key; known here: labels, name, role, token",
     ),
     (
         "connections: {a: {kind: graph}, b: {kind: edfi, url: x, key: k, secret: s}, c: {}}",

@@ -9,8 +9,8 @@ use utoipa::IntoParams;
 use super::given::{Asked, Asker, Named, PairNamed, Told, part, selectors};
 use crate::desk::orders::{ApproveOrder, PauseOrder, WatermarkOrder};
 use crate::desk::{
-    CompletenessReport, Decided, DeskError, PairCondition, PairStatus, Part, Selectors,
-    StatusReport, VerificationShown,
+    Decided, DeskError, PairCondition, PairStatus, Part, Report, Selectors, StatusReport,
+    VerificationShown,
 };
 use crate::domain::ChangeVersion;
 use crate::server::problem::Problem;
@@ -172,7 +172,8 @@ pub(super) async fn move_watermark(
             | DeskError::Refused(_)
             | DeskError::Forbidden { .. }
             | DeskError::NotNow(_)
-            | DeskError::Failed(_)),
+            | DeskError::Failed(_)
+            | DeskError::State(_)),
         ) => Err(error.into()),
     }
 }
@@ -215,11 +216,11 @@ pub(super) async fn show_verification(
 }
 
 /// How complete a pair is, for the one who owns the data
-#[utoipa::path(get, path = "/report/{publication}/{target}", params(PairNamed), responses((status = 200, body = CompletenessReport)))]
+#[utoipa::path(get, path = "/report/{publication}/{target}", params(PairNamed), responses((status = 200, body = Report)))]
 pub(super) async fn show_report(
     asker: Asker,
     Named(pair): Named<PairNamed>,
-) -> Result<Json<CompletenessReport>, Problem> {
+) -> Result<Json<Report>, Problem> {
     let id = pair.id();
     find(&asker, &id).await?;
     Ok(Json(asker.desk.report(&asker.by, &id).await?))

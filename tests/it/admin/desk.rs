@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use serde_json::json;
 use tidemark::clock::Timestamp;
 use tidemark::desk::{
-    Approval, AuditEntry, Caller, CompletenessReport, Decided, Desk, DeskError, Moved, Page,
-    PairCondition, PairStatus, ParkedChoice, ParkedFilter, ParkedItem, Part, ResourceCompared,
-    ResourceReported, Role, RunFault, RunShown, Selectors, Started, VerificationShown,
+    Approval, AuditEntry, Caller, Decided, Desk, DeskError, Moved, Page, PairCondition, PairStatus,
+    ParkedChoice, ParkedFilter, ParkedItem, Part, Report, ReportedResource, ResourceCompared, Role,
+    RunFault, RunShown, Selectors, Started, VerificationShown,
 };
 use tidemark::domain::{ChangeVersion, Outcome, ParkReason, ResourcePath, Stages, Tally, Window};
 use tidemark::state::{LastRun, Operation, PairId, ParkStatus, RefusalRecord, WaitsFor};
+use tokio::sync::Notify;
 
 /// In no answer to a viewer, and in no problem.
 pub(crate) const KEY: &str = "604854";
@@ -135,6 +136,8 @@ fn page<T>(item: T) -> Page<T> {
 pub(crate) struct Scripted {
     asked: Mutex<Vec<(Caller, String)>>,
     error: Mutex<Option<DeskError>>,
+    /// Runs of the publication `slow` are started when it says so.
+    pub(crate) go_on: Notify,
 }
 
 impl Scripted {
@@ -147,6 +150,10 @@ impl Scripted {
     pub(crate) fn asked(&self) -> Vec<String> {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap());
         asked.into_iter().map(|(_, question)| question).collect()
+    }
+
+    pub(crate) fn has_been_asked(&self) -> bool {
+        !self.asked.lock().unwrap().is_empty()
     }
 
     pub(crate) fn callers(&self) -> Vec<Caller> {
@@ -253,6 +260,15 @@ impl Desk for Scripted {
     ) -> Result<Started, DeskError> {
         let question = format!("start {publication} {targets:?} {allow_deletes}");
         let already_running = vec!["run-0".to_owned()];
+        if publication == "slow" {
+            let begun = self.answer(
+                by,
+                question,
+                Started { runs: vec!["run-1".to_owned()], already_running },
+            );
+            self.go_on.notified().await;
+            return begun;
+        }
         // A publication of this name has begun everything already.
         let runs = if publication == "busy" { vec![] } else { vec!["run-1".to_owned()] };
         self.answer(by, question, Started { runs, already_running })
@@ -309,8 +325,8 @@ impl Desk for Scripted {
         self.answer(by, format!("verification {pair}"), verification)
     }
 
-    async fn report(&self, by: &Caller, pair: &PairId) -> Result<CompletenessReport, DeskError> {
-        let reported = ResourceReported {
+    async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError> {
+        let reported = ReportedResource {
             resource: "/ed-fi/students".to_owned(),
             source: Some(960),
             target: None,
@@ -318,7 +334,7 @@ impl Desk for Scripted {
             dead: 0,
             excluded: false,
         };
-        let report = CompletenessReport {
+        let report = Report {
             publication: pair.publication.clone(),
             target: pair.target.clone(),
             verified_at: Some(moment()),

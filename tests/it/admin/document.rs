@@ -117,7 +117,7 @@ async fn refusals_and_events_have_the_form_that_the_document_says() {
     let forbidden = house.ask("GET", "/api/v1/state", Some("viewer")).await.json();
     let busy = house.say("POST", "/api/v1/publications/busy/runs", &[], b"").await.json();
     let mut line = Line::open(&house, None, "").await;
-    super::events::a_run(&*house.progress);
+    super::events::a_run(&house.progress);
     let events = line.until("run-ended").await;
 
     for told in [nowhere, forbidden, busy] {

@@ -1,6 +1,10 @@
 //! Orders: what the desk is asked, once, and lists in parts.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::house::{Answer, House};
 use super::routes::examples;
@@ -86,6 +90,9 @@ async fn the_tag_of_a_pair_is_what_its_watermark_is_moved_from() {
     assert_eq!(asked.last().unwrap(), order);
 }
 
+/// Far above what anything here takes.
+const BOUND: Duration = Duration::from_secs(30);
+
 /// An order to run, with a key.
 async fn run(house: &House, key: &str, token: &str, body: &str) -> Answer {
     let (key, token) =
@@ -147,4 +154,31 @@ async fn without_a_key_an_order_is_carried_out_each_time() {
     house.tell("POST", path, &json!({})).await;
 
     assert_eq!(house.desk.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn an_order_goes_on_when_its_client_goes_away_and_is_not_begun_again() {
+    let house = House::on_loopback().await;
+    let address = house.address();
+    let path = "/api/v1/publications/slow/runs";
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nIdempotency-Key: k\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let begun = async {
+        while !house.desk.has_been_asked() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(BOUND, begun).await.expect("it is begun in time");
+
+    drop(client);
+    // The server has time to see that the client is gone.
+    for _ in 0..20 {
+        house.get("/healthz").await;
+    }
+    house.desk.go_on.notify_one();
+    let again = house.say("POST", path, &["Idempotency-Key: k"], b"").await;
+
+    assert_eq!(again.status, 202);
+    assert_eq!(house.desk.asked(), ["start slow [] false"]);
 }

@@ -103,7 +103,8 @@ async fn what_the_desk_refuses_has_its_status() {
         (DeskError::Conflict("it is otherwise".to_owned()), 409),
         (DeskError::Forbidden { needed: Role::Admin }, 403),
         (DeskError::NotNow("it is stopping".to_owned()), 503),
-        (DeskError::Failed("the disk is full".to_owned()), 502),
+        (DeskError::Failed("the source does not answer".to_owned()), 502),
+        (DeskError::State("the disk is full".to_owned()), 500),
     ] {
         house.desk.fail(error.clone());
 
