@@ -198,6 +198,19 @@ async fn tokens_that_are_named_anew_replace_those_before() {
 }
 
 #[tokio::test]
+async fn a_token_of_a_variable_counts_once_the_variables_are_known() {
+    let tokens = "tokens: [{name: oncall, role: viewer, token: {env: ONCALL}}]";
+    let house = House::with(&format!("listen: \"0.0.0.0:0\", {tokens}")).await;
+    let before = house.ask("GET", "/api/v1/pairs", Some("secret")).await.status;
+
+    let env = BTreeMap::from([("ONCALL".to_owned(), "secret".to_owned())]);
+    house.server.admit(&settings(tokens), &env);
+
+    let after = house.ask("GET", "/api/v1/pairs", Some("secret")).await.status;
+    assert_eq!((before, after), (401, 200));
+}
+
+#[tokio::test]
 async fn only_bearers_are_let_in() {
     let house = House::for_everybody().await;
 

@@ -182,3 +182,19 @@ async fn an_order_goes_on_when_its_client_goes_away_and_is_not_begun_again() {
     assert_eq!(again.status, 202);
     assert_eq!(house.desk.asked(), ["start slow [] false"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_too_long_is_said_to_and_the_order_goes_on() {
+    let house = House::on_loopback().await;
+    let path = "/api/v1/publications/slow/runs";
+
+    // The clock runs ahead while nothing else happens.
+    let too_long = house.say("POST", path, &["Idempotency-Key: k"], b"").await;
+    house.desk.go_on.notify_one();
+    let again = house.say("POST", path, &["Idempotency-Key: k"], b"").await;
+
+    assert_eq!(too_long.status, 503);
+    assert!(too_long.problem().contains("too long"));
+    assert_eq!(again.status, 202);
+    assert_eq!(house.desk.asked(), ["start slow [] false"]);
+}
