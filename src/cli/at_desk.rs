@@ -16,7 +16,8 @@ use crate::desk::{
 use super::arguments::Selector;
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::{ask, choose, show};
+use super::remote::RemoteDesk;
+use super::{choose, show};
 
 /// A desk, and who stands before it.
 pub(super) struct AtDesk {
@@ -24,43 +25,35 @@ pub(super) struct AtDesk {
     pub(super) by: Caller,
 }
 
-/// The state is opened here, unless a daemon holds it: then that is asked.
+/// The daemon that `--server` names; without it the state is opened here, unless a daemon holds it:
+/// then that is asked.
 pub(super) async fn desk(context: &Context) -> Result<AtDesk, Failure> {
+    if context.server()?.is_some() {
+        return Ok(over_http(context, RemoteDesk::reach(context)?));
+    }
     match context.assembly() {
         Ok(assembly) => {
             let desk = Box::new(FleetDesk::new(Arc::new(assembly), None));
             Ok(AtDesk { desk, by: caller(context) })
         }
-        Err(failure) if failure.exit == Exit::Locked => of_the_daemon(context, failure),
+        Err(failure) if failure.exit == Exit::Locked => of_the_daemon(context, failure).await,
         Err(failure) => Err(failure),
     }
 }
 
-/// The desk of the daemon that holds the state. No command reaches one in this version: whoever is
-/// locked out is told so.
-pub(super) fn of_the_daemon(_: &Context, locked: Failure) -> Result<AtDesk, Failure> {
-    Err(locked)
+/// The desk of the daemon that holds the state. Where nobody answers, whoever holds it is no daemon:
+/// `locked` says so.
+pub(super) async fn of_the_daemon(context: &Context, locked: Failure) -> Result<AtDesk, Failure> {
+    let desk = RemoteDesk::reach(context)?;
+    match desk.is_there().await {
+        true => Ok(over_http(context, desk)),
+        false => Err(locked),
+    }
 }
 
-/// How pairs are: the one question that a daemon is asked in this version.
-pub(super) async fn statuses(
-    context: &Context,
-    selector: &Selector,
-) -> Result<Vec<PairStatus>, Failure> {
-    match desk(context).await {
-        Ok(at) => at.pairs(selector).await,
-        Err(locked) if locked.exit == Exit::Locked => {
-            let assembly = context.assembly_without_state()?;
-            let asked = ask::pairs(&assembly.config, context.clock.clone()).await;
-            let mut pairs = asked.ok_or(locked)?;
-            if !choose::says_nothing(selector) {
-                let chosen = choose::pairs(&assembly, selector)?;
-                pairs.retain(|pair| chosen.iter().any(|chosen| chosen.id == pair.id()));
-            }
-            Ok(pairs)
-        }
-        Err(failure) => Err(failure),
-    }
+/// The daemon takes nobody's word for who asks: the name is for nobody but us.
+fn over_http(context: &Context, desk: RemoteDesk) -> AtDesk {
+    AtDesk { desk: Box::new(desk), by: caller(context) }
 }
 
 /// For the audit: whoever runs the process, who may do everything with a state that they can open.

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use secrecy::SecretString;
+
 use crate::clock::Clock;
 use crate::config::{self, Config, ConnectionConfig, ConnectionName, Loaded};
 use crate::daemon::{self, Assembly};
 use crate::engine::Pair;
+use crate::http::Url;
 use crate::state::{MemoryStore, StateStore};
 use crate::telemetry::{self, LogLevel};
 
@@ -73,6 +76,25 @@ impl Context {
     /// The command line lets it through to `report` alone.
     pub(super) fn wants_html(&self) -> bool {
         self.global.output == Form::Html
+    }
+
+    /// The daemon that is to be asked, where `--server` names one.
+    pub(super) fn server(&self) -> Result<Option<Url>, Failure> {
+        let Some(text) = &self.global.server else { return Ok(None) };
+        let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        match url {
+            Some(url) => Ok(Some(url)),
+            None => Err(Failure::usage("`--server` is an address such as http://127.0.0.1:8642")),
+        }
+    }
+
+    /// The token of `--token-file`.
+    pub(super) fn token(&self) -> Result<Option<SecretString>, Failure> {
+        let Some(path) = &self.global.token_file else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("cannot read the token file {}: {error}", path.display()))
+        })?;
+        Ok(Some(SecretString::from(text.trim().to_owned())))
     }
 
     /// Logs to standard error, by default only what a person should look at.

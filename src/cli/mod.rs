@@ -7,7 +7,6 @@
 
 mod approve;
 mod arguments;
-mod ask;
 mod at_desk;
 mod audit;
 mod check;
@@ -26,6 +25,7 @@ mod parked_table;
 mod pause;
 mod plan;
 mod progress;
+pub mod remote;
 mod report;
 mod report_page;
 mod run;
@@ -76,7 +76,6 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
-    not_yet::refuse_global(&arguments.global)?;
     refuse_form(arguments.global.output, &arguments.command)?;
     let context = Context::new(arguments.global);
     match arguments.command {

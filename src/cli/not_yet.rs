@@ -1,6 +1,5 @@
 //! What the contract promises and a later version brings: refused by name, never ignored.
 
-use super::arguments::Global;
 use super::failure::{Exit, Failure};
 
 /// `tidemark NAME` is not in this version.
@@ -14,9 +13,4 @@ pub(super) fn option(name: &str, given: bool) -> Result<(), Failure> {
         return Err(Failure::usage(format!("`{name}` is not in this version")));
     }
     Ok(())
-}
-
-pub(super) fn refuse_global(global: &Global) -> Result<(), Failure> {
-    option("--server", global.server.is_some())?;
-    option("--token-file", global.token_file.is_some())
 }

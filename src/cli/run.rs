@@ -24,10 +24,14 @@ use super::{at_desk, run_report, run_there, show};
 pub(super) async fn run(context: &Context, arguments: RunArguments) -> Result<Exit, Failure> {
     let progress = Progress::start(context)?;
     let signals = Signals::listen()?;
+    if context.server()?.is_some() {
+        let at = at_desk::desk(context).await?;
+        return run_there::run(context, &at, &arguments, signals).await;
+    }
     let assembly = match context.assembly() {
         Ok(assembly) => assembly,
         Err(locked) if locked.exit == Exit::Locked => {
-            let at = at_desk::of_the_daemon(context, locked)?;
+            let at = at_desk::of_the_daemon(context, locked).await?;
             return run_there::run(context, &at, &arguments, signals).await;
         }
         Err(failure) => return Err(failure),

@@ -28,7 +28,7 @@ pub(super) async fn run(context: &Context, arguments: &StatusArguments) -> Resul
     if arguments.watch {
         return watch(context, arguments, &states).await;
     }
-    let pairs = at_desk::statuses(context, &arguments.selector).await?;
+    let pairs = statuses(context, arguments).await?;
     show::answer(&answer(context, arguments, &states, pairs)?)?;
     Ok(Exit::Done)
 }
@@ -42,7 +42,7 @@ async fn watch(
 ) -> Result<Exit, Failure> {
     let mut signals = Signals::listen()?;
     loop {
-        let text = match at_desk::statuses(context, &arguments.selector).await {
+        let text = match statuses(context, arguments).await {
             Ok(pairs) => answer(context, arguments, states, pairs)?,
             Err(locked) if locked.exit == Exit::Locked => format!("{}\n", locked.message),
             Err(failure) => return Err(failure),
@@ -56,6 +56,13 @@ async fn watch(
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
+}
+
+async fn statuses(
+    context: &Context,
+    arguments: &StatusArguments,
+) -> Result<Vec<PairStatus>, Failure> {
+    at_desk::desk(context).await?.pairs(&arguments.selector).await
 }
 
 fn answer(

@@ -247,6 +247,33 @@ impl<'r, 't> Fields<'r, 't> {
         }
     }
 
+    /// The same where there need be none.
+    pub(super) fn optional_secret(&mut self, key: &'static str) -> Option<Secret> {
+        if self.has(key) {
+            return self.secret(key);
+        }
+        self.ask_leaf(key);
+        None
+    }
+
+    /// A list of mappings, each with its path.
+    pub(super) fn mappings(&mut self, key: &'static str) -> Vec<(Vec<String>, &'t Value)> {
+        let path = self.ask(key);
+        let Some(value) = self.found(key) else { return Vec::new() };
+        let ValueKind::Array(items) = &value.kind else {
+            let place = place_of(value).or_else(|| self.report.key_place(&path));
+            let message = "a list is due here: begin each of its entries with `- `".to_owned();
+            self.report.problem(&path, place, message);
+            return Vec::new();
+        };
+        let numbered = items.iter().enumerate().map(|(index, item)| {
+            let mut path = path.clone();
+            path.push(format!("[{index}]"));
+            (path, item)
+        });
+        numbered.collect()
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.found(key).is_some()
     }

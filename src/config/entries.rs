@@ -11,10 +11,11 @@ use super::decode::{Fields, Placed, Report, place_of};
 use super::names::{ConnectionName, PublicationName};
 use super::not_yet::Section;
 use super::problem::shown;
+use super::server;
 use super::tree::{
     BackupConfig, Config, ConnectionConfig, FirstOverlap, FirstRun, Isolation, OnMissingSnapshot,
-    Percent, PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
-    StateConfig, Trigger, VerifyConfig,
+    Percent, PublicationConfig, Publish, ResourcesConfig, RetryConfig, SoleWriter, StateConfig,
+    Trigger, VerifyConfig,
 };
 use super::values;
 
@@ -39,7 +40,7 @@ pub(super) struct References {
 pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
     let mut fields = Fields::open(report, Section::Root, Vec::new(), Some(root));
     let state = state(fields.nested("state", Section::State));
-    let server = server(fields.nested("server", Section::Server));
+    let server = server::decode(fields.nested("server", Section::Server));
     defaults(fields.nested("defaults", Section::Defaults));
     for key in ["connections", "publications"] {
         // Asked for here, read below: their keys are the user's own names.
@@ -120,14 +121,6 @@ fn beside(state: &Path) -> PathBuf {
         }
         None => state.join("backups"),
     }
-}
-
-fn server(mut fields: Fields<'_, '_>) -> ServerConfig {
-    let listen = fields.or("listen", ([127, 0, 0, 1], 8642).into(), values::socket);
-    let max_running = fields.or("max_running", 32, values::positive);
-    let metrics_resource_pairs = fields.or("metrics_resource_pairs", 20, values::whole);
-    fields.finish();
-    ServerConfig { listen, max_running, metrics_resource_pairs }
 }
 
 /// Read for its mistakes alone; what it holds has been put under the entries before.

@@ -16,6 +16,7 @@ mod names;
 mod not_yet;
 mod problem;
 mod secret;
+mod server;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -31,6 +32,7 @@ pub use cron::CronSchedule;
 pub use names::{ConnectionName, PublicationName};
 pub use problem::{ConfigProblems, Place, Problem};
 pub use secret::{Secret, SecretError};
+pub use server::{ADMIN_TOKEN, TlsConfig, TokenConfig, TokenRole};
 pub use tree::{
     BackupConfig, Config, ConnectionConfig, FirstOverlap, FirstRun, Isolation, OnMissingSnapshot,
     Percent, PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,

@@ -172,7 +172,12 @@ fn every_key_of_a_later_version_is_refused_by_name() {
                 format!("defaults: {{publication: {{verify: {{{key}: x}}}}}}"),
                 format!("defaults.publication.verify.{key}"),
             ),
-            Section::Backup | Section::Defaults | Section::Resources | Section::Retry => {
+            Section::Token
+            | Section::Tls
+            | Section::Backup
+            | Section::Defaults
+            | Section::Resources
+            | Section::Retry => {
                 panic!("{key} stands in a section that is whole")
             }
         };

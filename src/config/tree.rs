@@ -12,6 +12,7 @@ use url::Url;
 use super::cron::CronSchedule;
 use super::names::{ConnectionName, PublicationName};
 use super::secret::Secret;
+use super::server::{TlsConfig, TokenConfig};
 
 /// A configuration that was read and checked whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +47,17 @@ pub struct BackupConfig {
 pub struct ServerConfig {
     /// Default `127.0.0.1:8642`.
     pub listen: SocketAddr,
+    /// A second address, for metrics and health alone. Default: there is none.
+    pub metrics_listen: Option<SocketAddr>,
     /// Pairs at once, at least 1. Default 32.
     pub max_running: usize,
     /// Above so many pairs metrics leave the label `resource` out. Default 20.
     pub metrics_resource_pairs: usize,
+    /// Who brings it may do everything. Default: there is none.
+    pub admin_token: Option<Secret>,
+    pub tokens: Vec<TokenConfig>,
+    /// Default: plain HTTP.
+    pub tls: Option<TlsConfig>,
 }
 
 /// One Ed-Fi ODS/API.

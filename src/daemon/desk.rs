@@ -27,6 +27,7 @@ use crate::clock::Timestamp;
 use crate::desk::{
     Approval, Attempted, AuditEntry, Caller, Decided, Desk, DeskError, LiveItem, Moved, Page,
     PairStatus, ParkedChoice, ParkedFilter, ParkedItem, Part, Report, RunShown, Selectors, Started,
+    VerificationShown,
 };
 use crate::domain::ChangeVersion;
 use crate::engine::{Pair, RunError};
@@ -119,7 +120,7 @@ impl FleetDesk {
     }
 
     /// An orphan has no labels, so only a caller without any sees it.
-    fn sees(&self, by: &Caller, id: &PairId) -> bool {
+    pub fn sees(&self, by: &Caller, id: &PairId) -> bool {
         if by.labels.is_empty() {
             return true;
         }
@@ -255,6 +256,14 @@ impl Desk for FleetDesk {
         }
         let (decided, _) = self.would_decide(&pair, approval).await?;
         Ok(Some(decided))
+    }
+
+    async fn verification(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+    ) -> Result<VerificationShown, DeskError> {
+        self.last_comparison(&self.pair(by, pair)?.id).await
     }
 
     async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError> {

@@ -17,20 +17,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Ending, Newcomer, Start};
 use super::backups::BackupRound;
+use super::desk::{FleetDesk, RunControl};
 use super::status::{self, LivePair, LivePairs};
 use super::watch::{RunLog, Watch};
 use super::{Assembly, AssemblyError, assemble_until, open_state, spool_directory};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, PublicationConfig, Trigger};
-use crate::desk::{PairCondition, PairStatus, StatusReport};
+use crate::desk::{Caller, Desk, DeskError, PairCondition, PairStatus, RunShown, Started};
 use crate::domain::{Outcome, ParkReason};
 use crate::engine::Pair;
+use crate::engine::observe::Observer;
 use crate::engine::report::RunReport;
 use crate::engine::runner::{RunOptions, Runner};
 use crate::engine::verify::discard_what_nobody_needs;
 use crate::metrics::PairFigures;
 use crate::schedule::{Bell, ScheduleError, Timetable};
-use crate::server::{Answers, Server, ServerError};
+use crate::server::{Answers, Progress, Server, ServerError};
 use crate::state::backup::Backups;
 use crate::state::{PairId, ParkStatus, StateError, StateStore};
 use crate::tasks::Tasks;
@@ -100,6 +102,7 @@ pub async fn serve(
 pub struct Daemon {
     config: Config,
     front: Arc<Front>,
+    progress: Arc<Progress>,
     server: Server,
 }
 
@@ -107,10 +110,11 @@ impl Daemon {
     pub async fn listen(config: Config) -> Result<Daemon, DaemonError> {
         let front = Arc::new(Front::default());
         let answers = Arc::clone(&front) as Arc<dyn Answers>;
-        let server =
-            Server::start(config.server.listen, answers).await.map_err(DaemonError::Server)?;
+        let progress = Arc::new(Progress::default());
+        let server = Server::start(&config.server, answers, Arc::clone(&progress)).await;
+        let server = server.map_err(DaemonError::Server)?;
         tracing::info!(address = %server.address(), "listening");
-        Ok(Daemon { config, front, server })
+        Ok(Daemon { config, front, progress, server })
     }
 
     /// Where it listens: the port is known even when any was asked for.
@@ -124,6 +128,7 @@ impl Daemon {
         wait_for_state: Duration,
         stop: CancellationToken,
     ) -> Result<(), DaemonError> {
+        self.server.admit(&self.config.server, env);
         let ended = self.run_until_stopped(env, wait_for_state, stop).await;
         self.front.enter(Phase::Stopping);
         self.server.stop().await;
@@ -148,7 +153,8 @@ impl Daemon {
         let at_work = Arc::new(AtWork {
             assembly: Arc::clone(&assembly),
             agenda: Mutex::new(agenda),
-            watch: Arc::default(),
+            watch: Arc::new(Watch::new(assembly.clock.clone())),
+            progress: Arc::clone(&self.progress),
         });
         let bell = Bell::start().await.map_err(DaemonError::Bell)?;
         self.front.enter(Phase::AtWork(Arc::clone(&at_work)));
@@ -286,6 +292,7 @@ struct AtWork {
     assembly: Arc<Assembly>,
     agenda: Mutex<Agenda>,
     watch: Arc<Watch>,
+    progress: Arc<Progress>,
 }
 
 /// How the runs of a group ended, or what the store said when it was asked.
@@ -295,10 +302,9 @@ impl AtWork {
     async fn run(&self, bell: &Bell, stop: &CancellationToken) -> Result<(), DaemonError> {
         // Runs are told to stop by a token of their own, so that a failure can stop them too.
         let stop_runs = stop.child_token();
-        let runner = Arc::new(
-            self.assembly
-                .runner(vec![Arc::clone(&self.watch) as _, Arc::new(RunLog)], stop_runs.clone()),
-        );
+        let observers: Vec<Arc<dyn Observer>> =
+            vec![Arc::clone(&self.watch) as _, Arc::clone(&self.progress) as _, Arc::new(RunLog)];
+        let runner = Arc::new(self.assembly.runner(observers, stop_runs.clone()));
         let tasks = Tasks::new();
         let (early, mut ended_early) = mpsc::unbounded_channel();
         let mut running = FuturesUnordered::new();
@@ -384,6 +390,49 @@ impl LivePairs for AtWork {
             next_run_at: agenda.next_of(pair),
         })
     }
+}
+
+#[async_trait]
+impl RunControl for AtWork {
+    fn live_pairs(&self) -> &dyn LivePairs {
+        self
+    }
+
+    fn is_running(&self, pair: &PairId) -> bool {
+        self.watch.of(pair).run_id.is_some()
+    }
+
+    fn under_way(&self, pair: &PairId) -> Option<RunShown> {
+        self.watch.under_way(pair)
+    }
+
+    async fn start(&self, _: &[PairId], _: bool) -> Result<Started, DeskError> {
+        Err(not_yet())
+    }
+
+    async fn cancel(&self, _: &PairId) -> Result<(), DeskError> {
+        Err(not_yet())
+    }
+
+    async fn pause(
+        &self,
+        _: &PairId,
+        _: Option<Timestamp>,
+        _: Option<&str>,
+    ) -> Result<(), DeskError> {
+        Err(not_yet())
+    }
+
+    async fn resume(&self, _: &PairId) -> Result<(), DeskError> {
+        Err(not_yet())
+    }
+
+    /// They are read again in the next run of the pair, whenever that is.
+    fn parked_due(&self, _: &PairId) {}
+}
+
+fn not_yet() -> DeskError {
+    DeskError::Conflict("runs begin and end by their schedule alone in this version".to_owned())
 }
 
 /// Pairs of one publication that start together. Each is told of when it has ended, so that a slow
@@ -485,6 +534,11 @@ impl Front {
             Phase::WaitingForState | Phase::Stopping => None,
         }
     }
+
+    fn fleet(&self) -> Option<FleetDesk> {
+        let at_work = self.at_work()?;
+        Some(FleetDesk::new(Arc::clone(&at_work.assembly), Some(at_work)))
+    }
 }
 
 #[async_trait]
@@ -515,12 +569,12 @@ impl Answers for Front {
         Some(metrics.text())
     }
 
-    async fn pairs(&self) -> Result<serde_json::Value, String> {
-        let Some(at_work) = self.at_work() else {
-            return Err(self.missing().unwrap_or_default());
-        };
-        let pairs = at_work.status().await.map_err(|error| error.to_string())?;
-        serde_json::to_value(StatusReport { pairs }).map_err(|error| error.to_string())
+    fn desk(&self) -> Option<Arc<dyn Desk>> {
+        Some(Arc::new(self.fleet()?))
+    }
+
+    fn sees(&self, by: &Caller, pair: &PairId) -> bool {
+        self.fleet().is_some_and(|desk| desk.sees(by, pair))
     }
 }
 

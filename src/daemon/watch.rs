@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
-use crate::domain::{ChangeVersion, Outcome};
+use crate::clock::Clock;
+use crate::desk::RunShown;
+use crate::domain::{ChangeVersion, Outcome, Stages, Window};
 use crate::engine::observe::{Event, Observer};
 use crate::engine::report::RunReport;
 use crate::state::PairId;
 
 /// Runs that are under way, and what the sources last told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Watch {
-    seen: Mutex<BTreeMap<PairId, Seen>>,
+    clock: Clock,
+    seen: Mutex<BTreeMap<PairId, Sight>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,12 +25,46 @@ pub struct Seen {
     pub newest: Option<ChangeVersion>,
 }
 
+#[derive(Debug, Default)]
+struct Sight {
+    under_way: Option<RunShown>,
+    newest: Option<ChangeVersion>,
+}
+
 impl Watch {
-    pub fn of(&self, pair: &PairId) -> Seen {
-        self.seen().get(pair).cloned().unwrap_or_default()
+    pub fn new(clock: Clock) -> Watch {
+        Watch { clock, seen: Mutex::default() }
     }
 
-    fn seen(&self) -> MutexGuard<'_, BTreeMap<PairId, Seen>> {
+    pub fn of(&self, pair: &PairId) -> Seen {
+        let seen = self.seen();
+        let Some(sight) = seen.get(pair) else { return Seen::default() };
+        let run_id = sight.under_way.as_ref().map(|run| run.id.clone());
+        Seen { run_id, newest: sight.newest }
+    }
+
+    /// The run that goes on, as far as it has come. One that resumes another began when this process
+    /// took it up.
+    pub fn under_way(&self, pair: &PairId) -> Option<RunShown> {
+        self.seen().get(pair)?.under_way.clone()
+    }
+
+    fn begun(&self, pair: &PairId, run: &str, window: Window) -> RunShown {
+        RunShown {
+            id: run.to_owned(),
+            publication: pair.publication.clone(),
+            target: pair.target.clone(),
+            outcome: None,
+            window: Some(window),
+            started_at: self.clock.now(),
+            ended_at: None,
+            duration_seconds: None,
+            stages: Stages::default(),
+            error: None,
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<PairId, Sight>> {
         self.seen.lock().expect("nothing panics while it holds what was seen")
     }
 }
@@ -37,19 +74,25 @@ impl Observer for Watch {
         match event {
             Event::RunStarted { pair, run, window, .. } => {
                 let mut seen = self.seen();
-                let seen = seen.entry((*pair).clone()).or_default();
-                seen.run_id = Some((*run).to_owned());
-                seen.newest = Some(window.through);
+                let sight = seen.entry((*pair).clone()).or_default();
+                sight.under_way = Some(self.begun(pair, run, *window));
+                sight.newest = Some(window.through);
+            }
+            Event::Settled { pair, stage, tally, .. } => {
+                let mut seen = self.seen();
+                let under_way = seen.get_mut(*pair).and_then(|sight| sight.under_way.as_mut());
+                if let Some(run) = under_way {
+                    run.stages.of_mut(*stage).add(*tally);
+                }
             }
             Event::RunEnded { pair, report } => {
                 let mut seen = self.seen();
-                let seen = seen.entry((*pair).clone()).or_default();
-                seen.run_id = None;
-                seen.newest = report.window.map(|window| window.through).or(seen.newest);
+                let sight = seen.entry((*pair).clone()).or_default();
+                sight.under_way = None;
+                sight.newest = report.window.map(|window| window.through).or(sight.newest);
             }
             Event::StageStarted { .. }
             | Event::ResourceStarted { .. }
-            | Event::Settled { .. }
             | Event::ResourceFinished { .. } => {}
         }
     }

@@ -7,7 +7,9 @@
 
 mod audit;
 pub mod causes;
+mod compared;
 mod live;
+pub mod orders;
 mod pairs;
 mod parked;
 mod report;
@@ -17,20 +19,24 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::domain::ChangeVersion;
 use crate::state::{ErasedKey, PairId};
 
 pub use self::audit::AuditEntry;
+pub use self::compared::{ResourceCompared, VerificationShown};
 pub use self::live::{AttemptOutcome, Attempted, LiveEnd, LiveItem, Shows};
 pub use self::pairs::{PairCondition, PairStatus, Selectors, StatusReport, fits};
 pub use self::parked::{ParkedChoice, ParkedFilter, ParkedItem, advice};
 pub use self::report::{Report, ReportedResource};
-pub use self::runs::{RunShown, Started};
+pub use self::runs::{RunFault, RunShown, Started};
 
 /// What a caller may do. Each role may do what the ones before it may (contract, "Admin API").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Looks, and sees keys masked.
@@ -62,7 +68,7 @@ pub struct Caller {
 }
 
 /// A part of a list, and where the next one begins (contract, `{"items":[…],"next":null}`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     pub items: Vec<T>,
     /// What `after` is to be for the next part; `None` after the last.
@@ -109,7 +115,7 @@ pub enum Approval {
 }
 
 /// A decision that was made: what was, and what is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Decided {
     pub publication: String,
     pub target: String,
@@ -292,6 +298,16 @@ pub trait Desk: Send + Sync {
         let mut pairs = self.pairs(by, &Selectors::default()).await?;
         pairs.retain(PairStatus::has_a_past);
         Ok(pairs)
+    }
+
+    /// The last comparison of the pair's ends that was kept.
+    async fn verification(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+    ) -> Result<VerificationShown, DeskError> {
+        let _ = by;
+        Err(DeskError::NotThere(format!("{pair} was never compared: `tidemark verify` does it")))
     }
 
     /// The whole state as text (`state export`).

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::domain::ChangeVersion;
@@ -21,13 +22,16 @@ pub struct Selectors {
 }
 
 /// `{"pairs":[…]}` of the contract.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusReport {
     pub pairs: Vec<PairStatus>,
+    /// What `after` is to be for the next part; `None` after the last.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// One pair, as `status --output json` and the admin API show it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PairStatus {
     pub publication: String,
     pub target: String,
@@ -39,6 +43,7 @@ pub struct PairStatus {
     /// What the source last said; `None` unless a run of this process asked it.
     pub newest: Option<ChangeVersion>,
     pub lag_versions: Option<i64>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub caught_up_at: Option<Timestamp>,
     /// Of the run that is under way.
     pub run_id: Option<String>,
@@ -47,6 +52,7 @@ pub struct PairStatus {
     pub last_run: Option<LastRun>,
     pub parked: u64,
     pub dead: u64,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_run_at: Option<Timestamp>,
 }
 
@@ -65,7 +71,9 @@ impl PairStatus {
 }
 
 /// The first that holds, in this order (contract, "The other commands").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum PairCondition {
     Paused,

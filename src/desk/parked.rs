@@ -1,6 +1,7 @@
 //! Parked and dead items, as they are shown and chosen.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Selectors;
 use crate::clock::Timestamp;
@@ -8,21 +9,25 @@ use crate::domain::{NaturalKey, ParkReason, ResourcePath};
 use crate::state::{Operation, PairId, ParkStatus, Parked, RefusalRecord, WaitsFor};
 
 /// One parked item (contract, `items[]`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ParkedItem {
     pub id: String,
     pub publication: String,
     pub target: String,
+    #[schema(value_type = String, example = "/ed-fi/students")]
     pub resource: ResourcePath,
     /// `None` where it is not known, or not for the caller to see.
+    #[schema(value_type = Option<BTreeMap<String, Value>>)]
     pub key: Option<NaturalKey>,
     pub operation: Operation,
     pub status: ParkStatus,
     pub reason: ParkReason,
     pub error: RefusalRecord,
     pub attempts: u32,
+    #[schema(value_type = String, format = DateTime)]
     pub first_seen_at: Timestamp,
     /// `None` for a dead one: nothing is planned.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_attempt_at: Option<Timestamp>,
     pub waits_for: Option<WaitsFor>,
 }

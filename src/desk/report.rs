@@ -1,28 +1,32 @@
 //! Completeness, for the one who owns the data. No natural key is in it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, ResourcePath};
 use crate::state::{LastRun, Verified};
 
 /// How much of its source the target of one pair has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     pub publication: String,
     pub target: String,
+    #[schema(value_type = String, format = DateTime)]
     pub made_at: Timestamp,
     /// Hash of the selection and policies in force.
     pub configuration: String,
     pub watermark: Option<ChangeVersion>,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub caught_up_at: Option<Timestamp>,
     pub last_run: Option<LastRun>,
     /// Every resource of the source, in the target's order.
     pub resources: Vec<ReportedResource>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReportedResource {
+    #[schema(value_type = String)]
     pub resource: ResourcePath,
     /// `None` where the credentials may not read it.
     pub source: Option<u64>,

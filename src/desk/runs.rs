@@ -1,13 +1,14 @@
 //! Runs, as the history tells them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::domain::{Outcome, Stages, Window};
 use crate::state::{PairId, RunRecord};
 
 /// One run, ended or under way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RunShown {
     pub id: String,
     pub publication: String,
@@ -15,14 +16,16 @@ pub struct RunShown {
     /// `None` while it goes on.
     pub outcome: Option<Outcome>,
     pub window: Option<Window>,
+    #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
     pub duration_seconds: Option<f64>,
     pub stages: Stages,
     pub error: Option<RunFault>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunFault {
     pub kind: String,
     pub message: String,
@@ -47,7 +50,7 @@ impl RunShown {
 }
 
 /// What became of an order to run (contract, `POST publications/{publication}/runs`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Started {
     pub runs: Vec<String>,
     /// Ids of runs that went on already.

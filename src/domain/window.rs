@@ -6,9 +6,12 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A value of the source's one change sequence. Not an order of commits (observed §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(transparent)]
 pub struct ChangeVersion(pub i64);
 
@@ -42,7 +45,7 @@ impl Watermark {
 
 /// What a run covers: after the watermark (`None`: everything), through the version that the
 /// source reported when the run began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Window {
     pub after: Option<ChangeVersion>,
     pub through: ChangeVersion,

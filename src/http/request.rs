@@ -17,6 +17,7 @@ pub struct ApiRequest {
     pub(super) anonymous: bool,
     pub(super) max_body_bytes: Option<usize>,
     pub(super) divisible: bool,
+    pub(super) any_status: bool,
     /// What cannot be sent, found while building; `send` tells it.
     pub(super) flaw: Option<&'static str>,
 }
@@ -34,6 +35,7 @@ impl ApiRequest {
             anonymous: false,
             max_body_bytes: None,
             divisible: false,
+            any_status: false,
             flaw: None,
         }
     }
@@ -83,6 +85,13 @@ impl ApiRequest {
         self
     }
 
+    /// A body of lines, each of them JSON.
+    pub fn lines(mut self, body: Bytes) -> ApiRequest {
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        self.body = Some(body);
+        self
+    }
+
     /// A form, `name=value` pairs already escaped.
     pub fn form(mut self, body: String) -> ApiRequest {
         self.headers
@@ -101,6 +110,12 @@ impl ApiRequest {
     /// again, but told at once.
     pub fn divisible(mut self) -> ApiRequest {
         self.divisible = true;
+        self
+    }
+
+    /// Every status is the caller's to interpret: the answer of a server says why in its body.
+    pub fn any_status(mut self) -> ApiRequest {
+        self.any_status = true;
         self
     }
 

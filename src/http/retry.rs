@@ -92,6 +92,9 @@ fn judge_status(
     now: DateTime<Utc>,
 ) -> Verdict {
     let status = response.status;
+    if request.any_status {
+        return Verdict::Final(response);
+    }
     if status == StatusCode::UNAUTHORIZED {
         return Verdict::TokenRefused(response);
     }

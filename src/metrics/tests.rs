@@ -167,7 +167,7 @@ fn six_hundred_pairs_stay_under_fifty_thousand_series() {
     let pairs: Vec<PairId> = (0..600)
         .map(|n| PairId { publication: format!("d{n}-to-state"), target: "state".to_owned() })
         .collect();
-    let metrics = Metrics::new(&pairs, &crate::daemon::status::PairCondition::WORDS, 20);
+    let metrics = Metrics::new(&pairs, &crate::desk::PairCondition::WORDS, 20);
 
     for (n, pair) in pairs.iter().enumerate() {
         let connection = format!("d{n}");

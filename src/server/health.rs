@@ -13,6 +13,8 @@ use super::Answers;
 
 /// The format that Prometheus reads.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// For whoever reads what a probe was told.
+pub(super) const NOT_READY_TYPE: &str = "text/plain; charset=utf-8";
 
 /// The process is alive: it answered.
 pub(super) async fn alive() -> &'static str {

@@ -1,26 +1,47 @@
-//! What the daemon answers over HTTP: health, metrics and the pairs.
+//! What the daemon answers over HTTP: health, metrics and the admin API.
 //!
-//! What lives here: addresses, routes and who may ask. What does not: the answers ([`Answers`] is
-//! given by the daemon). The one thing to know: an address that is not loopback serves
-//! `/healthz`, `/readyz` and `/metrics` and nothing else, because everything else needs a token and
-//! this version has none.
+//! What lives here: addresses, who may ask, how requests and answers look. What does not: the answers
+//! (a [`Desk`] that the daemon gives, through [`Answers`]). The one thing to know: `/healthz`,
+//! `/readyz` and `/metrics` are for everybody; everything else is for whoever is on this machine,
+//! where the address is a loopback one, and for whoever brings a token.
+//!
+//! A request passes `problem` (errors have one form), `gate` (who asks), `orders` (how large, how
+//! long, once) and its route in `api`. `events` tells what happens meanwhile.
 
+mod api;
+mod callers;
+mod events;
+mod gate;
 mod health;
+mod orders;
+mod problem;
+mod tls;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::middleware;
 use axum::routing::get;
+use axum::serve::Listener;
+use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
+use crate::config::ServerConfig;
+use crate::desk::{Caller, Desk};
+use crate::state::PairId;
 use crate::tasks::Tasks;
+use callers::Callers;
+use orders::KeptAnswers;
+use tls::{Certificate, TlsListener};
+
+pub use api::{RouteLine, route_table};
+pub use events::{Progress, Progressed};
+pub use tls::TlsError;
 
 /// How long clients that are being answered may take once the daemon stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -34,57 +55,93 @@ pub trait Answers: Send + Sync {
     /// `None` while there is nothing to count yet.
     async fn metrics(&self) -> Option<String>;
 
-    /// The JSON of `GET /api/v1/pairs`, or why there is none.
-    async fn pairs(&self) -> Result<serde_json::Value, String>;
+    /// Who answers about pairs, by the configuration of this moment; `None` until it is ready.
+    fn desk(&self) -> Option<Arc<dyn Desk>>;
+
+    /// Whether a caller may know of a pair.
+    fn sees(&self, by: &Caller, pair: &PairId) -> bool;
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error(
-        "cannot listen on {address} (`server.listen`): stop what listens there, or choose another address"
+        "cannot listen on {address} (`server.listen`, `server.metrics_listen`): stop what listens there, or choose another address"
     )]
     Bind {
         address: SocketAddr,
         #[source]
         source: std::io::Error,
     },
+
+    #[error("cannot answer under TLS (`server.tls`)")]
+    Tls(#[source] TlsError),
 }
 
 /// A server that answers until it is stopped.
 pub struct Server {
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    reception: Arc<Reception>,
     tasks: Tasks,
 }
 
+/// What every route may need.
+struct Reception {
+    answers: Arc<dyn Answers>,
+    progress: Arc<Progress>,
+    callers: Callers,
+    kept: KeptAnswers,
+    /// Orders that are being carried out.
+    orders: Tasks,
+    is_loopback: bool,
+    stop: CancellationToken,
+}
+
 impl Server {
+    /// Listens where `config` says, for whoever is on this machine; tokens count once
+    /// [`Server::admit`] has named them.
     pub async fn start(
-        listen: SocketAddr,
+        config: &ServerConfig,
         answers: Arc<dyn Answers>,
+        progress: Arc<Progress>,
     ) -> Result<Server, ServerError> {
-        let bind = |source| ServerError::Bind { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+        let certificate =
+            config.tls.as_ref().map(Certificate::read).transpose().map_err(ServerError::Tls)?;
+        let (listener, address) = bind(config.listen).await?;
+        let metrics = match config.metrics_listen {
+            Some(metrics) => Some(bind(metrics).await?),
+            None => None,
+        };
         let tasks = Tasks::new();
-        let stop = tasks.stop_token();
-        tasks.spawn("server", async move {
-            let stopped = stop.clone().cancelled_owned();
-            let serving = axum::serve(listener, router(address, answers))
-                .with_graceful_shutdown(stopped)
-                .into_future();
-            let too_long = async {
-                stop.cancelled().await;
-                tokio::time::sleep(LAST_ANSWERS).await;
-            };
-            tokio::select! {
-                ended = serving => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "the server ended");
-                    }
-                }
-                () = too_long => tracing::debug!("clients that did not read their answers were left"),
-            }
+        let is_loopback = address.ip().is_loopback();
+        let reception = Arc::new(Reception {
+            answers,
+            progress,
+            callers: Callers::new(is_loopback),
+            kept: KeptAnswers::default(),
+            orders: Tasks::new(),
+            is_loopback,
+            stop: tasks.stop_token(),
         });
-        Ok(Server { address, tasks })
+        let metrics_address = metrics.as_ref().map(|(_, address)| *address);
+        if let Some((listener, _)) = metrics {
+            serve(&tasks, listener, open(&reception));
+        }
+        let router = open(&reception).merge(closed(&reception));
+        match certificate {
+            Some(certificate) => {
+                let agreeing = FuturesUnordered::new();
+                serve(&tasks, TlsListener { listener, certificate, agreeing }, router);
+            }
+            None => serve(&tasks, listener, router),
+        }
+        Ok(Server { address, metrics_address, reception, tasks })
+    }
+
+    /// From now on the tokens of `config` count and no others; `env` is where `{env: NAME}` ones are
+    /// looked up. Called anew when the configuration was read again.
+    pub fn admit(&self, config: &ServerConfig, env: &BTreeMap<String, String>) {
+        self.reception.callers.admit(config, env);
     }
 
     /// Where it listens: the port is known even when any was asked for.
@@ -92,74 +149,67 @@ impl Server {
         self.address
     }
 
-    /// Takes no further client, and waits a little for those that are being answered.
+    /// Where metrics and health are served alone, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Takes no further client, waits a little for those that are being answered, and for every
+    /// order until it is carried out.
     pub async fn stop(&self) {
         self.tasks.stop().await;
+        self.reception.orders.stop().await;
     }
 }
 
-fn router(address: SocketAddr, answers: Arc<dyn Answers>) -> Router {
-    let open = Router::new()
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let failed = |source| ServerError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn serve<L>(tasks: &Tasks, listener: L, router: Router)
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
+    let stop = tasks.stop_token();
+    tasks.spawn("server", async move {
+        let stopped = stop.clone().cancelled_owned();
+        let serving = axum::serve(listener, router).with_graceful_shutdown(stopped).into_future();
+        let too_long = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_ANSWERS).await;
+        };
+        tokio::select! {
+            ended = serving => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the server ended");
+                }
+            }
+            () = too_long => tracing::debug!("clients that did not read their answers were left"),
+        }
+    });
+}
+
+/// What needs no token anywhere.
+fn open(reception: &Arc<Reception>) -> Router {
+    Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
-    if !address.ip().is_loopback() {
-        return open.fallback(token_wanted).with_state(answers);
-    }
-    let on_loopback = Router::new()
-        .route("/api/v1/pairs", get(pairs))
-        .layer(middleware::from_fn(refuse_other_names));
-    open.merge(on_loopback).fallback(not_there).with_state(answers)
+        .route("/metrics", get(health::metrics))
+        .layer(middleware::from_fn(problem::everywhere))
+        .with_state(Arc::clone(&reception.answers))
 }
 
-async fn pairs(State(answers): State<Arc<dyn Answers>>) -> Response {
-    match answers.pairs().await {
-        Ok(pairs) => axum::Json(pairs).into_response(),
-        Err(detail) => problem(StatusCode::SERVICE_UNAVAILABLE, &detail),
-    }
-}
-
-/// A page of another site can make a browser ask this address under a name of its own.
-async fn refuse_other_names(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if host.is_none_or(is_loopback_name) {
-        return next.run(request).await;
-    }
-    problem(StatusCode::FORBIDDEN, "ask for this address by its number or as localhost")
-}
-
-fn is_loopback_name(host: &str) -> bool {
-    if let Ok(address) = host.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
-    }
-    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
-    let name = name.map_or(host, |(name, _)| name);
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-async fn token_wanted() -> Response {
-    problem(
-        StatusCode::UNAUTHORIZED,
-        "this address serves /healthz, /readyz and /metrics; the rest is served on loopback",
-    )
-}
-
-async fn not_there() -> Response {
-    problem(StatusCode::NOT_FOUND, "there is nothing at this path in this version")
-}
-
-/// Problem details (contract, "Admin API").
-fn problem(status: StatusCode, detail: &str) -> Response {
-    let body = serde_json::json!({
-        "type": "about:blank",
-        "title": status.canonical_reason(),
-        "status": status.as_u16(),
-        "detail": detail,
-    });
-    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-    (status, kind, body.to_string()).into_response()
+/// Everything else, also what there is not: nobody learns that without a token.
+fn closed(reception: &Arc<Reception>) -> Router {
+    api::routes(reception)
+        .fallback(api::not_there)
+        .layer(middleware::from_fn_with_state(Arc::clone(reception), gate::admit))
+        .layer(middleware::from_fn(problem::everywhere))
+        .with_state(Arc::clone(reception))
 }
 
 #[cfg(test)]

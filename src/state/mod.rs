@@ -34,6 +34,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::domain::{
@@ -54,7 +55,7 @@ pub use self::records::{RUNS_KEPT, examine};
 pub use self::sled::open;
 
 /// A pair by the names of its publication and target: what state belongs to (contract).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct PairId {
     pub publication: String,
     pub target: String,
@@ -122,10 +123,12 @@ pub struct Block {
 }
 
 /// What the last comparison of both ends found of one resource, for the report to whoever owns the data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Verified {
+    #[schema(value_type = String)]
     pub resource: ResourcePath,
     /// When the comparison had ended.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Which version of this program compared.
     pub program: String,
@@ -176,10 +179,11 @@ pub enum BlockCause {
     Orphan,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LastRun {
     pub id: String,
     pub outcome: Outcome,
+    #[schema(value_type = String, format = DateTime)]
     pub ended_at: Timestamp,
 }
 
@@ -233,11 +237,13 @@ pub struct Parked {
 
 /// What a parked item refers to and the target does not have: it is tried as soon as that was
 /// applied (R22).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitsFor {
     /// Where it may live: several where a reference is to any of a kind.
+    #[schema(value_type = Vec<String>)]
     pub resources: Vec<ResourcePath>,
     /// By the names of the reference.
+    #[schema(value_type = BTreeMap<String, serde_json::Value>)]
     pub key: NaturalKey,
 }
 
@@ -257,7 +263,9 @@ fn known_cause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Wait
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
     KeyChange,
@@ -265,7 +273,9 @@ pub enum Operation {
     Delete,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ParkStatus {
     Parked,
@@ -274,7 +284,7 @@ pub enum ParkStatus {
 }
 
 /// The kept part of a target's refusal (contract, `items[].error`); see `targets::Refusal`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefusalRecord {
     pub status: u16,
     #[serde(rename = "type")]

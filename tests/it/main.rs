@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests end with the tasks that they start")]
 
+mod admin;
 mod district;
 mod scene;
 mod catalogue;

@@ -283,13 +283,30 @@ t.yaml:1:51: state.backup.to: unknown key; known here: every, keep, path",
     (
         "\
 state: {store: sledd}
-server: {listen: 8642, max_running: 0, metrics_listen: 127.0.0.1:1, tls: {certificate: a}}",
+server: {listen: 8642, max_running: 0, metrics_listen: 1, tls: {certificate: a}}",
         "\
 t.yaml:1:16: state.store: unknown: `sledd`; did you mean `sled`?
 t.yaml:2:18: server.listen: `8642` is not an address with a port: write it as 127.0.0.1:8642
 t.yaml:2:37: server.max_running: must be at least 1
-t.yaml:2:40: server.metrics_listen: not in this version: remove it
-t.yaml:2:69: server.tls: not in this version: remove it",
+t.yaml:2:56: server.metrics_listen: `1` is not an address with a port: write it as 127.0.0.1:8642
+t.yaml:2:59: server.tls.key: missing: add it",
+    ),
+    (
+        "\
+server:
+  tokens:
+    - {name: a, role: reader, token: {env: A}}
+    - {name: a, labels: x}
+    - {name: admin, role: admin, token: {env: A}, until: 2030}",
+        "\
+t.yaml:2:3: server.tokens[1].role: missing: add it
+t.yaml:2:3: server.tokens[1].token: missing: add it
+t.yaml:3:23: server.tokens[0].role: unknown: `reader`; write `viewer`, `operator` or `admin`
+t.yaml:4:14: server.tokens[1].name: another token is called `a`: rename one of them
+t.yaml:4:25: server.tokens[1].labels: keys with values are due here: write `key: value` on the \
+         lines below
+t.yaml:5:14: server.tokens[2].name: another token is called `admin`: rename one of them
+t.yaml:5:51: server.tokens[2].until: unknown key; known here: labels, name, role, token",
     ),
     (
         "connections: {a: {kind: graph}, b: {kind: edfi, url: x, key: k, secret: s}, c: {}}",

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{FleetDesk, of_run, of_state};
-use crate::desk::{DeskError, Report, ReportedResource};
+use crate::desk::{DeskError, Report, ReportedResource, ResourceCompared, VerificationShown};
 use crate::domain::ResourcePath;
 use crate::engine::Pair;
 use crate::engine::completeness::{self, CountedResource};
-use crate::state::{ParkStatus, Verified};
+use crate::state::{PairId, ParkStatus, Verified};
 
 /// Parked and dead items of one resource.
 #[derive(Clone, Copy, Default)]
@@ -48,6 +48,38 @@ impl FleetDesk {
             watermark: state.watermark.as_ref().map(|watermark| watermark.change_version()),
             caught_up_at: state.caught_up_at,
             last_run: state.last_run,
+            resources: resources.collect(),
+        })
+    }
+
+    /// What the last comparisons found, resource by resource; they may be of several days.
+    pub(super) async fn last_comparison(
+        &self,
+        pair: &PairId,
+    ) -> Result<VerificationShown, DeskError> {
+        let found = self.assembly.store.verified(pair).await.map_err(of_state)?;
+        let Some(verified_at) = found.iter().map(|verified| verified.at).max() else {
+            return Err(DeskError::NotThere(format!(
+                "{pair} was never compared: `tidemark verify` does it"
+            )));
+        };
+        let equal = found.iter().all(|found| {
+            found.missing + found.extra.unwrap_or(0) + found.different + found.parked == 0
+        });
+        let resources = found.into_iter().map(|found| ResourceCompared {
+            resource: found.resource.to_string(),
+            source: found.source,
+            target: found.target,
+            missing: found.missing,
+            extra: found.extra,
+            different: found.different,
+            parked: found.parked,
+        });
+        Ok(VerificationShown {
+            publication: pair.publication.clone(),
+            target: pair.target.clone(),
+            equal,
+            verified_at,
             resources: resources.collect(),
         })
     }

@@ -1,0 +1,381 @@
+//! A desk that answers every question with a full example, and remembers what it was asked.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use serde_json::json;
+use tidemark::clock::Timestamp;
+use tidemark::desk::{
+    Approval, AuditEntry, Caller, Decided, Desk, DeskError, Moved, Page, PairCondition, PairStatus,
+    ParkedChoice, ParkedFilter, ParkedItem, Part, Report, ReportedResource, ResourceCompared, Role,
+    RunFault, RunShown, Selectors, Started, VerificationShown,
+};
+use tidemark::domain::{ChangeVersion, Outcome, ParkReason, ResourcePath, Stages, Tally, Window};
+use tidemark::state::{LastRun, Operation, PairId, ParkStatus, RefusalRecord, WaitsFor};
+use tokio::sync::Notify;
+
+/// In no answer to a viewer, and in no problem.
+pub(crate) const KEY: &str = "604854";
+
+pub(crate) fn pair() -> PairId {
+    PairId { publication: "district-to-state".to_owned(), target: "state".to_owned() }
+}
+
+pub(crate) fn moment() -> Timestamp {
+    "2026-01-31T10:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn status() -> PairStatus {
+    PairStatus {
+        publication: pair().publication,
+        target: pair().target,
+        labels: BTreeMap::from([("district".to_owned(), "d1".to_owned())]),
+        state: PairCondition::Degraded,
+        reason: Some("it has parked items".to_owned()),
+        watermark: Some(ChangeVersion(230)),
+        newest: Some(ChangeVersion(231)),
+        lag_versions: Some(1),
+        caught_up_at: Some(moment()),
+        run_id: Some("run-1".to_owned()),
+        failed_runs: 2,
+        last_run: Some(LastRun {
+            id: "run-0".to_owned(),
+            outcome: Outcome::Parked,
+            ended_at: moment(),
+        }),
+        parked: 3,
+        dead: 1,
+        next_run_at: Some(moment()),
+    }
+}
+
+/// An orphan that never ran, of which nearly nothing is known.
+pub(crate) fn orphan() -> PairStatus {
+    PairStatus {
+        publication: "gone".to_owned(),
+        labels: BTreeMap::new(),
+        state: PairCondition::Orphaned,
+        reason: None,
+        watermark: None,
+        newest: None,
+        lag_versions: None,
+        caught_up_at: None,
+        run_id: None,
+        last_run: None,
+        next_run_at: None,
+        ..status()
+    }
+}
+
+pub(crate) fn item() -> ParkedItem {
+    ParkedItem {
+        id: "item-1".to_owned(),
+        publication: pair().publication,
+        target: pair().target,
+        resource: resource("students"),
+        key: serde_json::from_value(json!({"studentUniqueId": KEY, "year": 2026})).unwrap(),
+        operation: Operation::KeyChange,
+        status: ParkStatus::Parked,
+        reason: ParkReason::UnresolvedReference,
+        error: RefusalRecord {
+            status: 409,
+            kind: Some("urn:ed-fi:api:data-conflict:unresolved-reference".to_owned()),
+            members: vec!["$.schoolReference".to_owned()],
+            detail: Some("…".to_owned()),
+        },
+        attempts: 2,
+        first_seen_at: moment(),
+        next_attempt_at: Some(moment()),
+        waits_for: Some(WaitsFor {
+            resources: vec![resource("schools")],
+            key: serde_json::from_value(json!({"schoolId": 255901})).unwrap(),
+        }),
+    }
+}
+
+fn resource(collection: &str) -> ResourcePath {
+    serde_json::from_value(json!(format!("/ed-fi/{collection}"))).unwrap()
+}
+
+pub(crate) fn run() -> RunShown {
+    let tally = Tally { read: 3, applied: 1, skipped: 1, parked: 1 };
+    RunShown {
+        id: "run-1".to_owned(),
+        publication: pair().publication,
+        target: pair().target,
+        outcome: Some(Outcome::Failed),
+        window: Some(Window { after: Some(ChangeVersion(1)), through: ChangeVersion(9) }),
+        started_at: moment(),
+        ended_at: Some(moment()),
+        duration_seconds: Some(1.25),
+        stages: Stages { upserts: tally, ..Stages::default() },
+        error: Some(RunFault { kind: "timeout".to_owned(), message: "no answer".to_owned() }),
+    }
+}
+
+pub(crate) fn entry() -> AuditEntry {
+    AuditEntry {
+        id: "entry-1".to_owned(),
+        at: moment(),
+        by: "token oncall".to_owned(),
+        action: "watermark set".to_owned(),
+        publication: Some(pair().publication),
+        target: Some(pair().target),
+        what: "to 230".to_owned(),
+        reason: Some("a restored backup".to_owned()),
+    }
+}
+
+fn page<T>(item: T) -> Page<T> {
+    Page { items: vec![item], next: Some("further".to_owned()) }
+}
+
+/// What was asked, by whom, and what is answered in place of the examples.
+#[derive(Default)]
+pub(crate) struct Scripted {
+    asked: Mutex<Vec<(Caller, String)>>,
+    error: Mutex<Option<DeskError>>,
+    /// Runs of the publication `slow` are started when it says so.
+    pub(crate) go_on: Notify,
+}
+
+impl Scripted {
+    /// From now on every question fails.
+    pub(crate) fn fail(&self, error: DeskError) {
+        *self.error.lock().unwrap() = Some(error);
+    }
+
+    /// The questions and orders since the last look, without those of every pair.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        let asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        asked.into_iter().map(|(_, question)| question).collect()
+    }
+
+    pub(crate) fn has_been_asked(&self) -> bool {
+        !self.asked.lock().unwrap().is_empty()
+    }
+
+    pub(crate) fn callers(&self) -> Vec<Caller> {
+        let asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        asked.into_iter().map(|(by, _)| by).collect()
+    }
+
+    fn answer<T>(&self, by: &Caller, question: String, answer: T) -> Result<T, DeskError> {
+        self.asked.lock().unwrap().push((by.clone(), question));
+        match self.error.lock().unwrap().clone() {
+            Some(error) => Err(error),
+            None => Ok(answer),
+        }
+    }
+}
+
+#[async_trait]
+impl Desk for Scripted {
+    async fn pairs(&self, by: &Caller, which: &Selectors) -> Result<Vec<PairStatus>, DeskError> {
+        self.answer(by, format!("pairs {which:?}"), vec![status(), orphan()])
+    }
+
+    async fn parked(
+        &self,
+        by: &Caller,
+        which: &Selectors,
+        filter: &ParkedFilter,
+        part: &Part,
+    ) -> Result<Page<ParkedItem>, DeskError> {
+        let item = if by.role < Role::Operator { item().masked() } else { item() };
+        self.answer(by, format!("parked {which:?} {filter:?} {part:?}"), page(item))
+    }
+
+    async fn parked_item(&self, by: &Caller, id: &str) -> Result<ParkedItem, DeskError> {
+        let item = if by.role < Role::Operator { item().masked() } else { item() };
+        self.answer(by, format!("parked_item {id}"), item)
+    }
+
+    async fn retry(&self, by: &Caller, choice: &ParkedChoice) -> Result<u64, DeskError> {
+        self.answer(by, format!("retry {choice:?}"), 7)
+    }
+
+    async fn discard(
+        &self,
+        by: &Caller,
+        choice: &ParkedChoice,
+        reason: Option<&str>,
+    ) -> Result<u64, DeskError> {
+        self.answer(by, format!("discard {choice:?} {reason:?}"), 8)
+    }
+
+    async fn move_watermark(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        to: Moved,
+        if_at: Option<Option<ChangeVersion>>,
+        reason: &str,
+    ) -> Result<PairStatus, DeskError> {
+        let stands_at = status().watermark;
+        let question = format!("move_watermark {pair} {to:?} {if_at:?} {reason}");
+        if if_at.is_some_and(|expected| expected != stands_at) {
+            self.answer(by, question, ())?;
+            return Err(DeskError::Conflict("the watermark has moved since".to_owned()));
+        }
+        self.answer(by, question, status())
+    }
+
+    async fn approve(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        approval: &Approval,
+        reason: &str,
+    ) -> Result<Decided, DeskError> {
+        let decided = Decided {
+            publication: pair.publication.clone(),
+            target: pair.target.clone(),
+            was: "blocked".to_owned(),
+            now: "not".to_owned(),
+        };
+        self.answer(by, format!("approve {pair} {approval:?} {reason}"), decided)
+    }
+
+    async fn runs(
+        &self,
+        by: &Caller,
+        which: &Selectors,
+        part: &Part,
+    ) -> Result<Page<RunShown>, DeskError> {
+        self.answer(by, format!("runs {which:?} {part:?}"), page(run()))
+    }
+
+    async fn run(&self, by: &Caller, id: &str) -> Result<RunShown, DeskError> {
+        self.answer(by, format!("run {id}"), run())
+    }
+
+    async fn start(
+        &self,
+        by: &Caller,
+        publication: &str,
+        targets: &[String],
+        allow_deletes: bool,
+    ) -> Result<Started, DeskError> {
+        let question = format!("start {publication} {targets:?} {allow_deletes}");
+        let already_running = vec!["run-0".to_owned()];
+        if publication == "slow" {
+            let begun = self.answer(
+                by,
+                question,
+                Started { runs: vec!["run-1".to_owned()], already_running },
+            );
+            self.go_on.notified().await;
+            return begun;
+        }
+        // A publication of this name has begun everything already.
+        let runs = if publication == "busy" { vec![] } else { vec!["run-1".to_owned()] };
+        self.answer(by, question, Started { runs, already_running })
+    }
+
+    async fn cancel(&self, by: &Caller, run: &str) -> Result<(), DeskError> {
+        self.answer(by, format!("cancel {run}"), ())
+    }
+
+    async fn pause(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        until: Option<Timestamp>,
+        reason: Option<&str>,
+    ) -> Result<PairStatus, DeskError> {
+        self.answer(by, format!("pause {pair} {until:?} {reason:?}"), status())
+    }
+
+    async fn resume(&self, by: &Caller, pair: &PairId) -> Result<PairStatus, DeskError> {
+        self.answer(by, format!("resume {pair}"), status())
+    }
+
+    async fn audit(
+        &self,
+        by: &Caller,
+        since: Option<Timestamp>,
+        part: &Part,
+    ) -> Result<Page<AuditEntry>, DeskError> {
+        self.answer(by, format!("audit {since:?} {part:?}"), page(entry()))
+    }
+
+    async fn verification(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+    ) -> Result<VerificationShown, DeskError> {
+        let compared = ResourceCompared {
+            resource: "/ed-fi/students".to_owned(),
+            source: 960,
+            target: 959,
+            missing: 1,
+            extra: None,
+            different: 0,
+            parked: 1,
+        };
+        let verification = VerificationShown {
+            publication: pair.publication.clone(),
+            target: pair.target.clone(),
+            equal: false,
+            verified_at: moment(),
+            resources: vec![compared],
+        };
+        self.answer(by, format!("verification {pair}"), verification)
+    }
+
+    async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError> {
+        let reported = ReportedResource {
+            resource: ResourcePath::parse("/ed-fi/students").unwrap(),
+            source: Some(960),
+            target: None,
+            parked: 1,
+            dead: 0,
+            excluded: 0,
+            verified: None,
+        };
+        let report = Report {
+            publication: pair.publication.clone(),
+            target: pair.target.clone(),
+            made_at: moment(),
+            configuration: "5f".to_owned(),
+            watermark: Some(ChangeVersion(230)),
+            caught_up_at: Some(moment()),
+            last_run: None,
+            resources: vec![reported],
+        };
+        self.answer(by, format!("report {pair}"), report)
+    }
+
+    async fn export(&self, by: &Caller) -> Result<Vec<u8>, DeskError> {
+        self.answer(by, "export".to_owned(), b"{\"line\":1}\n{\"line\":2}\n".to_vec())
+    }
+
+    async fn import(
+        &self,
+        by: &Caller,
+        text: &str,
+        replace: bool,
+    ) -> Result<Vec<PairId>, DeskError> {
+        self.answer(by, format!("import {text:?} {replace}"), vec![pair()])
+    }
+
+    async fn move_state(
+        &self,
+        by: &Caller,
+        old: &str,
+        new: &str,
+    ) -> Result<Vec<PairId>, DeskError> {
+        self.answer(by, format!("move_state {old} {new}"), vec![pair()])
+    }
+
+    async fn forget_state(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        reason: Option<&str>,
+    ) -> Result<(), DeskError> {
+        self.answer(by, format!("forget_state {pair} {reason:?}"), ())
+    }
+}
