@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConnectionConfig, ConnectionName, OnMissingSnapshot, Percent, PublicationConfig,
-    PublicationName, Secret,
+    Config, ConnectionConfig, ConnectionName, LimitConfig, LimitName, OnMissingSnapshot, Percent,
+    PublicationConfig, PublicationName, Secret,
 };
 use crate::domain::Selection;
 use crate::edfi::{Api, ConnectionSettings};
@@ -32,7 +32,7 @@ use crate::engine::observe::{Observer, Observers};
 use crate::engine::run::Surroundings;
 use crate::engine::runner::Runner;
 use crate::engine::{DeleteBrake, FirstOverlap, Pair, Policy, Publish, RetryPolicy};
-use crate::http::{Cause, HttpError, HttpObserver, Origins, SecretSource};
+use crate::http::{Cause, HttpError, HttpObserver, Origins, SecretSource, SharedLimit};
 use crate::metrics::Metrics;
 use crate::sources::Isolation;
 use crate::sources::edfi::EdfiSource;
@@ -171,11 +171,12 @@ fn connections(
 ) -> Result<BTreeMap<String, Arc<Api>>, AssemblyError> {
     let origins = Origins::new(clock.clone());
     let env = Arc::new(env.clone());
+    let limits = limits(config);
     let mut connections = BTreeMap::new();
     for (name, connection) in &config.connections {
         let observer = Arc::clone(metrics) as Arc<dyn HttpObserver>;
-        let api =
-            Api::new_until(settings(name, connection, &env), &origins, observer, stop.clone());
+        let settings = settings(name, connection, &env, &limits);
+        let api = Api::new_until(settings, &origins, observer, stop.clone());
         let api = api
             .map_err(|source| AssemblyError::Connection { connection: name.to_string(), source })?;
         connections.insert(name.to_string(), api);
@@ -183,10 +184,19 @@ fn connections(
     Ok(connections)
 }
 
+fn limits(config: &Config) -> BTreeMap<LimitName, Arc<SharedLimit>> {
+    let limit = |limit: &LimitConfig| {
+        let rate = limit.max_requests_per_second.unwrap_or(0);
+        Arc::new(SharedLimit::new(limit.max_concurrency, rate))
+    };
+    config.limits.iter().map(|(name, config)| (name.clone(), limit(config))).collect()
+}
+
 fn settings(
     name: &ConnectionName,
     connection: &ConnectionConfig,
     env: &Arc<BTreeMap<String, String>>,
+    limits: &BTreeMap<LimitName, Arc<SharedLimit>>,
 ) -> ConnectionSettings {
     ConnectionSettings {
         name: name.to_string(),
@@ -200,6 +210,7 @@ fn settings(
         timeout: connection.timeout,
         max_concurrency: connection.max_concurrency,
         max_requests_per_second: connection.max_requests_per_second.unwrap_or(0),
+        shared_limit: connection.limit.as_ref().and_then(|name| limits.get(name)).cloned(),
         look_again_after: crate::edfi::LOOK_AGAIN_AFTER,
     }
 }

@@ -89,10 +89,13 @@ impl Context {
         self.global.log_level.unwrap_or(default)
     }
 
+    pub(super) fn config_path(&self) -> Result<PathBuf, Failure> {
+        Ok(config::find_path(self.global.config.clone(), &self.env)?)
+    }
+
     /// The configuration without mistakes; its warnings are printed.
     pub(super) fn config(&self) -> Result<Config, Failure> {
-        let path = config::find_path(self.global.config.clone(), &self.env)?;
-        let loaded = config::load(&path, &self.env)?;
+        let loaded = config::load(&self.config_path()?, &self.env)?;
         for warning in &loaded.warnings {
             show::warning(&warning.to_string());
         }

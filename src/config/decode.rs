@@ -6,6 +6,7 @@
 //! variables may override.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use config::{Map, Value, ValueKind};
 
@@ -219,16 +220,24 @@ impl<'r, 't> Fields<'r, 't> {
         texts
     }
 
-    /// A literal, `{env: NAME}` or `{file: PATH}`. No message here repeats what was written.
-    pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
-        self.require(key);
+    /// A literal, `{env: NAME}` or `{file: PATH}`; where there is none, the file `<beside>-<key>`.
+    /// No message here repeats what was written.
+    pub(super) fn secret(&mut self, key: &'static str, beside: Option<&Path>) -> Option<Secret> {
+        if beside.is_none() {
+            self.require(key);
+        }
         let path = self.ask_leaf(key);
         for form in ["env", "file"] {
             let mut path = path.clone();
             path.push(form.to_owned());
             self.report.known.insert(path);
         }
-        let value = self.found(key)?;
+        let Some(value) = self.found(key) else {
+            let mut file = beside?.as_os_str().to_owned();
+            file.push(format!("-{key}"));
+            let place = self.report.key_place(&self.path);
+            return Some(Secret::new(SecretOrigin::File(file.into()), place));
+        };
         let place = place_of_secret(value).or_else(|| self.report.key_place(&path));
         match secret_origin(value) {
             Ok(origin) => {

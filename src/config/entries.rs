@@ -8,13 +8,13 @@ use chrono_tz::Tz;
 use config::{Value, ValueKind};
 
 use super::decode::{Fields, Placed, Report, place_of};
-use super::names::{ConnectionName, PublicationName};
+use super::names::{ConnectionName, LimitName, PublicationName};
 use super::not_yet::Section;
 use super::problem::shown;
 use super::tree::{
-    BackupConfig, Config, ConnectionConfig, FirstOverlap, Isolation, OnMissingSnapshot, Percent,
-    PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
-    StateConfig, Trigger,
+    BackupConfig, Config, ConnectionConfig, FirstOverlap, Isolation, LimitConfig,
+    OnMissingSnapshot, Percent, PublicationConfig, Publish, ResourcesConfig, RetryConfig,
+    ServerConfig, SoleWriter, StateConfig, Trigger,
 };
 use super::values;
 
@@ -27,6 +27,10 @@ pub(super) struct Decoded {
     pub(super) config: Config,
     /// Every connection that the configuration names, well written or not.
     pub(super) names: Vec<String>,
+    /// Every limit, likewise.
+    pub(super) limits: Vec<String>,
+    /// Which limits connections name, and where.
+    pub(super) limited: Vec<Placed<LimitName>>,
     pub(super) references: Vec<References>,
 }
 
@@ -41,13 +45,26 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
     let state = state(fields.nested("state", Section::State));
     let server = server(fields.nested("server", Section::Server));
     defaults(fields.nested("defaults", Section::Defaults));
-    for key in ["connections", "publications"] {
-        // Asked for here, read below: their keys are the user's own names.
+    for key in ["limits", "templates", "connections", "publications"] {
+        // Asked for here; read below, templates before: their keys are the user's own names.
         drop(fields.nested(key, Section::Root));
     }
     fields.finish();
 
+    let mut limit_names = Vec::new();
+    let mut limits = BTreeMap::new();
+    for (name, value) in entries(root, "limits") {
+        limit_names.push(name.clone());
+        let path = vec!["limits".to_owned(), name.clone()];
+        let parsed = LimitName::parse(name);
+        if parsed.is_none() {
+            misnamed(report, &path, value);
+        }
+        let limit = limit(Fields::open(report, Section::Limit, path, Some(value)));
+        limits.extend(parsed.map(|name| (name, limit)));
+    }
     let mut names = Vec::new();
+    let mut limited = Vec::new();
     let mut connections = BTreeMap::new();
     for (name, value) in entries(root, "connections") {
         names.push(name.clone());
@@ -56,8 +73,11 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
         if parsed.is_none() {
             misnamed(report, &path, value);
         }
-        let connection = connection(Fields::open(report, Section::Connection, path, Some(value)));
+        let fields = Fields::open(report, Section::Connection, path, Some(value));
+        let secrets = state.secrets_dir.as_ref().map(|folder| folder.join(name));
+        let (connection, limit) = connection(fields, secrets.as_deref());
         connections.extend(parsed.zip(connection));
+        limited.extend(limit);
     }
     let mut references = Vec::new();
     let mut publications = BTreeMap::new();
@@ -72,7 +92,8 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
         publications.extend(parsed.zip(publication));
         references.push(References { source, targets });
     }
-    Decoded { config: Config { state, server, connections, publications }, names, references }
+    let config = Config { state, server, limits, connections, publications };
+    Decoded { config, names, limits: limit_names, limited, references }
 }
 
 /// The entries of a section, in order of name. That the section is something else than a mapping
@@ -95,9 +116,10 @@ fn misnamed(report: &mut Report<'_>, path: &[String], value: &Value) {
 fn state(mut fields: Fields<'_, '_>) -> StateConfig {
     fields.choice("store", (), &[("sled", ())]);
     let path = fields.or("path", "data/state".into(), values::path);
+    let secrets_dir = fields.optional("secrets_dir", values::path);
     let backup = backup(fields.nested("backup", Section::Backup), &path);
     fields.finish();
-    StateConfig { path, backup }
+    StateConfig { path, secrets_dir, backup }
 }
 
 fn backup(mut fields: Fields<'_, '_>, state: &Path) -> Option<BackupConfig> {
@@ -132,19 +154,31 @@ fn server(mut fields: Fields<'_, '_>) -> ServerConfig {
 
 /// Read for its mistakes alone; what it holds has been put under the entries before.
 fn defaults(mut fields: Fields<'_, '_>) {
-    connection(fields.nested("connection", Section::Connection).partial());
+    connection(fields.nested("connection", Section::Connection).partial(), None);
     publication(fields.nested("publication", Section::Publication).partial());
     fields.finish();
 }
 
-fn connection(mut fields: Fields<'_, '_>) -> Option<ConnectionConfig> {
+fn limit(mut fields: Fields<'_, '_>) -> LimitConfig {
+    let max_concurrency = fields.optional("max_concurrency", values::positive);
+    let rate = fields.or("max_requests_per_second", 0, values::whole);
+    fields.finish();
+    LimitConfig { max_concurrency, max_requests_per_second: (rate > 0).then_some(rate) }
+}
+
+/// `secrets` is where the secrets of this connection are without `-key` and `-secret`, where there
+/// is a directory of them.
+fn connection(
+    mut fields: Fields<'_, '_>,
+    secrets: Option<&Path>,
+) -> (Option<ConnectionConfig>, Option<Placed<LimitName>>) {
     let kind = fields.required("kind", values::text);
     if kind.is_some() {
         fields.choice("kind", (), &[("ed-fi", ())]);
     }
     let url = fields.required("url", values::url);
-    let key = fields.secret("key");
-    let secret = fields.secret("secret");
+    let key = fields.secret("key", secrets);
+    let secret = fields.secret("secret", secrets);
     let token_url = fields.optional("token_url", values::url);
     let scope = fields.optional("scope", values::text);
     let school_year = fields.optional("school_year", values::school_year);
@@ -156,11 +190,13 @@ fn connection(mut fields: Fields<'_, '_>) -> Option<ConnectionConfig> {
     let timeout = fields.or("timeout", Duration::from_secs(60), values::positive_duration);
     let max_concurrency = fields.or("max_concurrency", 512, values::positive);
     let rate = fields.or("max_requests_per_second", 0, values::whole);
+    let limit = fields.placed("limit", limit_name);
     fields.finish();
-    Some(ConnectionConfig {
-        url: url?.value,
-        key: key?,
-        secret: secret?,
+    let (Some(url), Some(key), Some(secret)) = (url, key, secret) else { return (None, limit) };
+    let connection = ConnectionConfig {
+        url: url.value,
+        key,
+        secret,
         token_url,
         scope,
         school_year,
@@ -168,7 +204,9 @@ fn connection(mut fields: Fields<'_, '_>) -> Option<ConnectionConfig> {
         timeout,
         max_concurrency,
         max_requests_per_second: (rate > 0).then_some(rate),
-    })
+        limit: limit.as_ref().map(|limit| limit.value.clone()),
+    };
+    (Some(connection), limit)
 }
 
 type PublicationParts =
@@ -318,6 +356,15 @@ fn retry(mut fields: Fields<'_, '_>) -> RetryConfig {
     let max_parked = fields.or("max_parked", 10_000, values::positive);
     fields.finish();
     RetryConfig { max_attempts, first_delay, max_delay, max_parked }
+}
+
+fn limit_name(text: &str) -> Result<LimitName, String> {
+    LimitName::parse(text).ok_or_else(|| {
+        format!(
+            "{} is not the name of a limit: a name is lower-case letters, digits and `-`",
+            shown(text)
+        )
+    })
 }
 
 fn connection_name(text: &str) -> Result<ConnectionName, String> {

@@ -9,6 +9,7 @@ pub(super) enum Section {
     Backup,
     Server,
     Defaults,
+    Limit,
     Connection,
     Publication,
     Verify,
@@ -33,15 +34,11 @@ const fn key(
 }
 
 pub(super) const KEYS: &[KeyNotYet] = &[
-    key(Section::Root, "limits", &[]),
-    key(Section::Root, "templates", &[]),
-    key(Section::State, "secrets_dir", &[]),
     key(Section::State, "audit_for", &[]),
     key(Section::Server, "metrics_listen", &[]),
     key(Section::Server, "admin_token", &[]),
     key(Section::Server, "tokens", &[]),
     key(Section::Server, "tls", &[]),
-    key(Section::Connection, "limit", &[]),
     key(Section::Connection, "closed", &[]),
     key(Section::Publication, "spread", &["0s"]),
     key(Section::Publication, "deadline", &["0s"]),

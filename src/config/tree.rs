@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use url::Url;
 
 use super::cron::CronSchedule;
-use super::names::{ConnectionName, PublicationName};
+use super::names::{ConnectionName, LimitName, PublicationName};
 use super::secret::Secret;
 
 /// A configuration that was read and checked whole.
@@ -18,6 +18,7 @@ use super::secret::Secret;
 pub struct Config {
     pub state: StateConfig,
     pub server: ServerConfig,
+    pub limits: BTreeMap<LimitName, LimitConfig>,
     pub connections: BTreeMap<ConnectionName, ConnectionConfig>,
     pub publications: BTreeMap<PublicationName, PublicationConfig>,
 }
@@ -26,6 +27,9 @@ pub struct Config {
 pub struct StateConfig {
     /// The directory of the sled store. Default `data/state`.
     pub path: PathBuf,
+    /// Connections without a key or a secret of their own read `<dir>/<connection>-key` and
+    /// `<dir>/<connection>-secret`. Default: there is none.
+    pub secrets_dir: Option<PathBuf>,
     /// `None` when `every` is 0.
     pub backup: Option<BackupConfig>,
 }
@@ -52,6 +56,15 @@ pub struct ServerConfig {
     pub metrics_resource_pairs: usize,
 }
 
+/// What the connections that name it share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitConfig {
+    /// Requests in flight, at least 1; `None`: no ceiling beside those of the connections.
+    pub max_concurrency: Option<usize>,
+    /// Requests a second; `None` (written 0) is no fixed rate.
+    pub max_requests_per_second: Option<u32>,
+}
+
 /// One Ed-Fi ODS/API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionConfig {
@@ -73,6 +86,8 @@ pub struct ConnectionConfig {
     pub max_concurrency: usize,
     /// Requests a second; `None` (written 0, the default) is no fixed rate.
     pub max_requests_per_second: Option<u32>,
+    /// What it shares with others, beside its own ceilings.
+    pub limit: Option<LimitName>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

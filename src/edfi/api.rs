@@ -21,7 +21,7 @@ use super::shapes::Shapes;
 use crate::domain::{Fingerprint, KeyShape, ResourceGraph, ResourcePath};
 use crate::http::{
     ApiClient, ApiRequest, ApiResponse, ClientOptions, Credentials, HttpError, HttpObserver,
-    Origins, SecretSource,
+    Origins, SecretSource, SharedLimit,
 };
 
 /// How long the root document and the dependencies are believed. Another database behind the same
@@ -44,6 +44,7 @@ pub struct ConnectionSettings {
     pub max_concurrency: usize,
     /// 0: no fixed rate.
     pub max_requests_per_second: u32,
+    pub shared_limit: Option<Arc<SharedLimit>>,
     /// How long the root document and the dependencies are believed: [`LOOK_AGAIN_AFTER`].
     pub look_again_after: Duration,
 }
@@ -116,6 +117,7 @@ impl Api {
             timeout: settings.timeout,
             max_concurrency: settings.max_concurrency,
             max_requests_per_second: settings.max_requests_per_second,
+            shared_limit: settings.shared_limit.clone(),
             ..ClientOptions::new(&settings.name, settings.url.clone())
         };
         let client = ApiClient::new(options, origins, observer)?;

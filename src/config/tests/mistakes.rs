@@ -67,7 +67,7 @@ fn every_mistake_in_an_entry_has_its_report() {
 #[test]
 fn what_asks_for_nothing_is_not_refused() {
     let text = pair(
-        "limit: null\n    closed: []",
+        "closed: []",
         "spread: 0s, deadline: 0s, after: [], shared: [], create_only: [],
      first_run: full, verify: {schedule: null, content: false}",
     );
@@ -261,16 +261,14 @@ limits: {a: {max_concurrency: 3}}
 templates: {district: {}}
 limits2: {}",
         "\
-t.yaml:1:1: limits: not in this version: remove it
-t.yaml:2:1: templates: not in this version: remove it
+t.yaml:2:13: templates.district: `for_each` is missing: name the rows
 t.yaml:3:1: limits2: unknown section; did you mean `limits`?",
     ),
     (
         "state: {store: postgres, audit_for: 400d, secrets_dir: /x}",
         "\
 t.yaml:1:16: state.store: not in this version: `postgres`; write `sled`
-t.yaml:1:26: state.audit_for: not in this version: remove it
-t.yaml:1:43: state.secrets_dir: not in this version: remove it",
+t.yaml:1:26: state.audit_for: not in this version: remove it",
     ),
     (
         "state: {backup: {every: 500ms, keep: 0, path: '', to: x}}",
@@ -362,7 +360,7 @@ const ENTRIES: &[(&str, &str, &str)] = &[
     (
         "limit: state-ods",
         "",
-        "t.yaml:7:5: connections.district.limit: not in this version: remove it",
+        "t.yaml:7:12: connections.district.limit: no limit is called `state-ods`",
     ),
     (
         "token_url: ftp://x",
