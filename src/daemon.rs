@@ -5,11 +5,16 @@
 //! [`assemble`] sends nothing and reads no secret, so a connection that is down or whose secret is
 //! missing harms the pairs that use it and nobody else.
 //!
-//! [`select`] finds the pairs that somebody means, [`status`] says how they are, [`serve`] runs them
-//! when they are due, as [`agenda`] says, and [`backups`] keeps exports of the state.
+//! [`select`] finds the pairs that somebody means, [`status`] says how they are, [`serve`] is the life
+//! of the process, in which [`at_work`] runs them when they are due, as [`agenda`] says, and [`backups`]
+//! keeps exports of the state.
 
 pub mod agenda;
+pub mod at_work;
 pub mod backups;
+mod front;
+mod group;
+mod planning;
 pub mod select;
 pub mod serve;
 pub mod status;

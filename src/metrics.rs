@@ -559,6 +559,7 @@ mod tests {
             not_visible: 0,
             notes: Vec::new(),
             may_pass: false,
+            stopped: None,
         }
     }
 

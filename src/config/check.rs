@@ -1,7 +1,7 @@
 //! What no single value can tell: references between entries, publications that meet each other,
 //! and secrets that cannot be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
 use super::decode::{Placed, Report};
@@ -21,8 +21,9 @@ pub(super) fn references(decoded: &Decoded, report: &mut Report<'_>) {
             report.problem(&named.path, named.place.clone(), message);
         }
     }
+    predecessors(decoded, report);
     let known: Vec<&str> = decoded.names.iter().map(String::as_str).collect();
-    for References { source, targets } in &decoded.references {
+    for References { source, targets, .. } in &decoded.references {
         for named in source.iter().chain(targets) {
             if !known.contains(&named.value.as_str()) {
                 let hint = hint(named.value.as_str(), &known);
@@ -40,6 +41,41 @@ pub(super) fn references(decoded: &Decoded, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Reports publications in `after` that do not exist, and those that wait for each other.
+fn predecessors(decoded: &Decoded, report: &mut Report<'_>) {
+    let by_name: BTreeMap<&str, &References> =
+        decoded.references.iter().map(|named| (named.publication.as_str(), named)).collect();
+    let known: Vec<&str> = by_name.keys().copied().collect();
+    for References { publication, after, .. } in &decoded.references {
+        for named in after {
+            let name = named.value.as_str();
+            let message = if !by_name.contains_key(name) {
+                format!("no publication is called `{name}`{}", hint(name, &known))
+            } else if waits_for(name, publication, &by_name) {
+                format!("`{name}` waits for `{publication}` in its turn: neither would ever run")
+            } else {
+                continue;
+            };
+            report.problem(&named.path, named.place.clone(), message);
+        }
+    }
+}
+
+/// Whether `one` waits for `other`, be it through more of them; it waits for itself.
+fn waits_for(one: &str, other: &str, by_name: &BTreeMap<&str, &References>) -> bool {
+    let (mut ahead, mut seen) = (vec![one], BTreeSet::new());
+    while let Some(name) = ahead.pop() {
+        if name == other {
+            return true;
+        }
+        if seen.insert(name) {
+            let after = by_name.get(name).map(|named| named.after.as_slice()).unwrap_or_default();
+            ahead.extend(after.iter().map(|named| named.value.as_str()));
+        }
+    }
+    false
 }
 
 fn complain(report: &mut Report<'_>, named: &Placed<ConnectionName>, message: String) {

@@ -197,6 +197,26 @@ impl<'r, 't> Fields<'r, 't> {
         }
     }
 
+    /// A list of mappings, each with its path.
+    pub(super) fn mappings(&mut self, key: &'static str) -> Vec<(Vec<String>, &'t Value)> {
+        let path = self.ask_leaf(key);
+        let Some(value) = self.found(key) else {
+            return Vec::new();
+        };
+        let ValueKind::Array(items) = &value.kind else {
+            let place = place_of(value).or_else(|| self.report.key_place(&path));
+            let message = "a list is due here: write it as `[{…}, {…}]`".to_owned();
+            self.report.problem(&path, place, message);
+            return Vec::new();
+        };
+        let place = |index| {
+            let mut path = path.clone();
+            path.push(format!("[{index}]"));
+            path
+        };
+        items.iter().enumerate().map(|(index, item)| (place(index), item)).collect()
+    }
+
     /// Names and texts that the user invents, such as labels.
     pub(super) fn texts(&mut self, key: &'static str) -> BTreeMap<String, String> {
         let path = self.ask(key);

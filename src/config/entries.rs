@@ -12,9 +12,9 @@ use super::names::{ConnectionName, LimitName, PublicationName};
 use super::not_yet::Section;
 use super::problem::shown;
 use super::tree::{
-    BackupConfig, Config, ConnectionConfig, FirstOverlap, Isolation, LimitConfig,
+    BackupConfig, ClosedHours, Config, ConnectionConfig, FirstOverlap, Isolation, LimitConfig,
     OnMissingSnapshot, Percent, PublicationConfig, Publish, ResourcesConfig, RetryConfig,
-    ServerConfig, SoleWriter, StateConfig, Trigger,
+    ServerConfig, SoleWriter, StateConfig, Trigger, VerifyConfig,
 };
 use super::values;
 
@@ -34,8 +34,10 @@ pub(super) struct Decoded {
     pub(super) references: Vec<References>,
 }
 
-/// Which connections a publication names, and where.
+/// Which connections and publications a publication names, and where.
 pub(super) struct References {
+    pub(super) publication: String,
+    pub(super) after: Vec<Placed<PublicationName>>,
     pub(super) source: Option<Placed<ConnectionName>>,
     pub(super) targets: Vec<Placed<ConnectionName>>,
 }
@@ -88,9 +90,9 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
             misnamed(report, &path, value);
         }
         let fields = Fields::open(report, Section::Publication, path, Some(value));
-        let (publication, source, targets) = publication(fields);
+        let (publication, named) = publication(fields);
         publications.extend(parsed.zip(publication));
-        references.push(References { source, targets });
+        references.push(References { publication: name.clone(), ..named });
     }
     let config = Config { state, server, limits, connections, publications };
     Decoded { config, names, limits: limit_names, limited, references }
@@ -191,6 +193,11 @@ fn connection(
     let max_concurrency = fields.or("max_concurrency", 512, values::positive);
     let rate = fields.or("max_requests_per_second", 0, values::whole);
     let limit = fields.placed("limit", limit_name);
+    let mut closed = Vec::new();
+    for (path, value) in fields.mappings("closed") {
+        let hours = Fields::open(fields.report, Section::Closed, path, Some(value));
+        closed.extend(closed_hours(hours));
+    }
     fields.finish();
     let (Some(url), Some(key), Some(secret)) = (url, key, secret) else { return (None, limit) };
     let connection = ConnectionConfig {
@@ -205,19 +212,28 @@ fn connection(
         max_concurrency,
         max_requests_per_second: (rate > 0).then_some(rate),
         limit: limit.as_ref().map(|limit| limit.value.clone()),
+        closed,
     };
     (Some(connection), limit)
 }
 
-type PublicationParts =
-    (Option<PublicationConfig>, Option<Placed<ConnectionName>>, Vec<Placed<ConnectionName>>);
+fn closed_hours(mut fields: Fields<'_, '_>) -> Option<ClosedHours> {
+    let cron = fields.required("cron", values::cron);
+    let length = fields.required("for", values::at_least_a_second);
+    let time_zone = fields.or("time_zone", Tz::UTC, values::time_zone);
+    fields.finish();
+    Some(ClosedHours { cron: cron?.value, length: length?.value, time_zone })
+}
 
-fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
+fn publication(mut fields: Fields<'_, '_>) -> (Option<PublicationConfig>, References) {
     let source = fields.required("source", connection_name);
     let targets = targets(&mut fields);
     let labels = fields.texts("labels");
     let trigger = trigger(&mut fields);
     let time_zone = fields.or("time_zone", Tz::UTC, values::time_zone);
+    let spread = fields.or("spread", Duration::ZERO, values::duration);
+    let deadline = fields.or("deadline", Duration::ZERO, values::off_or_at_least_a_second);
+    let after = fields.list("after", publication_name);
     let isolation = fields.choice(
         "isolation",
         Isolation::Snapshot,
@@ -256,7 +272,7 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
     let page_size = fields.or("page_size", 500, values::positive);
     let resources = resources(fields.nested("resources", Section::Resources));
     let retry = retry(fields.nested("retry", Section::Retry));
-    fields.nested("verify", Section::Verify).finish();
+    let verify = verify(fields.nested("verify", Section::Verify));
     fields.finish();
 
     let named = source.as_ref().map(|source| source.value.clone());
@@ -266,6 +282,10 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
         labels,
         trigger,
         time_zone,
+        spread,
+        deadline,
+        after: after.iter().map(|publication| publication.value.clone()).collect(),
+        verify,
         isolation,
         on_missing_snapshot,
         overlap,
@@ -281,7 +301,14 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
         resources,
         retry,
     });
-    (publication, source, targets)
+    (publication, References { publication: String::new(), after, source, targets })
+}
+
+fn verify(mut fields: Fields<'_, '_>) -> VerifyConfig {
+    let schedule = fields.optional("schedule", values::cron);
+    let content = fields.or("content", false, values::boolean);
+    fields.finish();
+    VerifyConfig { schedule, content }
 }
 
 fn first_overlap(text: &str) -> Result<FirstOverlap, String> {
@@ -362,6 +389,15 @@ fn limit_name(text: &str) -> Result<LimitName, String> {
     LimitName::parse(text).ok_or_else(|| {
         format!(
             "{} is not the name of a limit: a name is lower-case letters, digits and `-`",
+            shown(text)
+        )
+    })
+}
+
+fn publication_name(text: &str) -> Result<PublicationName, String> {
+    PublicationName::parse(text).ok_or_else(|| {
+        format!(
+            "{} is not the name of a publication: a name is lower-case letters, digits and `-`",
             shown(text)
         )
     })

@@ -39,9 +39,9 @@ pub use schema::schema;
 pub use secret::{Secret, SecretError};
 pub use shown::{Origin, ShownValue, show};
 pub use tree::{
-    BackupConfig, Config, ConnectionConfig, FirstOverlap, Isolation, LimitConfig,
+    BackupConfig, ClosedHours, Config, ConnectionConfig, FirstOverlap, Isolation, LimitConfig,
     OnMissingSnapshot, Percent, PublicationConfig, Publish, ResourcesConfig, RetryConfig,
-    ServerConfig, SoleWriter, StateConfig, Trigger,
+    ServerConfig, SoleWriter, StateConfig, Trigger, VerifyConfig,
 };
 
 use decode::Report;

@@ -11,6 +11,7 @@ pub(super) enum Section {
     Defaults,
     Limit,
     Connection,
+    Closed,
     Publication,
     Verify,
     Resources,
@@ -39,13 +40,7 @@ pub(super) const KEYS: &[KeyNotYet] = &[
     key(Section::Server, "admin_token", &[]),
     key(Section::Server, "tokens", &[]),
     key(Section::Server, "tls", &[]),
-    key(Section::Connection, "closed", &[]),
-    key(Section::Publication, "spread", &["0s"]),
-    key(Section::Publication, "deadline", &["0s"]),
-    key(Section::Publication, "after", &[]),
     key(Section::Publication, "first_run", &["full"]),
-    key(Section::Verify, "schedule", &[]),
-    key(Section::Verify, "content", &["false"]),
 ];
 
 /// Values of keys that work, by the key's name.

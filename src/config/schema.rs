@@ -36,6 +36,8 @@ enum Form {
     Texts,
     /// Names and texts that the user invents.
     Labels,
+    /// A list of mappings with keys of their own.
+    ListOf(&'static [Key]),
     /// A mapping with keys of its own.
     Keys(&'static [Key]),
 }
@@ -73,7 +75,12 @@ const CONNECTION: &[Key] = &[
     ("max_concurrency", Form::Whole(1)),
     ("max_requests_per_second", Form::Whole(0)),
     ("limit", Form::Pattern(NAME)),
+    ("closed", Form::ListOf(CLOSED)),
 ];
+
+const CLOSED: &[Key] = &[("cron", Form::Text), ("for", Form::Duration), ("time_zone", Form::Text)];
+
+const VERIFY: &[Key] = &[("schedule", Form::Text), ("content", Form::Boolean)];
 
 const PUBLICATION: &[Key] = &[
     ("source", Form::Pattern(NAME)),
@@ -82,6 +89,10 @@ const PUBLICATION: &[Key] = &[
     ("schedule", Form::Text),
     ("every", Form::Duration),
     ("time_zone", Form::Text),
+    ("spread", Form::Duration),
+    ("deadline", Form::Duration),
+    ("after", Form::Texts),
+    ("verify", Form::Keys(VERIFY)),
     ("isolation", Form::OneOf(&["snapshot", "bounded", "open", "combined"])),
     ("on_missing_snapshot", Form::OneOf(&["fail", "bounded", "open", "combined"])),
     ("overlap", Form::Duration),
@@ -225,12 +236,15 @@ impl Writer<'_> {
             Form::Texts => {
                 json!({"type": ["array", "null"], "items": self.or_column(json!({"type": "string"}))})
             }
+            Form::ListOf(keys) => {
+                json!({"type": ["array", "null"], "items": self.mapping(path, keys)})
+            }
             Form::Labels => json!({
                 "type": ["object", "null"],
                 "additionalProperties": {"type": ["string", "number", "boolean"]},
             }),
         };
-        if self.in_template && !matches!(form, Form::Texts | Form::Labels) {
+        if self.in_template && !matches!(form, Form::Texts | Form::Labels | Form::ListOf(_)) {
             property = self.or_column(property);
         }
         if let Value::Object(property) = &mut property {

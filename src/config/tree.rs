@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use url::Url;
 
@@ -88,6 +89,40 @@ pub struct ConnectionConfig {
     pub max_requests_per_second: Option<u32>,
     /// What it shares with others, beside its own ceilings.
     pub limit: Option<LimitName>,
+    /// When no request is sent. Default: never.
+    pub closed: Vec<ClosedHours>,
+}
+
+/// More hours in a row than this are not looked at: who waits looks again when they have ended.
+const MOST_JOINED: usize = 100;
+
+/// Hours that come again and again, in which a connection is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedHours {
+    /// When they begin, on the clocks of `time_zone`.
+    pub cron: CronSchedule,
+    /// How long they last, at least a second.
+    pub length: Duration,
+    /// Default UTC.
+    pub time_zone: Tz,
+}
+
+impl ClosedHours {
+    /// When the hours end that `moment` falls into; `None` when it falls into none.
+    pub fn closed_until(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let length = TimeDelta::from_std(self.length).ok()?;
+        let mut until = None;
+        let mut after = moment.checked_sub_signed(length)?;
+        // Hours that begin before others have ended make them longer; so far is far enough.
+        for _ in 0..MOST_JOINED {
+            let Some(begins) = self.cron.next_after(after, self.time_zone) else { break };
+            if begins > until.unwrap_or(moment) {
+                break;
+            }
+            (until, after) = (begins.checked_add_signed(length), begins);
+        }
+        until
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,8 +132,15 @@ pub struct PublicationConfig {
     pub targets: Vec<ConnectionName>,
     pub labels: BTreeMap<String, String>,
     pub trigger: Trigger,
-    /// Of the schedule. Default UTC.
+    /// Of the schedules. Default UTC.
     pub time_zone: Tz,
+    /// Each pair starts at its own fixed moment within this after the tick. Default zero.
+    pub spread: Duration,
+    /// Then a run stops, and the next one goes on with it; zero (the default): never.
+    pub deadline: Duration,
+    /// Publications whose runs of the same tick must have ended; none of them waits for this one.
+    pub after: Vec<PublicationName>,
+    pub verify: VerifyConfig,
     /// Default `snapshot`.
     pub isolation: Isolation,
     /// Default `fail`.
@@ -214,6 +256,15 @@ pub struct ResourcesConfig {
     pub exclude_only: Vec<String>,
     /// Default `true`.
     pub descriptors: bool,
+}
+
+/// Comparisons that the daemon makes by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyConfig {
+    /// Default: none.
+    pub schedule: Option<CronSchedule>,
+    /// Whether bodies are compared too. Default `false`.
+    pub content: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

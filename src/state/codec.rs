@@ -19,8 +19,8 @@ use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId};
 /// state is opened (`migrate.rs`).
 ///
 /// - 1: the first.
-/// - 2: what a run had finished, of a resource or of its pages (R12), and what the overlap needs (R7,
-///   R16), which a reader of 1 takes for damage.
+/// - 2: what a run had finished, of a resource or of its pages (R12), what the overlap needs (R7, R16)
+///   and what is planned for a pair, which a reader of 1 takes for damage.
 pub(super) const FORMAT: u8 = 2;
 /// The lowest that can still be read.
 pub(super) const OLDEST: u8 = 1;
@@ -42,6 +42,8 @@ pub(super) enum Kind {
     LeftBehind,
     Name,
     Parked,
+    /// When the pair runs next, and whether it is paused.
+    Plan,
     Progress,
     Run,
     State,
@@ -52,7 +54,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 13] = [
+    pub(super) const ALL: [Kind; 14] = [
         Kind::Coverage,
         Kind::Finished,
         Kind::Journal,
@@ -60,6 +62,7 @@ impl Kind {
         Kind::LeftBehind,
         Kind::Name,
         Kind::Parked,
+        Kind::Plan,
         Kind::Progress,
         Kind::Run,
         Kind::State,
@@ -77,6 +80,7 @@ impl Kind {
             Kind::LeftBehind => b'l',
             Kind::Name => b'n',
             Kind::Parked => b'p',
+            Kind::Plan => b'a',
             Kind::Progress => b'q',
             Kind::Run => b'r',
             Kind::State => b's',

@@ -13,7 +13,7 @@ use super::codec::Trouble;
 use super::records::{self, Entries, Table};
 use super::remembered;
 use super::{
-    Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
+    Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts, Plan,
     Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
     StateView, Step, Written,
 };
@@ -129,6 +129,10 @@ impl StateView for MemoryStore {
 
     async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError> {
         self.read("reading a journal", |table| records::journal(table, pair))
+    }
+
+    async fn plan(&self, pair: &PairId) -> Result<Option<Plan>, StateError> {
+        self.read("reading a plan", |table| records::plan(table, pair))
     }
 
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError> {

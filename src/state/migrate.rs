@@ -17,7 +17,7 @@ use super::codec::{self, FORMAT, Trouble};
 use super::records::{self, Table, Writes};
 use super::text::{self, RecordsError};
 use super::{
-    Coverage, Draft, Finished, JournalledName, LeftBehind, PairState, Parked, Progress,
+    Coverage, Draft, Finished, JournalledName, LeftBehind, PairState, Parked, Plan, Progress,
     RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, Written,
 };
 use crate::clock::Timestamp;
@@ -76,6 +76,7 @@ pub(super) fn anew(kind: codec::Kind, bytes: &[u8]) -> Result<Vec<u8>, Trouble> 
         Kind::Journal => encode(&decode::<RunJournal>(bytes)?),
         Kind::Name => encode(&decode::<JournalledName>(bytes)?),
         Kind::Parked => encode(&decode::<Parked>(bytes)?),
+        Kind::Plan => encode(&decode::<Plan>(bytes)?),
         Kind::Progress => encode(&decode::<Progress>(bytes)?),
         Kind::Run => encode(&decode::<RunRecord>(bytes)?),
         Kind::State => encode(&decode::<PairState>(bytes)?),

@@ -14,7 +14,7 @@ use super::codec::{self, Kind, Trouble};
 use super::migrate;
 use super::remembered;
 use super::{
-    Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts,
+    Coverage, Finished, JournalledName, PairId, PairState, ParkStatus, Parked, ParkedCounts, Plan,
     Progress, RunJournal, RunRecord, Step,
 };
 use crate::domain::{NaturalKey, ResourcePath};
@@ -46,6 +46,9 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
     }
     if let Some(journal) = &step.journal {
         writes.insert(codec::kind_prefix(pair, Kind::Journal), Some(codec::encode(journal)?));
+    }
+    if let Some(plan) = &step.plan {
+        writes.insert(codec::kind_prefix(pair, Kind::Plan), Some(codec::encode(plan)?));
     }
     for parked in &step.park {
         writes.insert(codec::parked_key(pair, &parked.id), Some(codec::encode(parked)?));
@@ -163,6 +166,10 @@ pub(super) fn coverage(table: &dyn Table, pair: &PairId) -> Result<Coverage, Tro
 
 pub(super) fn journal(table: &dyn Table, pair: &PairId) -> Result<Option<RunJournal>, Trouble> {
     single(table, pair, Kind::Journal)
+}
+
+pub(super) fn plan(table: &dyn Table, pair: &PairId) -> Result<Option<Plan>, Trouble> {
+    single(table, pair, Kind::Plan)
 }
 
 fn single<T: DeserializeOwned>(
@@ -293,6 +300,7 @@ pub(super) fn whole(table: &dyn Table, pair: &PairId) -> Result<Step, Trouble> {
         coverage: single(table, pair, Kind::Coverage)?,
         park: parked(table, pair, None, usize::MAX)?,
         journal: journal(table, pair)?,
+        plan: plan(table, pair)?,
         names: names(table, pair)?,
         finished: finished(table, pair)?,
         progress: progress(table, pair)?,

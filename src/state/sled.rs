@@ -25,7 +25,7 @@ use super::migrate;
 use super::records::{self, Entries, Table, Writes};
 use super::remembered;
 use super::{
-    Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts,
+    Coverage, Finished, JournalledName, LeftBehind, PairId, PairState, Parked, ParkedCounts, Plan,
     Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, StateError, StateStore,
     StateView, Step, Written,
 };
@@ -496,6 +496,11 @@ impl StateView for SledStore {
     async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError> {
         let pair = pair.clone();
         self.on_disk("reading a journal", move |shared| records::journal(&*shared.db, &pair)).await
+    }
+
+    async fn plan(&self, pair: &PairId) -> Result<Option<Plan>, StateError> {
+        let pair = pair.clone();
+        self.on_disk("reading a plan", move |shared| records::plan(&*shared.db, &pair)).await
     }
 
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError> {

@@ -22,7 +22,7 @@ publications:
     source: distrct
     targets: [district, district]
     schedule: 0 0 0 31 2 *
-    spread: 4h
+    spread: wide
     time_zone: America/New York
 ";
 
@@ -41,7 +41,7 @@ t.yaml:12:3: connections.State: a name is lower-case letters, digits and `-`: re
 t.yaml:15:13: publications.nightly.source: no connection is called `distrct`; did you mean `district`?
 t.yaml:16:25: publications.nightly.targets[1]: `district` is named twice: remove one
 t.yaml:17:15: publications.nightly.schedule: this schedule never fires: there is no such date
-t.yaml:18:5: publications.nightly.spread: not in this version: remove it
+t.yaml:18:13: publications.nightly.spread: `wide` is not a duration: write it with its unit, such as 30s or 15m
 t.yaml:19:16: publications.nightly.time_zone: unknown time zone `America/New York`; did you mean `America/New_York`?"
     );
 }
@@ -353,9 +353,13 @@ const ENTRIES: &[(&str, &str, &str)] = &[
         "t.yaml:7:15: connections.district.instance: `instance` goes with `school_year`: add it",
     ),
     (
-        "closed: [{cron: 0 0 0 * * *, for: 2h}]",
+        "closed: [{cron: 0 0 0 * * *}, {cron: at noon, for: 0s, zone: UTC}]",
         "",
-        "t.yaml:7:5: connections.district.closed: not in this version: remove it",
+        "\
+t.yaml:7:5: connections.district.closed[0].for: missing: add it
+t.yaml:7:42: connections.district.closed[1].cron: a schedule has six fields (second minute hour day month weekday), this has 2; every 15 minutes is \"0 */15 * * * *\"
+t.yaml:7:56: connections.district.closed[1].for: must be at least 1s
+t.yaml:7:60: connections.district.closed[1].zone: unknown key; known here: cron, for, time_zone",
     ),
     (
         "limit: state-ods",
@@ -444,10 +448,12 @@ const ENTRIES: &[(&str, &str, &str)] = &[
     ),
     (
         "",
-        "verify: {schedule: '0 0 0 * * *', content: true}",
+        "verify: {schedule: daily, content: maybe}, after: [nightly, weekly]",
         "\
-t.yaml:12:14: publications.nightly.verify.schedule: not in this version: remove it
-t.yaml:12:39: publications.nightly.verify.content: not in this version: remove it",
+t.yaml:12:24: publications.nightly.verify.schedule: a schedule has six fields (second minute hour day month weekday), this has 1; every 15 minutes is \"0 */15 * * * *\"
+t.yaml:12:40: publications.nightly.verify.content: `maybe` is neither `true` nor `false`
+t.yaml:12:56: publications.nightly.after[0]: `nightly` waits for `nightly` in its turn: neither would ever run
+t.yaml:12:65: publications.nightly.after[1]: no publication is called `weekly`; known here: nightly",
     ),
     (
         "",
@@ -537,6 +543,6 @@ t.yaml:12:51: publications.nightly.resources.include[2]: a single value is due h
     (
         "",
         "interval: 30s",
-        "t.yaml:12:5: publications.nightly.interval: unknown key; known here: create_only, deletes, every, first_overlap_versions, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, overlap, page_size, resources, retry, schedule, shared, sole_writer, source, targets, time_zone, verify",
+        "t.yaml:12:5: publications.nightly.interval: unknown key; known here: after, create_only, deadline, deletes, every, first_overlap_versions, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, overlap, page_size, resources, retry, schedule, shared, sole_writer, source, spread, targets, time_zone, verify",
     ),
 ];

@@ -29,8 +29,7 @@ fn the_schema_has_every_key_that_works_and_no_other() {
     let is_form_of_secret = |path: &Vec<String>| path.len() == 4 && path[0] == "connections";
     let mut known = report.known;
     known.retain(|path| path[0] != "defaults" && path[1] != "state" && !is_form_of_secret(path));
-    let works = |path: &Vec<String>| path.get(2).is_some_and(|key| key == "schedule");
-    known.retain(|path| works(path) || !path.iter().any(|key| later.contains(&key.as_str())));
+    known.retain(|path| !path.iter().any(|key| later.contains(&key.as_str())));
 
     let schema = schema();
     let mut found = BTreeSet::new();
