@@ -52,7 +52,7 @@ pub(super) fn read_files(
     if is_whole { Ok((documents, files)) } else { Err(()) }
 }
 
-fn files_of(path: &Path, warnings: &mut Vec<Problem>) -> Result<Vec<PathBuf>, Problem> {
+pub(super) fn files_of(path: &Path, warnings: &mut Vec<Problem>) -> Result<Vec<PathBuf>, Problem> {
     let shown = path.display().to_string();
     let problem = |message: String| Problem { key_path: String::new(), place: None, message };
     let unreadable =

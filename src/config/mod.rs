@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use config::Value;
+use sha2::{Digest, Sha256};
 
 pub use cron::CronSchedule;
 pub use names::{ConnectionName, LimitName, PublicationName};
@@ -151,6 +152,25 @@ fn check_whole(
     }
     let loaded = Loaded { config, warnings: in_order(warnings), files };
     Ok(Merged { loaded, tree, written, known })
+}
+
+/// A text that changes when what [`load`] would read does: the names and contents of the files of
+/// `path` and of `others`, whatever links lead to them.
+pub fn fingerprint(path: &Path, others: &[PathBuf]) -> String {
+    let mut files = layers::files_of(path, &mut Vec::new()).unwrap_or_default();
+    files.extend(others.iter().cloned());
+    files.sort();
+    files.dedup();
+    let mut hash = Sha256::new();
+    for file in files {
+        let content = std::fs::read(&file).ok();
+        hash.update(file.as_os_str().as_encoded_bytes());
+        hash.update([0, u8::from(content.is_some())]);
+        let content = content.unwrap_or_default();
+        hash.update(content.len().to_be_bytes());
+        hash.update(content);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every key with its default and a comment: `config/reference.yaml`.

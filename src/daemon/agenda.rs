@@ -32,6 +32,8 @@ pub struct Agenda {
     max_running: usize,
     /// By connection.
     closed: BTreeMap<String, Vec<ClosedHours>>,
+    /// Connections whose secrets cannot be read, and why.
+    locked: BTreeMap<String, String>,
 }
 
 /// How the pairs of a publication are to run.
@@ -178,6 +180,7 @@ impl Agenda {
             pairs: BTreeMap::new(),
             max_running: max_running.max(1),
             closed: BTreeMap::new(),
+            locked: BTreeMap::new(),
         }
     }
 
@@ -188,6 +191,11 @@ impl Agenda {
     /// When which connection is left alone.
     pub fn set_closed(&mut self, closed: BTreeMap<String, Vec<ClosedHours>>) {
         self.closed = closed;
+    }
+
+    /// Connections whose secrets cannot be read now, each with why.
+    pub fn set_locked(&mut self, locked: BTreeMap<String, String>) {
+        self.locked = locked;
     }
 
     /// Puts a publication on the agenda, or changes how it runs. What it has planned stays where
@@ -289,12 +297,17 @@ impl Agenda {
     /// Everything that begins now, longest due first. What is returned counts as running until
     /// [`Agenda::ended`] is told of it.
     pub fn start_due(&mut self, now: Timestamp) -> Vec<Start> {
+        self.look(now);
+        self.begin(now)
+    }
+
+    /// Notes what has fallen due; nothing begins yet.
+    pub fn look(&mut self, now: Timestamp) {
         self.tick(now);
         for entry in self.pairs.values_mut() {
             entry.end_pause(now);
             entry.become_due(now);
         }
-        self.begin(now)
     }
 
     fn tick(&mut self, now: Timestamp) {

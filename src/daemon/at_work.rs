@@ -40,6 +40,9 @@ pub struct AtWork {
     /// Whoever holds it writes plans down.
     keeping: tokio::sync::Mutex<()>,
     stop_runs: CancellationToken,
+    /// Connections whose secrets cannot be read, as was said in the log.
+    locked: Mutex<BTreeMap<String, String>>,
+    refused: Mutex<Option<String>>,
 }
 
 #[derive(Clone)]
@@ -69,6 +72,8 @@ impl AtWork {
             changed: Notify::new(),
             keeping: tokio::sync::Mutex::default(),
             stop_runs,
+            locked: Mutex::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -84,6 +89,7 @@ impl AtWork {
         let mut ended = self.keep_plans().await;
         while ended.is_ok() && !stop.is_cancelled() {
             self.stop_what_closed();
+            self.look_for_secrets().await;
             let starts = self.agenda().start_due(self.now());
             for start in starts {
                 running.push(self.begin(start, &tasks, &early));
@@ -166,6 +172,59 @@ impl AtWork {
                 switch.stop(Interruption::Closed { connection });
             }
         }
+    }
+
+    /// A secret that cannot be read holds the pairs of its connection and nobody else, until it can.
+    async fn look_for_secrets(&self) {
+        let needed = {
+            let mut agenda = self.agenda();
+            agenda.look(self.now());
+            agenda.needed()
+        };
+        if needed.is_empty() {
+            return;
+        }
+        let assembly = self.assembly();
+        let looking = tokio::task::spawn_blocking(move || {
+            let why = |name: String| assembly.locked(&name).map(|why| (name, why));
+            needed.into_iter().filter_map(why).collect::<BTreeMap<_, _>>()
+        });
+        let locked = looking.await.expect("reading secrets does not panic");
+        let mut said = self.locked.lock().expect("nothing panics while it holds what is locked");
+        for (connection, why) in locked.iter().filter(|(name, _)| !said.contains_key(*name)) {
+            tracing::error!(connection, why, "a secret cannot be read: its pairs wait for it");
+        }
+        said.clone_from(&locked);
+        self.agenda().set_locked(locked);
+    }
+
+    /// From now on runs begin under this configuration. What runs ends under its own.
+    pub(super) async fn put_in_force(&self, assembly: Arc<Assembly>) -> Result<(), DaemonError> {
+        let planned = Planned::read(Arc::clone(&assembly)).await?;
+        let surroundings = assembly.surroundings(observers(&self.watch), self.stop_runs.clone());
+        let before = {
+            let mut in_force =
+                self.in_force.write().expect("nothing panics while it holds what is in force");
+            let runner = Arc::new(in_force.runner.with(surroundings));
+            std::mem::replace(&mut *in_force, InForce { assembly: Arc::clone(&assembly), runner })
+        };
+        planned.put_on(&mut self.agenda(), assembly.clock.now());
+        for pair in before.assembly.all_pairs() {
+            if assembly.pair(&pair.id).is_none() {
+                assembly.metrics.forget_pair(&pair.id);
+            }
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// What is wrong with the configuration on disk, where another is in force.
+    pub fn refused_configuration(&self) -> Option<String> {
+        self.refused.lock().expect("nothing panics while it holds what was refused").clone()
+    }
+
+    pub(super) fn refuse_configuration(&self, problems: Option<String>) {
+        *self.refused.lock().expect("nothing panics while it holds what was refused") = problems;
     }
 
     /// Writes down every plan that has changed; on disk when it returns.

@@ -91,5 +91,6 @@ fn figures(pair: &PairStatus) -> PairFigures {
         failed_runs: pair.failed_runs,
         last_success: pair.caught_up_at,
         next_run: pair.next_run_at,
+        compared_equal: pair.compared_equal,
     }
 }

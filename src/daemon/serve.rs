@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::at_work::AtWork;
 use super::backups::BackupRound;
 use super::front::{Front, Phase};
+use super::reload::Reloader;
 use super::{Assembly, AssemblyError, assemble_until, open_state};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -21,6 +22,8 @@ use crate::server::{Answers, Server, ServerError};
 use crate::state::backup::Backups;
 use crate::state::{StateError, StateStore};
 use crate::tasks::Tasks;
+
+pub use super::reload::Reloading;
 
 /// How long `serve` waits for a state that another process holds, unless told otherwise.
 pub const WAIT_FOR_STATE: Duration = Duration::from_secs(5 * 60);
@@ -76,11 +79,12 @@ impl DaemonError {
 /// Listens, waits for the state, and runs what is due until `stop`; `Ok` when it was told to stop.
 pub async fn serve(
     config: Config,
-    env: &BTreeMap<String, String>,
+    reloading: Reloading,
     wait_for_state: Duration,
     stop: CancellationToken,
 ) -> Result<(), DaemonError> {
-    Daemon::listen(config).await?.run(env, wait_for_state, stop).await
+    let env = reloading.env.clone();
+    Daemon::listen(config).await?.reloading(reloading).run(&env, wait_for_state, stop).await
 }
 
 /// A daemon that can be asked how it is, before and while it runs.
@@ -88,6 +92,20 @@ pub struct Daemon {
     config: Config,
     front: Arc<Front>,
     server: Server,
+    reloading: Option<Reloading>,
+}
+
+/// Leads to a daemon that runs, from when its state is open until it stops.
+#[derive(Clone)]
+pub struct Handle {
+    front: Arc<Front>,
+}
+
+impl Handle {
+    /// `None` while the state is not open, and when the daemon stops.
+    pub fn at_work(&self) -> Option<Arc<AtWork>> {
+        self.front.at_work()
+    }
 }
 
 impl Daemon {
@@ -97,7 +115,17 @@ impl Daemon {
         let server =
             Server::start(config.server.listen, answers).await.map_err(DaemonError::Server)?;
         tracing::info!(address = %server.address(), "listening");
-        Ok(Daemon { config, front, server })
+        Ok(Daemon { config, front, server, reloading: None })
+    }
+
+    /// Takes another configuration when there is one.
+    pub fn reloading(self, reloading: Reloading) -> Daemon {
+        Daemon { reloading: Some(reloading), ..self }
+    }
+
+    /// To ask it for something while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle { front: Arc::clone(&self.front) }
     }
 
     /// Where it listens: the port is known even when any was asked for.
@@ -138,9 +166,13 @@ impl Daemon {
             pairs = assembly.all_pairs().count(),
             "ready"
         );
-        let backups = start_backups(&assembly);
+        let beside = start_backups(&assembly);
+        if let Some(reloading) = self.reloading.clone() {
+            let reloader = Reloader::new(reloading, Arc::clone(&at_work));
+            beside.spawn("reloading", reloader.go_on(beside.stop_token()));
+        }
         let ended = at_work.run(&bell, &stop).await;
-        backups.stop().await;
+        beside.stop().await;
         bell.stop().await;
         ended
     }

@@ -40,6 +40,9 @@ pub struct PairStatus {
     pub parked: u64,
     pub dead: u64,
     pub next_run_at: Option<Timestamp>,
+    /// What the last comparison by schedule found. Not part of what is shown.
+    #[serde(skip)]
+    pub compared_equal: Option<bool>,
 }
 
 /// The first that holds, in this order (contract, "The other commands").
@@ -178,6 +181,7 @@ impl Assembly {
             parked: counts.parked,
             dead: counts.dead,
             next_run_at,
+            compared_equal: plan.compared.map(|compared| compared.equal),
             publication: id.publication,
             target: id.target,
         }

@@ -1,5 +1,7 @@
 //! What keeps a pair that is due from running, in words for whoever looks at it.
 
+use std::collections::BTreeSet;
+
 use super::{Agenda, Entry, Job, Why};
 use crate::clock::Timestamp;
 use crate::state::PairId;
@@ -23,6 +25,9 @@ impl Agenda {
             let until = until.format("%Y-%m-%dT%H:%M:%SZ");
             return Some(format!("connection `{connection}` is closed until {until}"));
         }
+        if let Some((connection, why)) = self.locked_connection(id) {
+            return Some(format!("connection `{connection}`: {why}"));
+        }
         let other = self.still_to_come(id, entry)?;
         Some(format!("`after`: the run of `{other}` has not ended"))
     }
@@ -37,6 +42,27 @@ impl Agenda {
             }
         }
         None
+    }
+
+    fn locked_connection(&self, id: &PairId) -> Option<(&str, &str)> {
+        let source = self.publications.get(&id.publication)?.source.as_str();
+        let mut locked = [source, id.target.as_str()].into_iter();
+        locked.find_map(|name| {
+            let (connection, why) = self.locked.get_key_value(name)?;
+            Some((connection.as_str(), why.as_str()))
+        })
+    }
+
+    /// The connections of every pair that is due: their secrets are about to be needed.
+    pub fn needed(&self) -> BTreeSet<String> {
+        let mut needed = BTreeSet::new();
+        for (id, _) in self.pairs.iter().filter(|(_, entry)| entry.next_job().is_some()) {
+            if let Some(terms) = self.publications.get(&id.publication) {
+                needed.insert(terms.source.clone());
+                needed.insert(id.target.clone());
+            }
+        }
+        needed
     }
 
     /// What runs though a connection of it has closed: it is to stop, and goes on afterwards.

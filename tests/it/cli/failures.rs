@@ -74,8 +74,6 @@ async fn what_a_later_version_brings_is_refused_by_name() {
         &["audit", "list"],
         &["forget", "--resource", "students"],
         &["report", "district-to-state"],
-        &["config", "show"],
-        &["config", "schema"],
         &["status", "--output", "csv"],
         &["status", "--watch"],
         &["status", "--sort", "lag"],
