@@ -152,8 +152,8 @@ fn several_owners(config: &Config, report: &mut Report<'_>) {
         let of = |name: &PublicationName| &config.publications[name];
         let meets = |(one, _): &&(&PublicationName, &ConnectionName)| {
             writers.iter().any(|(other, _)| {
-                of(*one).source != of(*other).source
-                    && may_meet(&of(*one).resources, &of(*other).resources)
+                of(one).source != of(other).source
+                    && may_meet(&of(one).resources, &of(other).resources)
             })
         };
         let owners: Vec<_> = writers.iter().filter(meets).collect();

@@ -11,7 +11,7 @@ pub enum Place {
         line: usize,
         column: usize,
         /// The row that a template made it from.
-        row: Option<Row>,
+        row: Option<Box<Row>>,
     },
     /// The environment variable of this name.
     Variable(String),
@@ -47,7 +47,7 @@ impl Place {
                 file: file.clone(),
                 line: *line,
                 column: *column,
-                row: Some(of.clone()),
+                row: Some(Box::new(of.clone())),
             },
             Place::Variable(_) => self.clone(),
         }
@@ -70,7 +70,7 @@ impl Place {
         let place = parts.next().unwrap_or_default();
         let row = match (parts.next(), parts.next(), parts.next().map(str::parse)) {
             (Some(template), Some(file), Some(Ok(line))) => {
-                Some(Row { template: template.to_owned(), file: file.to_owned(), line })
+                Some(Box::new(Row { template: template.to_owned(), file: file.to_owned(), line }))
             }
             _ => None,
         };
@@ -91,7 +91,8 @@ impl fmt::Display for Place {
         match self {
             Place::File { file, line, column, row } => {
                 write!(f, "{file}:{line}:{column}")?;
-                let Some(Row { template, file, line }) = row else { return Ok(()) };
+                let Some(row) = row else { return Ok(()) };
+                let Row { template, file, line } = &**row;
                 write!(f, " (template `{template}`, row {file}:{line})")
             }
             Place::Variable(name) => f.write_str(name),

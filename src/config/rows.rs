@@ -189,8 +189,8 @@ fn rows_of_csv(template: &str, file: &str, text: &str) -> Result<Rows, Mistake> 
         ReaderBuilder::new().trim(Trim::All).flexible(true).from_reader(text.as_bytes());
     let header = reader.headers().map_err(|error| Mistake::of_file(error.to_string()))?.clone();
     check_header(&header)?;
-    let mut rows = Rows::default();
-    rows.columns = header.iter().map(str::to_owned).collect();
+    let columns = header.iter().map(str::to_owned).collect();
+    let mut rows = Rows { columns, ..Rows::default() };
     for record in reader.records() {
         let record = record.map_err(|error| Mistake::of_file(error.to_string()))?;
         let line = record.position().map_or(1, csv::Position::line);

@@ -243,39 +243,33 @@ async fn a_run_stops_at_its_deadline_and_the_next_one_goes_on_with_it() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_missing_holds_its_pairs_until_it_appears_and_nobody_else() {
+async fn a_connection_that_closes_stops_its_run_and_it_goes_on_when_that_opens() {
     let house = House::new();
     let (_source, target) = two_ends(&house, EVERY_SECOND).await;
-    let secret = house.path("other-secret");
-    let locked = format!(
-        "  other: {{kind: ed-fi, url: \"{}\", key: sandbox-key, secret: {{file: {}}}}}\n",
-        target.url(),
-        secret.display()
-    );
-    let waiting = "  waits:\n    source: district\n    targets: [other]\n    every: 1s\n    \
-                   resources: {include_only: [schools]}\n";
-    let both = text(&house)
-        .replace("connections:\n", &format!("connections:\n{locked}"))
-        .replace("descriptors: false}", "include_only: [localEducationAgencies]}")
-        + waiting;
-    std::fs::write(house.path("tidemark.yaml"), both).unwrap();
-
+    let gate = Gate::new();
+    let fault = target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
     let daemon = Changing::ready(house.path("tidemark.yaml")).await;
-    let address = daemon.address;
-    eventually("the other is published", || async {
-        target.count("/ed-fi/localEducationAgencies") == 1
-    })
-    .await;
-    eventually("waiting", || async move { pair(address, "waits").await["state"] == "waiting" })
-        .await;
-    let held = pair(address, "waits").await;
-    std::fs::write(&secret, "sandbox-secret\n").unwrap();
-    eventually("published", || async { target.count("/ed-fi/schools") == 1 }).await;
+    gate.reached_by(1).await;
+    let open = text(&house);
+
+    let hours = "closed: [{cron: \"* * * * * *\", for: 1h}], kind: ed-fi";
+    std::fs::write(house.path("tidemark.yaml"), open.replace("kind: ed-fi", hours)).unwrap();
+    daemon.reload.notify_one();
+    daemon.state_is("waiting").await;
+    let held = pair(daemon.address, "district-to-state").await;
+    gate.open();
+    target.repair(fault);
+    std::fs::write(house.path("tidemark.yaml"), open).unwrap();
+    daemon.reload.notify_one();
+    daemon.state_is("ok").await;
     daemon.stop().await;
 
     let reason = held["reason"].as_str().unwrap();
-    assert!(reason.starts_with("connection `other`: cannot read the secret's file"), "{reason}");
-    assert_eq!(held["failed_runs"], 0);
+    assert!(reason.starts_with("connection `district` is closed until "), "{reason}");
+    assert_eq!(held["failed_runs"], 0, "nobody failed");
+    let kinds = errors_of_runs(&house).await;
+    assert_eq!(kinds.last().unwrap(), &Some("closed".to_owned()), "{kinds:?}");
+    assert_eq!(target.count("/ed-fi/schools"), 1);
 }
 
 #[tokio::test]
