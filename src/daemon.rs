@@ -38,7 +38,9 @@ use crate::engine::observe::{Observer, Observers};
 use crate::engine::run::Surroundings;
 use crate::engine::runner::Runner;
 use crate::engine::{DeleteBrake, FirstOverlap, Pair, Policy, Publish, RetryPolicy};
-use crate::http::{Cause, HttpError, HttpObserver, Origins, SecretSource, SharedLimit};
+use crate::http::{
+    Cause, ClosedUntil, HttpError, HttpObserver, Origins, SecretSource, SharedLimit,
+};
 use crate::metrics::Metrics;
 use crate::sources::Isolation;
 use crate::sources::edfi::EdfiSource;
@@ -321,8 +323,17 @@ fn settings(
         max_concurrency: connection.max_concurrency,
         max_requests_per_second: connection.max_requests_per_second.unwrap_or(0),
         shared_limit,
+        closed_until: closed_until(connection),
         look_again_after: crate::edfi::LOOK_AGAIN_AFTER,
     }
+}
+
+fn closed_until(connection: &ConnectionConfig) -> Option<ClosedUntil> {
+    if connection.closed.is_empty() {
+        return None;
+    }
+    let closed = connection.closed.clone();
+    Some(Arc::new(move |now| closed.iter().filter_map(|hours| hours.closed_until(now)).max()))
 }
 
 /// Read at each renewal of a token, so that a file that changed or appeared is seen.

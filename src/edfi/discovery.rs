@@ -384,6 +384,7 @@ mod tests {
             max_concurrency: 1,
             max_requests_per_second: 0,
             shared_limit: None,
+            closed_until: None,
             look_again_after: crate::edfi::LOOK_AGAIN_AFTER,
         }
     }

@@ -12,6 +12,7 @@
 mod auth;
 mod concurrency;
 mod error;
+mod hours;
 mod observer;
 mod origin;
 mod pace;
@@ -41,6 +42,7 @@ pub use url::Url;
 
 pub use auth::{Credentials, SecretSource};
 pub use error::{Cause, Disposition, HttpError, NoToken, Place, Refusal};
+pub use hours::ClosedUntil;
 pub use observer::{Endpoint, HttpObserver, Unobserved};
 pub use origin::Origins;
 pub use request::{ApiRequest, ApiResponse};
@@ -49,6 +51,7 @@ pub use shared_limit::SharedLimit;
 
 use auth::{Grant, Token, TokenKeeper};
 use concurrency::{Load, Permit};
+use hours::Hours;
 use origin::Origin;
 use pace::Pace;
 use retry::{Verdict, judge};
@@ -70,6 +73,8 @@ pub struct ClientOptions {
     pub max_requests_per_second: u32,
     /// What it shares with other connections, beside its own ceilings.
     pub shared_limit: Option<Arc<SharedLimit>>,
+    /// Hours in which no request is sent. Default: none.
+    pub closed_until: Option<ClosedUntil>,
     /// The largest answer, in decompressed bytes. Default 64 MiB.
     pub max_body_bytes: usize,
     /// May also be set later, once the token's address is known.
@@ -89,6 +94,7 @@ impl ClientOptions {
             max_concurrency: 512,
             max_requests_per_second: 0,
             shared_limit: None,
+            closed_until: None,
             max_body_bytes: 64 << 20,
             credentials: None,
             user_agent: concat!("tidemark/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -122,6 +128,7 @@ struct Shared {
     ceiling: Arc<Semaphore>,
     pace: Pace,
     shared_limit: Option<Arc<SharedLimit>>,
+    hours: Hours,
     tokens: TokenKeeper,
     observer: Arc<dyn HttpObserver>,
 }
@@ -154,6 +161,7 @@ impl ApiClient {
             ceiling: Arc::new(Semaphore::new(max_concurrency)),
             pace: Pace::new(options.max_requests_per_second),
             shared_limit: options.shared_limit,
+            hours: Hours::new(options.closed_until),
             tokens: TokenKeeper::default(),
             observer,
         };
@@ -287,6 +295,7 @@ impl ApiClient {
         refused: Option<u64>,
     ) -> Result<Admission, HttpError> {
         loop {
+            self.shared.hours.open(self).await?;
             // Before the permit: nobody holds up others while a token is fetched.
             let token = match request.anonymous {
                 true => None,

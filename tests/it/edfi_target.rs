@@ -79,6 +79,7 @@ fn settings(url: &str) -> ConnectionSettings {
         max_concurrency: 8,
         max_requests_per_second: 0,
         shared_limit: None,
+        closed_until: None,
         look_again_after: tidemark::edfi::LOOK_AGAIN_AFTER,
     }
 }

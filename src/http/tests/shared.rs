@@ -1,11 +1,11 @@
-//! What connections share that name one limit.
+//! What connections share that name one limit, and the hours in which they are left alone.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
-use super::super::SharedLimit;
+use super::super::{ClosedUntil, SharedLimit};
 use super::*;
 
 #[tokio::test]
@@ -45,6 +45,35 @@ async fn connections_to_different_origins_share_the_permits_of_one_limit() {
 
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(peak.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_connection_that_is_closed_until_it_opens() {
+    let api = Api::start(|_| async { answer(200, &[], BODY) }).await;
+    let is_open = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (opened, counted) = (Arc::clone(&is_open), Arc::clone(&asked));
+    let closed_until: ClosedUntil = Arc::new(move |now| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        (!opened.load(Ordering::SeqCst)).then_some(now + chrono::TimeDelta::milliseconds(1))
+    });
+    let options = ClientOptions { closed_until: Some(closed_until), ..options(&api.url) };
+    let client = client_with(options);
+
+    let waiting = client.send(ApiRequest::get(api.at("/x")));
+    let opening = async {
+        while asked.load(Ordering::SeqCst) < 5 {
+            tokio::task::yield_now().await;
+        }
+        let sent = api.count("/x");
+        is_open.store(true, Ordering::SeqCst);
+        sent
+    };
+    let (answered, sent_before) = tokio::join!(waiting, opening);
+
+    assert_eq!(sent_before, 0);
+    assert!(answered.is_ok());
+    assert_eq!(api.count("/x"), 1);
 }
 
 #[tokio::test]
