@@ -356,7 +356,9 @@ fn a_closed_connection_holds_its_pairs_and_stops_what_runs() {
         length: Duration::from_secs(2 * 3600),
         time_zone: chrono_tz::Tz::UTC,
     };
-    let mut agenda = hourly();
+    let mut agenda = Agenda::new(10);
+    let once_a_day = Timetable::cron("0 0 11 * * *", "UTC").unwrap();
+    agenda.add("p", terms(once_a_day), alone(pair("p", "t")), at(0));
     // From eleven to one: at the tick of eleven, that is at 60.
     agenda.set_closed(BTreeMap::from([("t".to_owned(), vec![hours("0 0 11 * * *")])]));
 
