@@ -261,7 +261,11 @@ async fn a_connection_that_closes_stops_its_run_and_it_goes_on_when_that_opens()
     target.repair(fault);
     std::fs::write(house.path("tidemark.yaml"), open).unwrap();
     daemon.reload.notify_one();
-    daemon.state_is("ok").await;
+    let address = daemon.address;
+    eventually("published", || async move {
+        pair(address, "district-to-state").await["watermark"].is_number()
+    })
+    .await;
     daemon.stop().await;
 
     let reason = held["reason"].as_str().unwrap();
