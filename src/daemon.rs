@@ -5,12 +5,19 @@
 //! [`assemble`] sends nothing and reads no secret, so a connection that is down or whose secret is
 //! missing harms the pairs that use it and nobody else.
 //!
-//! [`desk`] answers what is asked of pairs, [`select`] finds the pairs that somebody means, [`status`] says how they are, [`serve`] runs them
+//! [`desk`] answers what is asked of pairs, [`select`] finds the pairs that somebody means,
+//! [`status`] says how they are, [`serve`] is the life of the process, in which [`at_work`] runs them
 //! when they are due, as [`agenda`] says, and [`backups`] keeps exports of the state.
 
 pub mod agenda;
+pub mod at_work;
 pub mod backups;
 pub mod desk;
+mod control;
+mod front;
+mod group;
+mod planning;
+mod reload;
 pub mod select;
 pub mod serve;
 pub mod status;
@@ -25,8 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConnectionConfig, ConnectionName, OnMissingSnapshot, Percent, PublicationConfig,
-    PublicationName, Secret,
+    Config, ConnectionConfig, ConnectionName, LimitConfig, LimitName, OnMissingSnapshot, Percent,
+    PublicationConfig, PublicationName, Secret,
 };
 use crate::domain::Selection;
 use crate::edfi::{Api, ConnectionSettings};
@@ -34,7 +41,9 @@ use crate::engine::observe::{Observer, Observers};
 use crate::engine::run::Surroundings;
 use crate::engine::runner::Runner;
 use crate::engine::{DeleteBrake, FirstOverlap, FirstRun, Pair, Policy, Publish, RetryPolicy};
-use crate::http::{Cause, HttpError, HttpObserver, Origins, SecretSource};
+use crate::http::{
+    Cause, ClosedUntil, HttpError, HttpObserver, Origins, SecretSource, SharedLimit,
+};
 use crate::metrics::Metrics;
 use crate::sources::Isolation;
 use crate::sources::edfi::EdfiSource;
@@ -60,6 +69,15 @@ pub struct Assembly {
     pub store: Arc<dyn StateStore>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    shared: Shared,
+}
+
+/// What connections share, and stays when some of them change.
+struct Shared {
+    origins: Origins,
+    limits: BTreeMap<LimitName, (LimitConfig, Arc<SharedLimit>)>,
+    env: Arc<BTreeMap<String, String>>,
+    stop: CancellationToken,
 }
 
 /// Why a configuration could not be turned into pairs.
@@ -111,13 +129,58 @@ pub fn assemble_until(
         &PairCondition::WORDS,
         config.server.metrics_resource_pairs,
     ));
-    let connections = connections(&config, env, &clock, &metrics, stop)?;
+    let shared = Shared {
+        origins: Origins::new(clock.clone()),
+        limits: limits(&config, &BTreeMap::new()),
+        env: Arc::new(env.clone()),
+        stop: stop.clone(),
+    };
+    put_together(config, store, clock, metrics, shared, None)
+}
+
+impl Assembly {
+    /// The same process under another configuration: what has not changed stays as it is, with its
+    /// tokens and limits and whatever it has learnt.
+    pub fn under(&self, config: Config) -> Result<Assembly, AssemblyError> {
+        self.metrics.watch_pairs(&pair_ids(&config));
+        let shared = Shared {
+            origins: self.shared.origins.clone(),
+            limits: limits(&config, &self.shared.limits),
+            env: Arc::clone(&self.shared.env),
+            stop: self.shared.stop.clone(),
+        };
+        let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
+        put_together(config, store, clock, Arc::clone(&self.metrics), shared, Some(self))
+    }
+
+    /// Why the secrets of a connection cannot be read now; `None` when they can.
+    pub fn locked(&self, connection: &str) -> Option<String> {
+        let config = self.config.connections.get(connection)?;
+        let mut secrets = [&config.key, &config.secret].into_iter();
+        let error = secrets.find_map(|secret| secret.read(&self.shared.env).err())?;
+        Some(error.to_string())
+    }
+}
+
+fn put_together(
+    config: Config,
+    store: Arc<dyn StateStore>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    shared: Shared,
+    before: Option<&Assembly>,
+) -> Result<Assembly, AssemblyError> {
+    let connections = connections(&config, &metrics, &shared, before)?;
     let mut pairs = BTreeMap::new();
     for (name, publication) in &config.publications {
-        let of_publication = pairs_of_publication(&config, name, publication, &connections)?;
+        let known = before.and_then(|before| before.unchanged(&config, name, &connections));
+        let of_publication = match known {
+            Some(pairs) => pairs,
+            None => pairs_of_publication(&config, name, publication, &connections)?,
+        };
         pairs.insert(name.to_string(), of_publication);
     }
-    Ok(Assembly { config, pairs, connections, store, clock, metrics })
+    Ok(Assembly { config, pairs, connections, store, clock, metrics, shared })
 }
 
 /// The names of every pair of a configuration, in order.
@@ -168,21 +231,49 @@ fn pair_id(publication: &PublicationName, target: &ConnectionName) -> PairId {
     PairId { publication: publication.to_string(), target: target.to_string() }
 }
 
+impl Assembly {
+    /// The pairs of a publication, when neither it nor what it uses is another under `config`.
+    fn unchanged(
+        &self,
+        config: &Config,
+        name: &PublicationName,
+        connections: &BTreeMap<String, Arc<Api>>,
+    ) -> Option<Vec<Pair>> {
+        let publication = config.publications.get(name)?;
+        let is_same = |connection: &ConnectionName| {
+            let before = self.connections.get(connection.as_str());
+            let now = connections.get(connection.as_str());
+            before.zip(now).is_some_and(|(before, now)| Arc::ptr_eq(before, now))
+        };
+        let writes_alone = |target: &ConnectionName| {
+            self.config.is_sole_writer(name, target) == config.is_sole_writer(name, target)
+        };
+        let stays = self.config.publications.get(name) == Some(publication)
+            && is_same(&publication.source)
+            && publication.targets.iter().all(|target| is_same(target) && writes_alone(target));
+        if stays { self.pairs.get(name.as_str()).cloned() } else { None }
+    }
+}
+
 /// One [`Api`] for each connection, whether a publication uses it or not: `check` looks at all.
+/// Those that are the same as `before` are the same.
 fn connections(
     config: &Config,
-    env: &BTreeMap<String, String>,
-    clock: &Clock,
     metrics: &Arc<Metrics>,
-    stop: &CancellationToken,
+    shared: &Shared,
+    before: Option<&Assembly>,
 ) -> Result<BTreeMap<String, Arc<Api>>, AssemblyError> {
-    let origins = Origins::new(clock.clone());
-    let env = Arc::new(env.clone());
     let mut connections = BTreeMap::new();
     for (name, connection) in &config.connections {
+        let limit = connection.limit.as_ref().and_then(|limit| shared.limits.get(limit));
+        if let Some(known) = before.and_then(|before| before.same_api(name, connection, limit)) {
+            connections.insert(name.to_string(), known);
+            continue;
+        }
         let observer = Arc::clone(metrics) as Arc<dyn HttpObserver>;
-        let api =
-            Api::new_until(settings(name, connection, &env), &origins, observer, stop.clone());
+        let limit = limit.map(|(_, limit)| Arc::clone(limit));
+        let settings = settings(name, connection, &shared.env, limit);
+        let api = Api::new_until(settings, &shared.origins, observer, shared.stop.clone());
         let api = api
             .map_err(|source| AssemblyError::Connection { connection: name.to_string(), source })?;
         connections.insert(name.to_string(), api);
@@ -190,10 +281,42 @@ fn connections(
     Ok(connections)
 }
 
+impl Assembly {
+    fn same_api(
+        &self,
+        name: &ConnectionName,
+        connection: &ConnectionConfig,
+        limit: Option<&(LimitConfig, Arc<SharedLimit>)>,
+    ) -> Option<Arc<Api>> {
+        let before = self.config.connections.get(name).filter(|before| *before == connection)?;
+        let limit_before = before.limit.as_ref().and_then(|limit| self.shared.limits.get(limit));
+        let same_limit = limit.map(|(config, _)| config) == limit_before.map(|(config, _)| config);
+        if same_limit { self.connections.get(name.as_str()).cloned() } else { None }
+    }
+}
+
+/// Those that are the same as before keep their permits, with what is in flight.
+fn limits(
+    config: &Config,
+    before: &BTreeMap<LimitName, (LimitConfig, Arc<SharedLimit>)>,
+) -> BTreeMap<LimitName, (LimitConfig, Arc<SharedLimit>)> {
+    let mut limits = BTreeMap::new();
+    for (name, limit) in &config.limits {
+        let known = before.get(name).filter(|(before, _)| before == limit).cloned();
+        let made = || {
+            let rate = limit.max_requests_per_second.unwrap_or(0);
+            (limit.clone(), Arc::new(SharedLimit::new(limit.max_concurrency, rate)))
+        };
+        limits.insert(name.clone(), known.unwrap_or_else(made));
+    }
+    limits
+}
+
 fn settings(
     name: &ConnectionName,
     connection: &ConnectionConfig,
     env: &Arc<BTreeMap<String, String>>,
+    shared_limit: Option<Arc<SharedLimit>>,
 ) -> ConnectionSettings {
     ConnectionSettings {
         name: name.to_string(),
@@ -207,8 +330,18 @@ fn settings(
         timeout: connection.timeout,
         max_concurrency: connection.max_concurrency,
         max_requests_per_second: connection.max_requests_per_second.unwrap_or(0),
+        shared_limit,
+        closed_until: closed_until(connection),
         look_again_after: crate::edfi::LOOK_AGAIN_AFTER,
     }
+}
+
+fn closed_until(connection: &ConnectionConfig) -> Option<ClosedUntil> {
+    if connection.closed.is_empty() {
+        return None;
+    }
+    let closed = connection.closed.clone();
+    Some(Arc::new(move |now| closed.iter().filter_map(|hours| hours.closed_until(now)).max()))
 }
 
 /// Read at each renewal of a token, so that a file that changed or appeared is seen.

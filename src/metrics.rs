@@ -76,6 +76,9 @@ pub struct Metrics {
 
     backup: IntGaugeVec,
     backup_failures: IntCounterVec,
+    reloads: IntCounterVec,
+    reload_refused: IntGaugeVec,
+    compared_equal: IntGaugeVec,
 }
 
 /// How a pair is at this moment, as `status` shows it.
@@ -95,6 +98,7 @@ pub struct PairFigures {
     /// From the next tick of the schedule to the one after it.
     pub schedule_interval: Option<chrono::TimeDelta>,
     pub next_run: Option<Timestamp>,
+    pub compared_equal: Option<bool>,
 }
 
 /// One family, for the page about them.
@@ -260,6 +264,24 @@ impl Metrics {
                 &[],
                 "Backups of the state that could not be made; the log says why.",
             ),
+            reloads: c.counter(
+                "config_reloads_total",
+                &[&["outcome"]],
+                "Changes of the configuration that were seen. `outcome`: `ok` is in force, \
+                 `refused` had mistakes and left the last good one in force.",
+            ),
+            reload_refused: c.gauge(
+                "config_reload_refused",
+                &[NO_LABELS],
+                "1 while the configuration on disk has mistakes and another is in force: the log \
+                 and `tidemark config check` name them.",
+            ),
+            compared_equal: c.gauge(
+                "compared_equal",
+                &[&PAIR],
+                "1 when the last comparison by `verify.schedule` found both ends equal, 0 when it \
+                 did not; no sample before the first.",
+            ),
             by_resource,
             states: states.to_vec(),
             shown_errors: Mutex::default(),
@@ -276,6 +298,10 @@ impl Metrics {
             Metrics { registry: catalogue.registry, declared: catalogue.declared, ..metrics };
         metrics.backed_up(None);
         metrics.backup_failures.with_label_values(NO_LABELS);
+        metrics.reload_refused.with_label_values(NO_LABELS);
+        for outcome in ["ok", "refused"] {
+            metrics.reloads.with_label_values(&[outcome]);
+        }
         watch_process(&metrics.registry);
         for pair in pairs {
             metrics.start_at_zero(pair);
@@ -315,6 +341,9 @@ impl Metrics {
         let interval = figures.schedule_interval.map_or(0, |interval| interval.num_seconds());
         self.schedule_interval.with_label_values(&labels).set(interval);
         self.next_run.with_label_values(&labels).set(seconds_of(figures.next_run));
+        if let Some(equal) = figures.compared_equal {
+            self.compared_equal.with_label_values(&labels).set(i64::from(equal));
+        }
     }
 
     /// When the newest backup of the state was made, if there is one.
@@ -324,6 +353,45 @@ impl Metrics {
 
     pub fn backup_failed(&self) {
         self.backup_failures.with_label_values(NO_LABELS).inc();
+    }
+
+    /// Another configuration is in force, or was refused.
+    pub fn reloaded(&self, is_in_force: bool) {
+        let outcome = if is_in_force { "ok" } else { "refused" };
+        self.reloads.with_label_values(&[outcome]).inc();
+        self.reload_refused.with_label_values(NO_LABELS).set(i64::from(!is_in_force));
+    }
+
+    /// Pairs that a change of the configuration brought are there at zero too.
+    pub fn watch_pairs(&self, pairs: &[PairId]) {
+        for pair in pairs {
+            self.start_counting(pair);
+        }
+    }
+
+    /// What no configuration names any more is no longer told of.
+    pub fn forget_pair(&self, pair: &PairId) {
+        let labels = labels_of(pair);
+        for gauge in [
+            &self.watermark,
+            &self.newest,
+            &self.lag,
+            &self.parked,
+            &self.dead,
+            &self.failed_runs,
+            &self.last_success,
+            &self.next_run,
+            &self.fresh_until,
+            &self.schedule_interval,
+            &self.run_started,
+            &self.compared_equal,
+        ] {
+            // A gauge that never had a sample of the pair has nothing to forget.
+            drop(gauge.remove_label_values(&labels));
+        }
+        for state in &self.states {
+            drop(self.pair_state.remove_label_values(&[labels[0], labels[1], *state]));
+        }
     }
 
     /// The page about the metrics: `docs/metrics.md`.
@@ -352,6 +420,11 @@ impl Metrics {
     }
 
     fn start_at_zero(&self, pair: &PairId) {
+        self.start_counting(pair);
+        self.show(pair, &PairFigures::default());
+    }
+
+    fn start_counting(&self, pair: &PairId) {
         let labels = labels_of(pair);
         let [publication, target] = labels;
         for stage in Stage::ALL {
@@ -370,7 +443,6 @@ impl Metrics {
         self.not_visible.with_label_values(&labels);
         self.run_seconds.with_label_values(&labels);
         self.run_started.with_label_values(&labels);
-        self.show(pair, &PairFigures::default());
     }
 
     fn count_changes(&self, pair: &PairId, stage: Stage, resource: &ResourcePath, tally: Tally) {

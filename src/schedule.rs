@@ -130,7 +130,7 @@ impl Schedule {
     /// Puts `name` on the table, in place of what stood there under it. `spread`: each name has its
     /// own fixed moment within so long after every cron time. `last` is when it started last: what
     /// was missed since then is due at once, and once. What never started waits for its first cron
-    /// time, or begins at once where it is to happen every so often.
+    /// time, or begins at its moment within the spread where it is to happen every so often.
     pub fn set(
         &mut self,
         name: &str,
@@ -141,10 +141,37 @@ impl Schedule {
     ) {
         let mut entry = Entry { timetable, offset: offset_of(name, spread), next: None };
         entry.next = match (&entry.timetable, last) {
-            (Timetable::Every(_), None) => Some(now),
+            (Timetable::Every(_), None) => now.checked_add_signed(entry.offset),
             (_, last) => entry.next_after(last.unwrap_or(now)),
         };
         self.entries.insert(name.to_owned(), entry);
+    }
+
+    /// Puts `name` on the table as it was planned before a restart. What was planned for a moment
+    /// that has passed is due at once; what is farther away than the timetable says was planned by
+    /// a clock that was wrong.
+    pub fn resume(
+        &mut self,
+        name: &str,
+        timetable: Timetable,
+        spread: Duration,
+        planned: Timestamp,
+        now: Timestamp,
+    ) {
+        let mut entry = Entry { timetable, offset: offset_of(name, spread), next: None };
+        let next = entry.next_after(now);
+        entry.next = next.map(|next| next.min(planned));
+        self.entries.insert(name.to_owned(), entry);
+    }
+
+    /// The tick to which the next moment of `name` belongs: the moment less the name's own place
+    /// in the spread.
+    pub fn tick_of(&self, name: &str) -> Option<Timestamp> {
+        let entry = self.entries.get(name)?;
+        match entry.timetable {
+            Timetable::Cron(_) => entry.next?.checked_sub_signed(entry.offset),
+            Timetable::Every(_) | Timetable::Never => entry.next,
+        }
     }
 
     pub fn remove(&mut self, name: &str) {
@@ -154,6 +181,11 @@ impl Schedule {
     /// When `name` comes next, for people to see.
     pub fn next_of(&self, name: &str) -> Option<Timestamp> {
         self.entries.get(name)?.next
+    }
+
+    /// Whether `name` stands on the table.
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
     }
 
     /// Everything that is due, in order of name, each once however many of its times have passed
@@ -442,6 +474,41 @@ mod tests {
 
             assert_eq!(!schedule.due(now).is_empty(), due, "{case}");
         }
+    }
+
+    #[test]
+    fn what_was_planned_before_a_restart_is_kept_unless_the_clock_was_wrong() {
+        let now = at("2026-01-31T21:00:00Z");
+        let nightly = || Timetable::cron("0 0 20 * * *", "UTC").unwrap();
+        let often = || Timetable::every(Duration::from_secs(600)).unwrap();
+        for (case, timetable, planned, next) in [
+            ("missed tonight", nightly(), "2026-01-31T20:00:00Z", "2026-01-31T20:00:00Z"),
+            ("missed three nights", nightly(), "2026-01-29T20:00:00Z", "2026-01-29T20:00:00Z"),
+            ("tomorrow", nightly(), "2026-02-01T20:00:00Z", "2026-02-01T20:00:00Z"),
+            ("planned in a year", nightly(), "2027-01-31T20:00:00Z", "2026-02-01T20:00:00Z"),
+            ("in five minutes", often(), "2026-01-31T21:05:00Z", "2026-01-31T21:05:00Z"),
+            ("planned in an hour", often(), "2026-01-31T22:00:00Z", "2026-01-31T21:10:00Z"),
+        ] {
+            let mut schedule = Schedule::new();
+
+            schedule.resume("it", timetable, Duration::ZERO, at(planned), now);
+
+            assert_eq!(schedule.next_of("it"), Some(at(next)), "{case}");
+            assert_eq!(schedule.due(now).len(), usize::from(at(next) <= now), "{case}");
+            assert_eq!(schedule.due(now), [""; 0], "{case}: once");
+        }
+    }
+
+    #[test]
+    fn a_moment_within_the_spread_knows_its_tick() {
+        let mut schedule = Schedule::new();
+        let nightly = Timetable::cron("0 0 20 * * *", "UTC").unwrap();
+        let spread = Duration::from_secs(4 * 3600);
+
+        schedule.set("it", nightly, spread, None, at("2026-01-31T12:00:00Z"));
+
+        assert_eq!(schedule.tick_of("it"), Some(at("2026-01-31T20:00:00Z")));
+        assert_ne!(schedule.next_of("it"), schedule.tick_of("it"));
     }
 
     #[test]

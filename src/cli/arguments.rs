@@ -501,8 +501,11 @@ pub(super) enum ConfigCommand {
     Check,
     /// Print a commented example with every key and its default
     Example,
-    #[command(hide = true)]
-    Show(Later),
-    #[command(hide = true)]
-    Schema(Later),
+    /// Show the configuration in force, and where each value came from
+    Show {
+        /// A connection, publication, limit or section [default: everything]
+        name: Option<String>,
+    },
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
 }

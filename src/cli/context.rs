@@ -130,6 +130,10 @@ impl Context {
         self.global.log_level.unwrap_or(default)
     }
 
+    pub(super) fn config_path(&self) -> Result<PathBuf, Failure> {
+        Ok(config::find_path(self.global.config.clone(), &self.env)?)
+    }
+
     /// The configuration without mistakes; its warnings are printed.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         let loaded = self.loaded()?;

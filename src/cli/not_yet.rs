@@ -1,11 +1,6 @@
 //! What the contract promises and a later version brings: refused by name, never ignored.
 
-use super::failure::{Exit, Failure};
-
-/// `tidemark NAME` is not in this version.
-pub(super) fn command(name: &str) -> Result<Exit, Failure> {
-    Err(Failure::usage(format!("`tidemark {name}` is not in this version")))
-}
+use super::failure::Failure;
 
 /// The option is not in this version, if it was given.
 pub(super) fn option(name: &str, given: bool) -> Result<(), Failure> {

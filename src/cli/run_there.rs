@@ -168,7 +168,9 @@ mod tests {
             Ok(())
         }
 
-        fn parked_due(&self, _: &PairId) {}
+        async fn parked_due(&self, _: &PairId) -> Result<(), DeskError> {
+            Ok(())
+        }
     }
 
     /// A desk of one pair, and the state that its runs end in.

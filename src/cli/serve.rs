@@ -2,21 +2,30 @@
 
 use tokio_util::sync::CancellationToken;
 
+use crate::daemon::serve::Reloading;
+use crate::tasks::Tasks;
 use crate::{daemon, telemetry};
 
 use super::arguments::ServeArguments;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::show;
-use super::signals::Signals;
+use super::signals::{self, Signals};
 
 pub(super) async fn run(context: &Context, arguments: &ServeArguments) -> Result<Exit, Failure> {
     context.log_fully()?;
     let config = context.config()?;
     let signals = Signals::listen()?;
+    let tasks = Tasks::new();
     let stop = CancellationToken::new();
-    let work = daemon::serve::serve(config, &context.env, arguments.wait_for_state, stop.clone());
+    let reloading = Reloading {
+        path: context.config_path()?,
+        env: context.env.clone(),
+        now: signals::hangups(&tasks)?,
+    };
+    let work = daemon::serve::serve(config, reloading, arguments.wait_for_state, stop.clone());
     let ended = signals.heeding(&stop, || show::note("stopping"), work).await;
+    tasks.stop().await;
     ended.map(|()| Exit::Done).map_err(|error| Failure {
         exit: Exit::of_code(error.exit_status()),
         message: telemetry::chain(&error),

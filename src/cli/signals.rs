@@ -1,9 +1,13 @@
 //! SIGINT and SIGTERM. The first asks a command to end, the second ends it at once.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+use crate::tasks::Tasks;
 
 use super::failure::{Exit, Failure};
 use super::show;
@@ -12,6 +16,26 @@ use super::show;
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+}
+
+/// SIGHUP no longer ends the process: each notifies.
+pub(super) fn hangups(tasks: &Tasks) -> Result<Arc<Notify>, Failure> {
+    let mut hangup = signal(SignalKind::hangup())
+        .map_err(|error| Failure::failed(format!("cannot watch signals: {error}")))?;
+    let (received, stop) = (Arc::new(Notify::new()), tasks.stop_token());
+    let told = Arc::clone(&received);
+    tasks.spawn("hangups", async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                got = hangup.recv() => match got {
+                    Some(()) => told.notify_one(),
+                    None => return,
+                },
+            }
+        }
+    });
+    Ok(received)
 }
 
 impl Signals {

@@ -222,6 +222,7 @@ mod tests {
             parked,
             dead: 0,
             next_run_at: None,
+            compared_equal: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What no single value can tell: references between entries, publications that meet each other,
 //! and secrets that cannot be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
 use super::decode::{Placed, Report};
@@ -10,10 +10,20 @@ use super::names::{ConnectionName, PublicationName};
 use super::problem::{Problem, hint};
 use super::tree::{Config, ConnectionConfig, PublicationConfig, ResourcesConfig, SoleWriter};
 
-/// Reports connections that do not exist, are named twice, or are source and target at once.
+/// Reports limits and connections that do not exist, and connections that are named twice or are
+/// source and target at once.
 pub(super) fn references(decoded: &Decoded, report: &mut Report<'_>) {
+    let limits: Vec<&str> = decoded.limits.iter().map(String::as_str).collect();
+    for named in &decoded.limited {
+        if !limits.contains(&named.value.as_str()) {
+            let hint = hint(named.value.as_str(), &limits);
+            let message = format!("no limit is called `{}`{hint}", named.value);
+            report.problem(&named.path, named.place.clone(), message);
+        }
+    }
+    predecessors(decoded, report);
     let known: Vec<&str> = decoded.names.iter().map(String::as_str).collect();
-    for References { source, targets } in &decoded.references {
+    for References { source, targets, .. } in &decoded.references {
         for named in source.iter().chain(targets) {
             if !known.contains(&named.value.as_str()) {
                 let hint = hint(named.value.as_str(), &known);
@@ -33,6 +43,41 @@ pub(super) fn references(decoded: &Decoded, report: &mut Report<'_>) {
     }
 }
 
+/// Reports publications in `after` that do not exist, and those that wait for each other.
+fn predecessors(decoded: &Decoded, report: &mut Report<'_>) {
+    let by_name: BTreeMap<&str, &References> =
+        decoded.references.iter().map(|named| (named.publication.as_str(), named)).collect();
+    let known: Vec<&str> = by_name.keys().copied().collect();
+    for References { publication, after, .. } in &decoded.references {
+        for named in after {
+            let name = named.value.as_str();
+            let message = if !by_name.contains_key(name) {
+                format!("no publication is called `{name}`{}", hint(name, &known))
+            } else if waits_for(name, publication, &by_name) {
+                format!("`{name}` waits for `{publication}` in its turn: neither would ever run")
+            } else {
+                continue;
+            };
+            report.problem(&named.path, named.place.clone(), message);
+        }
+    }
+}
+
+/// Whether `one` waits for `other`, be it through more of them; it waits for itself.
+fn waits_for(one: &str, other: &str, by_name: &BTreeMap<&str, &References>) -> bool {
+    let (mut ahead, mut seen) = (vec![one], BTreeSet::new());
+    while let Some(name) = ahead.pop() {
+        if name == other {
+            return true;
+        }
+        if seen.insert(name) {
+            let after = by_name.get(name).map(|named| named.after.as_slice()).unwrap_or_default();
+            ahead.extend(after.iter().map(|named| named.value.as_str()));
+        }
+    }
+    false
+}
+
 fn complain(report: &mut Report<'_>, named: &Placed<ConnectionName>, message: String) {
     report.problem(&named.path, named.place.clone(), message);
 }
@@ -47,6 +92,7 @@ pub(super) fn doubts(config: &Config, report: &mut Report<'_>) {
         same_address(config, name, publication, report);
         overlaps(config, name, publication, report);
     }
+    several_owners(config, report);
 }
 
 fn same_address(
@@ -87,6 +133,58 @@ fn overlaps(
             warn(report, name, "resources", message);
         }
     }
+}
+
+/// Publications of different sources that would each rename and delete the same resources of one
+/// target: said once for the target. Who writes `sole_writer: false` knows of the others.
+fn several_owners(config: &Config, report: &mut Report<'_>) {
+    let mut by_data: BTreeMap<_, Vec<(&PublicationName, &ConnectionName)>> = BTreeMap::new();
+    for (name, publication) in &config.publications {
+        if publication.sole_writer == SoleWriter::No || owns_nothing(publication) {
+            continue;
+        }
+        for target in &publication.targets {
+            let Some(connection) = config.connections.get(target) else { continue };
+            by_data.entry(address(connection)).or_default().push((name, target));
+        }
+    }
+    for writers in by_data.into_values() {
+        let of = |name: &PublicationName| &config.publications[name];
+        let meets = |(one, _): &&(&PublicationName, &ConnectionName)| {
+            writers.iter().any(|(other, _)| {
+                of(one).source != of(other).source
+                    && may_meet(&of(one).resources, &of(other).resources)
+            })
+        };
+        let owners: Vec<_> = writers.iter().filter(meets).collect();
+        let Some((first, target)) = owners.first() else { continue };
+        let names: Vec<String> = owners.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let message = format!(
+            "{} each rename and delete at `{target}`, and their resources may be the same: list \
+             what they have in common under `shared` or `create_only`, or write `sole_writer: \
+             false` where that is meant",
+            few(&names)
+        );
+        warn(report, first, "targets", message);
+    }
+}
+
+/// `a, b and 598 more`.
+fn few(names: &[String]) -> String {
+    match names {
+        [one, other] => format!("{one} and {other}"),
+        [one, other, rest @ ..] => format!("{one}, {other} and {} more", rest.len()),
+        few => few.join(", "),
+    }
+}
+
+/// Everything that it lists is shared, or somebody else's.
+fn owns_nothing(publication: &PublicationConfig) -> bool {
+    let given_up = |resource: &String| {
+        let mut lists = publication.shared.iter().chain(&publication.create_only);
+        lists.any(|name| plain(name) == plain(resource))
+    };
+    spelled_out(&publication.resources).is_some_and(|only| only.iter().all(given_up))
 }
 
 fn warn(report: &mut Report<'_>, name: &PublicationName, key: &str, message: String) {

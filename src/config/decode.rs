@@ -6,6 +6,7 @@
 //! variables may override.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use config::{Map, Value, ValueKind};
 
@@ -196,6 +197,26 @@ impl<'r, 't> Fields<'r, 't> {
         }
     }
 
+    /// A list of mappings, each with its path.
+    pub(super) fn mappings(&mut self, key: &'static str) -> Vec<(Vec<String>, &'t Value)> {
+        let path = self.ask_leaf(key);
+        let Some(value) = self.found(key) else {
+            return Vec::new();
+        };
+        let ValueKind::Array(items) = &value.kind else {
+            let place = place_of(value).or_else(|| self.report.key_place(&path));
+            let message = "a list is due here: write it as `[{…}, {…}]`".to_owned();
+            self.report.problem(&path, place, message);
+            return Vec::new();
+        };
+        let place = |index| {
+            let mut path = path.clone();
+            path.push(format!("[{index}]"));
+            path
+        };
+        items.iter().enumerate().map(|(index, item)| (place(index), item)).collect()
+    }
+
     /// Names and texts that the user invents, such as labels.
     pub(super) fn texts(&mut self, key: &'static str) -> BTreeMap<String, String> {
         let path = self.ask(key);
@@ -219,16 +240,24 @@ impl<'r, 't> Fields<'r, 't> {
         texts
     }
 
-    /// A literal, `{env: NAME}` or `{file: PATH}`. No message here repeats what was written.
-    pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
-        self.require(key);
+    /// A literal, `{env: NAME}` or `{file: PATH}`; where there is none, the file `<beside>-<key>`.
+    /// No message here repeats what was written.
+    pub(super) fn secret(&mut self, key: &'static str, beside: Option<&Path>) -> Option<Secret> {
+        if beside.is_none() {
+            self.require(key);
+        }
         let path = self.ask_leaf(key);
         for form in ["env", "file"] {
             let mut path = path.clone();
             path.push(form.to_owned());
             self.report.known.insert(path);
         }
-        let value = self.found(key)?;
+        let Some(value) = self.found(key) else {
+            let mut file = beside?.as_os_str().to_owned();
+            file.push(format!("-{key}"));
+            let place = self.report.key_place(&self.path);
+            return Some(Secret::new(SecretOrigin::File(file.into()), place));
+        };
         let place = place_of_secret(value).or_else(|| self.report.key_place(&path));
         match secret_origin(value) {
             Ok(origin) => {
@@ -250,28 +279,10 @@ impl<'r, 't> Fields<'r, 't> {
     /// The same where there need be none.
     pub(super) fn optional_secret(&mut self, key: &'static str) -> Option<Secret> {
         if self.has(key) {
-            return self.secret(key);
+            return self.secret(key, None);
         }
         self.ask_leaf(key);
         None
-    }
-
-    /// A list of mappings, each with its path.
-    pub(super) fn mappings(&mut self, key: &'static str) -> Vec<(Vec<String>, &'t Value)> {
-        let path = self.ask(key);
-        let Some(value) = self.found(key) else { return Vec::new() };
-        let ValueKind::Array(items) = &value.kind else {
-            let place = place_of(value).or_else(|| self.report.key_place(&path));
-            let message = "a list is due here: begin each of its entries with `- `".to_owned();
-            self.report.problem(&path, place, message);
-            return Vec::new();
-        };
-        let numbered = items.iter().enumerate().map(|(index, item)| {
-            let mut path = path.clone();
-            path.push(format!("[{index}]"));
-            (path, item)
-        });
-        numbered.collect()
     }
 
     pub(super) fn has(&self, key: &str) -> bool {

@@ -8,14 +8,14 @@ use chrono_tz::Tz;
 use config::{Value, ValueKind};
 
 use super::decode::{Fields, Placed, Report, place_of};
-use super::names::{ConnectionName, PublicationName};
+use super::names::{ConnectionName, LimitName, PublicationName};
 use super::not_yet::Section;
 use super::problem::shown;
 use super::server;
 use super::tree::{
-    BackupConfig, Config, ConnectionConfig, FirstOverlap, FirstRun, Isolation, OnMissingSnapshot,
-    Percent, PublicationConfig, Publish, ResourcesConfig, RetryConfig, SoleWriter, StateConfig,
-    Trigger, VerifyConfig,
+    BackupConfig, ClosedHours, Config, ConnectionConfig, FirstOverlap, FirstRun, Isolation,
+    LimitConfig, OnMissingSnapshot, Percent, PublicationConfig, Publish, ResourcesConfig,
+    RetryConfig, SoleWriter, StateConfig, Trigger, VerifyConfig,
 };
 use super::values;
 
@@ -28,11 +28,17 @@ pub(super) struct Decoded {
     pub(super) config: Config,
     /// Every connection that the configuration names, well written or not.
     pub(super) names: Vec<String>,
+    /// Every limit, likewise.
+    pub(super) limits: Vec<String>,
+    /// Which limits connections name, and where.
+    pub(super) limited: Vec<Placed<LimitName>>,
     pub(super) references: Vec<References>,
 }
 
-/// Which connections a publication names, and where.
+/// Which connections and publications a publication names, and where.
 pub(super) struct References {
+    pub(super) publication: String,
+    pub(super) after: Vec<Placed<PublicationName>>,
     pub(super) source: Option<Placed<ConnectionName>>,
     pub(super) targets: Vec<Placed<ConnectionName>>,
 }
@@ -42,13 +48,26 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
     let state = state(fields.nested("state", Section::State));
     let server = server::decode(fields.nested("server", Section::Server));
     defaults(fields.nested("defaults", Section::Defaults));
-    for key in ["connections", "publications"] {
-        // Asked for here, read below: their keys are the user's own names.
+    for key in ["limits", "templates", "connections", "publications"] {
+        // Asked for here; read below, templates before: their keys are the user's own names.
         drop(fields.nested(key, Section::Root));
     }
     fields.finish();
 
+    let mut limit_names = Vec::new();
+    let mut limits = BTreeMap::new();
+    for (name, value) in entries(root, "limits") {
+        limit_names.push(name.clone());
+        let path = vec!["limits".to_owned(), name.clone()];
+        let parsed = LimitName::parse(name);
+        if parsed.is_none() {
+            misnamed(report, &path, value);
+        }
+        let limit = limit(Fields::open(report, Section::Limit, path, Some(value)));
+        limits.extend(parsed.map(|name| (name, limit)));
+    }
     let mut names = Vec::new();
+    let mut limited = Vec::new();
     let mut connections = BTreeMap::new();
     for (name, value) in entries(root, "connections") {
         names.push(name.clone());
@@ -57,8 +76,11 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
         if parsed.is_none() {
             misnamed(report, &path, value);
         }
-        let connection = connection(Fields::open(report, Section::Connection, path, Some(value)));
+        let fields = Fields::open(report, Section::Connection, path, Some(value));
+        let secrets = state.secrets_dir.as_ref().map(|folder| folder.join(name));
+        let (connection, limit) = connection(fields, secrets.as_deref());
         connections.extend(parsed.zip(connection));
+        limited.extend(limit);
     }
     let mut references = Vec::new();
     let mut publications = BTreeMap::new();
@@ -69,11 +91,12 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
             misnamed(report, &path, value);
         }
         let fields = Fields::open(report, Section::Publication, path, Some(value));
-        let (publication, source, targets) = publication(fields);
+        let (publication, named) = publication(fields);
         publications.extend(parsed.zip(publication));
-        references.push(References { source, targets });
+        references.push(References { publication: name.clone(), ..named });
     }
-    Decoded { config: Config { state, server, connections, publications }, names, references }
+    let config = Config { state, server, limits, connections, publications };
+    Decoded { config, names, limits: limit_names, limited, references }
 }
 
 /// The entries of a section, in order of name. That the section is something else than a mapping
@@ -96,9 +119,10 @@ fn misnamed(report: &mut Report<'_>, path: &[String], value: &Value) {
 fn state(mut fields: Fields<'_, '_>) -> StateConfig {
     fields.choice("store", (), &[("sled", ())]);
     let path = fields.or("path", "data/state".into(), values::path);
+    let secrets_dir = fields.optional("secrets_dir", values::path);
     let backup = backup(fields.nested("backup", Section::Backup), &path);
     fields.finish();
-    StateConfig { path, backup }
+    StateConfig { path, secrets_dir, backup }
 }
 
 fn backup(mut fields: Fields<'_, '_>, state: &Path) -> Option<BackupConfig> {
@@ -125,19 +149,31 @@ fn beside(state: &Path) -> PathBuf {
 
 /// Read for its mistakes alone; what it holds has been put under the entries before.
 fn defaults(mut fields: Fields<'_, '_>) {
-    connection(fields.nested("connection", Section::Connection).partial());
+    connection(fields.nested("connection", Section::Connection).partial(), None);
     publication(fields.nested("publication", Section::Publication).partial());
     fields.finish();
 }
 
-fn connection(mut fields: Fields<'_, '_>) -> Option<ConnectionConfig> {
+fn limit(mut fields: Fields<'_, '_>) -> LimitConfig {
+    let max_concurrency = fields.optional("max_concurrency", values::positive);
+    let rate = fields.or("max_requests_per_second", 0, values::whole);
+    fields.finish();
+    LimitConfig { max_concurrency, max_requests_per_second: (rate > 0).then_some(rate) }
+}
+
+/// `secrets` is where the secrets of this connection are without `-key` and `-secret`, where there
+/// is a directory of them.
+fn connection(
+    mut fields: Fields<'_, '_>,
+    secrets: Option<&Path>,
+) -> (Option<ConnectionConfig>, Option<Placed<LimitName>>) {
     let kind = fields.required("kind", values::text);
     if kind.is_some() {
         fields.choice("kind", (), &[("ed-fi", ())]);
     }
     let url = fields.required("url", values::url);
-    let key = fields.secret("key");
-    let secret = fields.secret("secret");
+    let key = fields.secret("key", secrets);
+    let secret = fields.secret("secret", secrets);
     let token_url = fields.optional("token_url", values::url);
     let scope = fields.optional("scope", values::text);
     let school_year = fields.optional("school_year", values::school_year);
@@ -149,11 +185,18 @@ fn connection(mut fields: Fields<'_, '_>) -> Option<ConnectionConfig> {
     let timeout = fields.or("timeout", Duration::from_secs(60), values::positive_duration);
     let max_concurrency = fields.or("max_concurrency", 512, values::positive);
     let rate = fields.or("max_requests_per_second", 0, values::whole);
+    let limit = fields.placed("limit", limit_name);
+    let mut closed = Vec::new();
+    for (path, value) in fields.mappings("closed") {
+        let hours = Fields::open(fields.report, Section::Closed, path, Some(value));
+        closed.extend(closed_hours(hours));
+    }
     fields.finish();
-    Some(ConnectionConfig {
-        url: url?.value,
-        key: key?,
-        secret: secret?,
+    let (Some(url), Some(key), Some(secret)) = (url, key, secret) else { return (None, limit) };
+    let connection = ConnectionConfig {
+        url: url.value,
+        key,
+        secret,
         token_url,
         scope,
         school_year,
@@ -161,18 +204,29 @@ fn connection(mut fields: Fields<'_, '_>) -> Option<ConnectionConfig> {
         timeout,
         max_concurrency,
         max_requests_per_second: (rate > 0).then_some(rate),
-    })
+        limit: limit.as_ref().map(|limit| limit.value.clone()),
+        closed,
+    };
+    (Some(connection), limit)
 }
 
-type PublicationParts =
-    (Option<PublicationConfig>, Option<Placed<ConnectionName>>, Vec<Placed<ConnectionName>>);
+fn closed_hours(mut fields: Fields<'_, '_>) -> Option<ClosedHours> {
+    let cron = fields.required("cron", values::cron);
+    let length = fields.required("for", values::at_least_a_second);
+    let time_zone = fields.or("time_zone", Tz::UTC, values::time_zone);
+    fields.finish();
+    Some(ClosedHours { cron: cron?.value, length: length?.value, time_zone })
+}
 
-fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
+fn publication(mut fields: Fields<'_, '_>) -> (Option<PublicationConfig>, References) {
     let source = fields.required("source", connection_name);
     let targets = targets(&mut fields);
     let labels = fields.texts("labels");
     let trigger = trigger(&mut fields);
     let time_zone = fields.or("time_zone", Tz::UTC, values::time_zone);
+    let spread = fields.or("spread", Duration::ZERO, values::duration);
+    let deadline = fields.or("deadline", Duration::ZERO, values::off_or_at_least_a_second);
+    let after = fields.list("after", publication_name);
     let isolation = fields.choice(
         "isolation",
         Isolation::Snapshot,
@@ -226,6 +280,10 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
         labels,
         trigger,
         time_zone,
+        spread,
+        deadline,
+        after: after.iter().map(|publication| publication.value.clone()).collect(),
+        verify,
         isolation,
         on_missing_snapshot,
         overlap,
@@ -241,9 +299,15 @@ fn publication(mut fields: Fields<'_, '_>) -> PublicationParts {
         resources,
         retry,
         first_run,
-        verify,
     });
-    (publication, source, targets)
+    (publication, References { publication: String::new(), after, source, targets })
+}
+
+fn verify(mut fields: Fields<'_, '_>) -> VerifyConfig {
+    let schedule = fields.optional("schedule", values::cron);
+    let content = fields.or("content", false, values::boolean);
+    fields.finish();
+    VerifyConfig { schedule, content }
 }
 
 fn first_overlap(text: &str) -> Result<FirstOverlap, String> {
@@ -302,12 +366,6 @@ fn resources(mut fields: Fields<'_, '_>) -> ResourcesConfig {
     ResourcesConfig { include, include_only, exclude, exclude_only, descriptors }
 }
 
-fn verify(mut fields: Fields<'_, '_>) -> VerifyConfig {
-    let content = fields.or("content", false, values::boolean);
-    fields.finish();
-    VerifyConfig { content }
-}
-
 fn retry(mut fields: Fields<'_, '_>) -> RetryConfig {
     let max_attempts = fields.or("max_attempts", 40, values::positive);
     let first_delay = fields.or("first_delay", Duration::from_secs(60), values::positive_duration);
@@ -324,6 +382,24 @@ fn retry(mut fields: Fields<'_, '_>) -> RetryConfig {
     let max_parked = fields.or("max_parked", 10_000, values::positive);
     fields.finish();
     RetryConfig { max_attempts, first_delay, max_delay, max_parked }
+}
+
+fn limit_name(text: &str) -> Result<LimitName, String> {
+    LimitName::parse(text).ok_or_else(|| {
+        format!(
+            "{} is not the name of a limit: a name is lower-case letters, digits and `-`",
+            shown(text)
+        )
+    })
+}
+
+fn publication_name(text: &str) -> Result<PublicationName, String> {
+    PublicationName::parse(text).ok_or_else(|| {
+        format!(
+            "{} is not the name of a publication: a name is lower-case letters, digits and `-`",
+            shown(text)
+        )
+    })
 }
 
 fn connection_name(text: &str) -> Result<ConnectionName, String> {

@@ -28,7 +28,7 @@ pub(super) fn read_files(
     path: &Path,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
-) -> Result<Vec<Document>, ()> {
+) -> Result<(Vec<Document>, Vec<PathBuf>), ()> {
     let files = match files_of(path, warnings) {
         Ok(files) => files,
         Err(problem) => {
@@ -38,8 +38,8 @@ pub(super) fn read_files(
     };
     let mut documents = Vec::new();
     let mut is_whole = true;
-    for file in files {
-        match read_file(&file, problems) {
+    for file in &files {
+        match read_file(file, problems) {
             Ok(document) => documents.push(document),
             Err(problem) => {
                 problems.push(problem);
@@ -49,10 +49,10 @@ pub(super) fn read_files(
     }
     report_names_given_twice(&documents, problems);
     // With a file missing, what the others refer to would seem to be missing too.
-    if is_whole { Ok(documents) } else { Err(()) }
+    if is_whole { Ok((documents, files)) } else { Err(()) }
 }
 
-fn files_of(path: &Path, warnings: &mut Vec<Problem>) -> Result<Vec<PathBuf>, Problem> {
+pub(super) fn files_of(path: &Path, warnings: &mut Vec<Problem>) -> Result<Vec<PathBuf>, Problem> {
     let shown = path.display().to_string();
     let problem = |message: String| Problem { key_path: String::new(), place: None, message };
     let unreadable =

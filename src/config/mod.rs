@@ -4,8 +4,9 @@
 //! thing to know: a configuration is taken whole or not at all, and every mistake in it is
 //! reported at once, with its key path, its place and the nearest known name.
 //!
-//! A file travels through `yaml` (positions, texts), `layers` (defaults, files, variables),
-//! `entries` (keys, types, defaults) and `check` (what entries say of each other).
+//! A file travels through `yaml` (positions, texts), `templates` (entries for each row), `layers`
+//! (defaults, files, variables), `entries` (keys, types, defaults) and `check` (what entries say of
+//! each other). `shown` tells where each value came from, `schema` tells editors what there may be.
 
 mod check;
 mod cron;
@@ -15,28 +16,35 @@ mod layers;
 mod names;
 mod not_yet;
 mod problem;
+mod rows;
+mod schema;
 mod secret;
 mod server;
+mod shown;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod values;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use config::Value;
+use sha2::{Digest, Sha256};
 
 pub use cron::CronSchedule;
-pub use names::{ConnectionName, PublicationName};
-pub use problem::{ConfigProblems, Place, Problem};
+pub use names::{ConnectionName, LimitName, PublicationName};
+pub use problem::{ConfigProblems, Place, Problem, Row};
+pub use schema::schema;
 pub use secret::{Secret, SecretError};
 pub use server::{ADMIN_TOKEN, TlsConfig, TokenConfig, TokenRole};
+pub use shown::{Origin, ShownValue, show};
 pub use tree::{
-    BackupConfig, Config, ConnectionConfig, FirstOverlap, FirstRun, Isolation, OnMissingSnapshot,
-    Percent, PublicationConfig, Publish, ResourcesConfig, RetryConfig, ServerConfig, SoleWriter,
-    StateConfig, Trigger, VerifyConfig,
+    BackupConfig, ClosedHours, Config, ConnectionConfig, FirstOverlap, FirstRun, Isolation,
+    LimitConfig, OnMissingSnapshot, Percent, PublicationConfig, Publish, ResourcesConfig,
+    RetryConfig, ServerConfig, SoleWriter, StateConfig, Trigger, VerifyConfig,
 };
 
 use decode::Report;
@@ -50,6 +58,8 @@ use yaml::Document;
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<Problem>,
+    /// Every file that was read, those of rows included; secrets apart.
+    pub files: Vec<PathBuf>,
 }
 
 /// Where the configuration is: `--config`, then `TIDEMARK_CONFIG`, then `config/tidemark.yaml`,
@@ -75,12 +85,7 @@ pub fn find_path(
 
 /// Reads and checks a file, or the `*.yaml` of a directory, under the variables of `env`.
 pub fn load(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, ConfigProblems> {
-    let mut problems = Vec::new();
-    let mut warnings = Vec::new();
-    let Ok(files) = read_files(path, &mut problems, &mut warnings) else {
-        return Err(ConfigProblems(in_order(problems)));
-    };
-    check_whole(&files, env, problems, warnings)
+    Ok(load_merged(path, env)?.loaded)
 }
 
 /// The same for one text, which messages call `file`.
@@ -91,7 +96,9 @@ pub fn read(
 ) -> Result<Loaded, ConfigProblems> {
     let mut problems = Vec::new();
     match read_text(file, text, &mut problems) {
-        Ok(document) => check_whole(&[document], env, problems, Vec::new()),
+        Ok(document) => {
+            Ok(check_whole(vec![document], env, problems, Vec::new(), Vec::new())?.loaded)
+        }
         Err(problem) => {
             problems.push(problem);
             Err(ConfigProblems(in_order(problems)))
@@ -99,16 +106,40 @@ pub fn read(
     }
 }
 
+/// A configuration, and the tree that it was read from.
+struct Merged {
+    loaded: Loaded,
+    tree: Value,
+    /// Where every key was written.
+    written: BTreeMap<Vec<String>, Place>,
+    /// The path of every leaf that the configuration may set.
+    known: BTreeSet<Vec<String>>,
+}
+
+fn load_merged(path: &Path, env: &BTreeMap<String, String>) -> Result<Merged, ConfigProblems> {
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    let Ok((documents, files)) = read_files(path, &mut problems, &mut warnings) else {
+        return Err(ConfigProblems(in_order(problems)));
+    };
+    check_whole(documents, env, problems, warnings, files)
+}
+
 fn check_whole(
-    files: &[Document],
+    mut documents: Vec<Document>,
     env: &BTreeMap<String, String>,
     mut problems: Vec<Problem>,
     mut warnings: Vec<Problem>,
-) -> Result<Loaded, ConfigProblems> {
+    mut files: Vec<PathBuf>,
+) -> Result<Merged, ConfigProblems> {
+    let mut made = templates::expand(&mut documents, &mut problems);
+    warnings.append(&mut made.warnings);
+    files.append(&mut made.files);
+    documents.push(made.entries);
     let written: BTreeMap<Vec<String>, Place> =
-        files.iter().flat_map(|file| file.keys.clone()).collect();
+        documents.iter_mut().flat_map(|document| std::mem::take(&mut document.keys)).collect();
 
-    let tree = merge(files, &written, env, &mut problems);
+    let tree = merge(&documents, &written, env, &mut problems);
     let mut report = Report::new(&written);
     let decoded = entries::decode(&mut report, &tree);
     check::references(&decoded, &mut report);
@@ -117,10 +148,31 @@ fn check_whole(
 
     problems.append(&mut report.problems);
     warnings.append(&mut report.warnings);
+    let known = report.known;
     if !problems.is_empty() {
         return Err(ConfigProblems(in_order(problems)));
     }
-    Ok(Loaded { config, warnings: in_order(warnings) })
+    let loaded = Loaded { config, warnings: in_order(warnings), files };
+    Ok(Merged { loaded, tree, written, known })
+}
+
+/// A text that changes when what [`load`] would read does: the names and contents of the files of
+/// `path` and of `others`, whatever links lead to them.
+pub fn fingerprint(path: &Path, others: &[PathBuf]) -> String {
+    let mut files = layers::files_of(path, &mut Vec::new()).unwrap_or_default();
+    files.extend(others.iter().cloned());
+    files.sort();
+    files.dedup();
+    let mut hash = Sha256::new();
+    for file in files {
+        let content = std::fs::read(&file).ok();
+        hash.update(file.as_os_str().as_encoded_bytes());
+        hash.update([0, u8::from(content.is_some())]);
+        let content = content.unwrap_or_default();
+        hash.update(content.len().to_be_bytes());
+        hash.update(content);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every key with its default and a comment: `config/reference.yaml`.

@@ -11,7 +11,9 @@ pub(super) enum Section {
     Token,
     Tls,
     Defaults,
+    Limit,
     Connection,
+    Closed,
     Publication,
     Verify,
     Resources,
@@ -34,18 +36,7 @@ const fn key(
     KeyNotYet { section, key, asks_nothing }
 }
 
-pub(super) const KEYS: &[KeyNotYet] = &[
-    key(Section::Root, "limits", &[]),
-    key(Section::Root, "templates", &[]),
-    key(Section::State, "secrets_dir", &[]),
-    key(Section::State, "audit_for", &[]),
-    key(Section::Connection, "limit", &[]),
-    key(Section::Connection, "closed", &[]),
-    key(Section::Publication, "spread", &["0s"]),
-    key(Section::Publication, "deadline", &["0s"]),
-    key(Section::Publication, "after", &[]),
-    key(Section::Verify, "schedule", &[]),
-];
+pub(super) const KEYS: &[KeyNotYet] = &[key(Section::State, "audit_for", &[])];
 
 /// Values of keys that work, by the key's name.
 pub(super) const VALUES: &[(&str, &[&str])] =

@@ -83,7 +83,7 @@ fn tokens(fields: &mut Fields<'_, '_>) -> Vec<TokenConfig> {
             ],
         );
         let labels = token.texts("labels");
-        let secret = token.secret("token");
+        let secret = token.secret("token", None);
         token.finish();
         if let (Some(name), Some(token)) = (name, secret) {
             tokens.push(TokenConfig { name: name.value, role, labels, token });

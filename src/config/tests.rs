@@ -1,7 +1,10 @@
 //! Claims about configurations as a whole; mistakes and secrets have files of their own.
 
 mod mistakes;
+mod schema;
 mod secrets;
+mod shown;
+mod templates;
 
 use std::time::Duration;
 
@@ -138,9 +141,8 @@ fn every_key_is_in_the_reference() {
             continue;
         }
         assert!(refused.contains(&key), "{} is not in the reference", yaml::join(path));
-        let name = key;
         let is_shown = example().lines().any(|line| {
-            line.trim_start().starts_with(&format!("# {name}:"))
+            line.trim_start().starts_with(&format!("# {key}:"))
                 && line.contains("not in this version")
         });
         assert!(is_shown, "{} is not in the reference as a comment", yaml::join(path));
@@ -157,27 +159,23 @@ fn every_key_of_a_later_version_is_refused_by_name() {
     for later in not_yet::KEYS {
         let key = later.key;
         let (text, path) = match later.section {
-            Section::Root => (format!("{key}: {{a: x}}"), key.to_owned()),
+            Section::Root => panic!("every section of a file works"),
             Section::State => (format!("state: {{{key}: x}}"), format!("state.{key}")),
             Section::Server => (format!("server: {{{key}: x}}"), format!("server.{key}")),
-            Section::Connection => (
-                format!("defaults: {{connection: {{{key}: x}}}}"),
-                format!("defaults.connection.{key}"),
-            ),
             Section::Publication => (
                 format!("defaults: {{publication: {{{key}: x}}}}"),
                 format!("defaults.publication.{key}"),
             ),
-            Section::Verify => (
-                format!("defaults: {{publication: {{verify: {{{key}: x}}}}}}"),
-                format!("defaults.publication.verify.{key}"),
-            ),
             Section::Token
             | Section::Tls
             | Section::Backup
+            | Section::Closed
+            | Section::Connection
             | Section::Defaults
+            | Section::Limit
             | Section::Resources
-            | Section::Retry => {
+            | Section::Retry
+            | Section::Verify => {
                 panic!("{key} stands in a section that is whole")
             }
         };
@@ -250,7 +248,8 @@ fn every_key_of_an_entry_is_read() {
             .trim_matches(['{', '}'])
             .replace(", ", "\n    ")
             .as_str(),
-        "labels: {tier: one}, every: 90s, time_zone: America/Chicago, isolation: bounded,
+        "labels: {tier: one}, every: 90s, time_zone: America/Chicago, spread: 2h, deadline: 8h,
+     verify: {schedule: 0 0 3 * * SUN, content: true}, isolation: bounded,
      on_missing_snapshot: bounded, key_changes: skip, deletes: skip, max_deletes: 0.25%,
      max_deletes_above: 7, sole_writer: true, shared: [people, /tpdm/candidates],
      create_only: [descriptors], page_size: 50, resources: {include: [students],
@@ -268,6 +267,10 @@ fn every_key_of_an_entry_is_read() {
     let publication = nightly(&config);
     assert_eq!(publication.trigger, Trigger::Every(Duration::from_secs(90)));
     assert_eq!(publication.time_zone, chrono_tz::America::Chicago);
+    assert_eq!(publication.spread, Duration::from_secs(2 * 3600));
+    assert_eq!(publication.deadline, Duration::from_secs(8 * 3600));
+    assert_eq!(publication.verify.schedule.as_ref().unwrap().as_str(), "0 0 3 * * SUN");
+    assert!(publication.verify.content);
     assert_eq!(publication.isolation, Isolation::Bounded);
     assert_eq!(publication.on_missing_snapshot, OnMissingSnapshot::ReadAs(Isolation::Bounded));
     assert_eq!((publication.key_changes, publication.deletes), (Publish::Skip, Publish::Skip));
@@ -342,7 +345,7 @@ fn a_variable_that_names_no_key_is_a_mistake_that_names_the_nearest() {
     let mistakes = written.mistakes(&[
         ("TIDEMARK__CONNECTIONS__DISTRCT__TIMEOUT", "20s"),
         ("TIDEMARK__CONNECTIONS__ANOTHER__SECRET", "hunter2"),
-        ("TIDEMARK__PUBLICATIONS__NIGHTLY__SPREAD", "4h"),
+        ("TIDEMARK__PUBLICATIONS__NIGHTLY__FIRST_RUN", "refuse"),
         ("TIDEMARK__PUBLICATIONS__NIGHTLY__PAGE_SIZE", "many"),
         ("TIDEMARK__PUBLICATIONS__NIGHTLY__TARGETS", "state,nowhere"),
     ]);
@@ -352,8 +355,8 @@ fn a_variable_that_names_no_key_is_a_mistake_that_names_the_nearest() {
         "\
 TIDEMARK__CONNECTIONS__ANOTHER__SECRET: this variable names no key of the configuration (a variable overrides an entry and never creates one)
 TIDEMARK__CONNECTIONS__DISTRCT__TIMEOUT: this variable names no key of the configuration (a variable overrides an entry and never creates one); did you mean `TIDEMARK__CONNECTIONS__DISTRICT__TIMEOUT`?
+TIDEMARK__PUBLICATIONS__NIGHTLY__FIRST_RUN: publications.nightly.first_run: not in this version: remove it
 TIDEMARK__PUBLICATIONS__NIGHTLY__PAGE_SIZE: publications.nightly.page_size: `many` is not a whole number: write it in digits, such as 500
-TIDEMARK__PUBLICATIONS__NIGHTLY__SPREAD: publications.nightly.spread: not in this version: remove it
 TIDEMARK__PUBLICATIONS__NIGHTLY__TARGETS: publications.nightly.targets: no connection is called `nowhere`; known here: district, state"
     );
 }
@@ -447,6 +450,42 @@ fn a_schedule_fires_on_the_clocks_of_its_zone() {
 
     assert_eq!(next("2026-01-31T08:30:00Z"), utc("2026-02-01T08:30:00Z"));
     assert_eq!(next("2026-07-01T00:00:00Z"), utc("2026-07-01T07:30:00Z"));
+}
+
+#[test]
+fn closed_hours_end_on_the_clocks_of_their_zone() {
+    let text = pair(
+        "closed: [{cron: 0 0 6 * * MON-FRI, for: 2h, time_zone: America/Chicago},
+      {cron: 0 */30 * * * *, for: 40m}]",
+        "",
+    );
+    let config = config_of(&text);
+    let utc = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let until = |hours: usize, at| district(&config).closed[hours].closed_until(utc(at));
+
+    assert_eq!(until(0, "2026-02-02T11:59:59Z"), None);
+    assert_eq!(until(0, "2026-02-02T12:00:00Z"), Some(utc("2026-02-02T14:00:00Z")));
+    assert_eq!(until(0, "2026-02-02T13:59:59Z"), Some(utc("2026-02-02T14:00:00Z")));
+    assert_eq!(until(0, "2026-02-02T14:00:00Z"), None);
+    assert_eq!(until(0, "2026-02-01T12:30:00Z"), None, "a Sunday");
+    assert_eq!(until(0, "2026-07-06T11:00:00Z"), Some(utc("2026-07-06T13:00:00Z")), "summer");
+    let always = until(1, "2026-02-02T12:00:00Z").unwrap();
+    assert!(always > utc("2026-02-03T12:00:00Z"), "one begins before the other ends: {always}");
+}
+
+#[test]
+fn publications_that_wait_for_each_other_are_a_mistake() {
+    let entry = |name: &str, after: &str| {
+        format!("  {name}: {{source: district, targets: [state], after: [{after}]}}\n")
+    };
+    let circle = format!("{}{}", pair("", "after: [a]"), entry("a", "b") + &entry("b", "nightly"));
+    let line = format!("{}{}", pair("", "after: [a]"), entry("a", "b") + &entry("b", ""));
+
+    let mistakes = one_file(&circle).mistakes(&[]);
+
+    assert_eq!(mistakes.lines().count(), 3, "{mistakes}");
+    assert!(mistakes.contains("`a` waits for `nightly` in its turn: neither would ever run"));
+    assert_eq!(one_file(&line).mistakes(&[]), "no mistake");
 }
 
 #[test]

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use url::Url;
 
 use super::cron::CronSchedule;
-use super::names::{ConnectionName, PublicationName};
+use super::names::{ConnectionName, LimitName, PublicationName};
 use super::secret::Secret;
 use super::server::{TlsConfig, TokenConfig};
 
@@ -19,6 +20,7 @@ use super::server::{TlsConfig, TokenConfig};
 pub struct Config {
     pub state: StateConfig,
     pub server: ServerConfig,
+    pub limits: BTreeMap<LimitName, LimitConfig>,
     pub connections: BTreeMap<ConnectionName, ConnectionConfig>,
     pub publications: BTreeMap<PublicationName, PublicationConfig>,
 }
@@ -27,6 +29,9 @@ pub struct Config {
 pub struct StateConfig {
     /// The directory of the sled store. Default `data/state`.
     pub path: PathBuf,
+    /// Connections without a key or a secret of their own read `<dir>/<connection>-key` and
+    /// `<dir>/<connection>-secret`. Default: there is none.
+    pub secrets_dir: Option<PathBuf>,
     /// `None` when `every` is 0.
     pub backup: Option<BackupConfig>,
 }
@@ -60,6 +65,15 @@ pub struct ServerConfig {
     pub tls: Option<TlsConfig>,
 }
 
+/// What the connections that name it share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitConfig {
+    /// Requests in flight, at least 1; `None`: no ceiling beside those of the connections.
+    pub max_concurrency: Option<usize>,
+    /// Requests a second; `None` (written 0) is no fixed rate.
+    pub max_requests_per_second: Option<u32>,
+}
+
 /// One Ed-Fi ODS/API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionConfig {
@@ -81,6 +95,42 @@ pub struct ConnectionConfig {
     pub max_concurrency: usize,
     /// Requests a second; `None` (written 0, the default) is no fixed rate.
     pub max_requests_per_second: Option<u32>,
+    /// What it shares with others, beside its own ceilings.
+    pub limit: Option<LimitName>,
+    /// When no request is sent. Default: never.
+    pub closed: Vec<ClosedHours>,
+}
+
+/// More hours in a row than this are not looked at: who waits looks again when they have ended.
+const MOST_JOINED: usize = 100;
+
+/// Hours that come again and again, in which a connection is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedHours {
+    /// When they begin, on the clocks of `time_zone`.
+    pub cron: CronSchedule,
+    /// How long they last, at least a second.
+    pub length: Duration,
+    /// Default UTC.
+    pub time_zone: Tz,
+}
+
+impl ClosedHours {
+    /// When the hours end that `moment` falls into; `None` when it falls into none.
+    pub fn closed_until(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let length = TimeDelta::from_std(self.length).ok()?;
+        let mut until = None;
+        let mut after = moment.checked_sub_signed(length)?;
+        // Hours that begin before others have ended make them longer; so far is far enough.
+        for _ in 0..MOST_JOINED {
+            let Some(begins) = self.cron.next_after(after, self.time_zone) else { break };
+            if begins > until.unwrap_or(moment) {
+                break;
+            }
+            (until, after) = (begins.checked_add_signed(length), begins);
+        }
+        until
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +140,15 @@ pub struct PublicationConfig {
     pub targets: Vec<ConnectionName>,
     pub labels: BTreeMap<String, String>,
     pub trigger: Trigger,
-    /// Of the schedule. Default UTC.
+    /// Of the schedules. Default UTC.
     pub time_zone: Tz,
+    /// Each pair starts at its own fixed moment within this after the tick. Default zero.
+    pub spread: Duration,
+    /// Then a run stops, and the next one goes on with it; zero (the default): never.
+    pub deadline: Duration,
+    /// Publications whose runs of the same tick must have ended; none of them waits for this one.
+    pub after: Vec<PublicationName>,
+    pub verify: VerifyConfig,
     /// Default `snapshot`.
     pub isolation: Isolation,
     /// Default `fail`.
@@ -121,7 +178,6 @@ pub struct PublicationConfig {
     pub retry: RetryConfig,
     /// Default `full`.
     pub first_run: FirstRun,
-    pub verify: VerifyConfig,
 }
 
 /// How far back the run after the first one reaches, which has no history.
@@ -141,13 +197,6 @@ pub enum FirstRun {
     FromNow,
     /// It fails: somebody says first how far the target is.
     Refuse,
-}
-
-/// How the publication is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct VerifyConfig {
-    /// The bodies too. Default false.
-    pub content: bool,
 }
 
 /// What starts the runs of a publication.
@@ -228,6 +277,15 @@ pub struct ResourcesConfig {
     pub exclude_only: Vec<String>,
     /// Default `true`.
     pub descriptors: bool,
+}
+
+/// How the publication is compared, and when the daemon does it by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyConfig {
+    /// Default: none.
+    pub schedule: Option<CronSchedule>,
+    /// Whether bodies are compared too. Default `false`.
+    pub content: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -79,7 +79,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn value(&mut self, event: Event<'a>, span: &Span) -> Result<Value, Problem> {
-        let origin = self.place(span).to_string();
+        let origin = self.place(span).to_origin();
         let kind = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_anchor(anchor, span);
@@ -210,6 +210,7 @@ impl<'a> Reader<'a, '_> {
             file: self.file.to_owned(),
             line: span.start.line().max(1),
             column: span.start.col() + 1,
+            row: None,
         }
     }
 }

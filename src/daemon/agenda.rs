@@ -1,10 +1,14 @@
-//! Which pairs are to run now: ticks, second attempts, parked items that are due, and the limit of
-//! pairs at once.
+//! Which pairs are to run now: ticks, second attempts, parked items that are due, what a person asked
+//! for; and what keeps a pair that is due from running.
 //!
 //! What lives here: the decisions, as a table without I/O whose time is passed in. What does not:
-//! timetables (`schedule.rs`), the running itself (`serve.rs`). The one thing to know: a pair is
-//! due or it is not, so however many ticks passed while it ran or waited, it runs once for all of
-//! them, and never beside itself.
+//! timetables (`schedule.rs`), the running itself (`serve.rs`), where plans are kept (`plans.rs`).
+//! The one thing to know: a pair is due or it is not, so however many ticks passed while it ran,
+//! waited or was paused, it runs once for all of them, and never beside itself.
+
+mod holds;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,56 +16,140 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::clock::Timestamp;
+use crate::config::ClosedHours;
 use crate::schedule::{Schedule, Timetable};
-use crate::state::PairId;
+use crate::state::{ComparedOnSchedule, PairId, Pause, Plan};
 
 /// The longest wait before a failed run is started again (contract, "Configuration").
 const LONGEST_DELAY: Duration = Duration::from_secs(30 * 60);
 
 /// What is due, and what runs.
 pub struct Agenda {
-    schedule: Schedule,
+    ticks: Schedule,
+    comparisons: Schedule,
+    publications: BTreeMap<String, Terms>,
     pairs: BTreeMap<PairId, Entry>,
     max_running: usize,
+    /// By connection.
+    closed: BTreeMap<String, Vec<ClosedHours>>,
+    /// Connections whose secrets cannot be read, and why.
+    locked: BTreeMap<String, String>,
 }
 
-/// What the agenda is told of a pair before anything ran.
+/// How the pairs of a publication are to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    pub timetable: Timetable,
+    /// The timetable as a text, by which a plan of before is known to be of it.
+    pub schedule: String,
+    pub spread: Duration,
+    pub comparisons: Timetable,
+    pub verify_schedule: String,
+    /// Publications whose runs of the same tick must have ended.
+    pub after: Vec<String>,
+    pub source: String,
+    /// The wait before a failed run is started again; doubles from there.
+    pub first_delay: Duration,
+}
+
+impl Terms {
+    /// A publication of this source that nothing starts.
+    pub fn manual(source: &str) -> Terms {
+        Terms {
+            timetable: Timetable::Never,
+            schedule: String::new(),
+            spread: Duration::ZERO,
+            comparisons: Timetable::Never,
+            verify_schedule: String::new(),
+            after: Vec::new(),
+            source: source.to_owned(),
+            first_delay: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What is remembered of a pair before anything ran.
 #[derive(Clone, Debug)]
 pub struct Newcomer {
     pub id: PairId,
-    /// The wait before a failed run is started again; doubles from there.
-    pub first_delay: Duration,
-    /// The last run failed: it is started again after the first delay.
+    /// `None` where no daemon has planned anything for it.
+    pub plan: Option<Plan>,
+    pub last_ended_at: Option<Timestamp>,
+    /// The last run failed: without a plan it is started again after the first delay.
     pub failed: bool,
     pub parked_due_at: Option<Timestamp>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
-    first_delay: Duration,
-    running: bool,
-    /// Since when it is to run, and why.
-    due: Option<(Timestamp, Why)>,
+    running: Option<Job>,
+    /// Since when what runs was due: it is missed if the process ends now.
+    unserved: Option<Timestamp>,
+    due: Option<Due>,
+    comparison_due: Option<Timestamp>,
     /// Runs that failed since the last tick or the last one that did not.
     failures: u32,
     again_at: Option<Timestamp>,
     parked_due_at: Option<Timestamp>,
+    wanted: Option<(Timestamp, Wanted)>,
+    paused: Option<Pause>,
+    compared: Option<ComparedOnSchedule>,
+    /// The plan is another than the one that is kept.
+    has_changed: bool,
+    /// The configuration no longer names it: gone when its run has ended.
+    is_leaving: bool,
+}
+
+/// Since when a pair is to run, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    since: Timestamp,
+    why: Why,
+    /// The tick that it belongs to, however late in its spread.
+    tick: Option<Timestamp>,
 }
 
 /// Why a pair is to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     Tick,
-    /// The last run failed for what may pass.
+    /// The last run failed for what may pass, or was stopped by closed hours.
     Again,
     /// A parked item is due.
     Parked,
+    Wanted,
+}
+
+/// What a person wants of a run that he asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The delete brake was looked at (R27).
+    pub allow_deletes: bool,
+}
+
+/// What became of the wish for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It begins as soon as nothing holds it.
+    Granted,
+    AlreadyRunning,
+    /// Resume it first.
+    Paused,
+    Unknown,
+}
+
+/// What a pair does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    Run(Option<Wanted>),
+    Compare,
 }
 
 /// Pairs of one publication that begin together and share a view of their source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     pub publication: String,
+    pub job: Job,
     pub pairs: Vec<PairId>,
 }
 
@@ -74,339 +162,436 @@ pub enum Ending {
     MayPass,
     /// It failed, or the pair is blocked: nothing before the next tick.
     NeedsAPerson,
+    /// A connection closed: it goes on when that opens.
+    Closed,
+    /// The process ends: what was planned stays planned.
+    Stopped,
+    /// A comparison ended; `None` when it could not be made.
+    Compared(Option<bool>),
 }
 
 impl Agenda {
     /// At most `max_running` pairs run at once.
     pub fn new(max_running: usize) -> Agenda {
         Agenda {
-            schedule: Schedule::new(),
+            ticks: Schedule::new(),
+            comparisons: Schedule::new(),
+            publications: BTreeMap::new(),
             pairs: BTreeMap::new(),
             max_running: max_running.max(1),
+            closed: BTreeMap::new(),
+            locked: BTreeMap::new(),
         }
     }
 
-    /// Puts a publication on the agenda. `last` is when it last ran: what was missed since then is
-    /// due at once, and once.
+    pub fn set_max_running(&mut self, max_running: usize) {
+        self.max_running = max_running.max(1);
+    }
+
+    /// When which connection is left alone.
+    pub fn set_closed(&mut self, closed: BTreeMap<String, Vec<ClosedHours>>) {
+        self.closed = closed;
+    }
+
+    /// Connections whose secrets cannot be read now, each with why.
+    pub fn set_locked(&mut self, locked: BTreeMap<String, String>) {
+        self.locked = locked;
+    }
+
+    /// Puts a publication on the agenda, or changes how it runs. What it has planned stays where
+    /// its schedule does; what was missed is due at once, and once.
     pub fn add(
         &mut self,
         publication: &str,
-        timetable: Timetable,
-        pairs: Vec<Newcomer>,
-        last: Option<Timestamp>,
+        terms: Terms,
+        newcomers: Vec<Newcomer>,
         now: Timestamp,
     ) {
-        let runs_by_itself = timetable != Timetable::Never;
-        self.schedule.set(publication, timetable, Duration::ZERO, last, now);
-        for pair in pairs {
-            let mut entry = Entry {
-                first_delay: pair.first_delay,
-                running: false,
-                due: None,
-                failures: 0,
-                again_at: None,
-                parked_due_at: None,
-            };
-            // What no schedule starts is left to the one who starts it.
-            if runs_by_itself {
-                entry.parked_due_at = pair.parked_due_at;
-                if pair.failed {
-                    entry.fail(now);
-                }
+        let before = self.publications.insert(publication.to_owned(), terms.clone());
+        let is_same = |same: fn(&Terms, &Terms) -> bool| {
+            before.as_ref().is_some_and(|before| same(before, &terms))
+        };
+        let same_ticks = is_same(|one, other| {
+            one.schedule == other.schedule && one.spread.is_zero() == other.spread.is_zero()
+        });
+        let same_comparisons = is_same(|one, other| one.verify_schedule == other.verify_schedule);
+        let mut by_slot: BTreeMap<String, Vec<&Newcomer>> = BTreeMap::new();
+        for newcomer in &newcomers {
+            by_slot.entry(slot(&newcomer.id, terms.spread)).or_default().push(newcomer);
+            let name = newcomer.id.to_string();
+            if !(same_comparisons && self.comparisons.has(&name)) {
+                self.plan_comparisons(&name, &terms, newcomer, now);
             }
-            self.pairs.insert(pair.id, entry);
+        }
+        for (name, pairs) in by_slot {
+            if !(same_ticks && self.ticks.has(&name)) {
+                self.plan_ticks(&name, &terms, &pairs, before.is_some(), now);
+            }
+        }
+        for newcomer in newcomers {
+            let entry = self.pairs.entry(newcomer.id.clone());
+            let known = matches!(entry, std::collections::btree_map::Entry::Occupied(_));
+            let entry = entry.or_default();
+            entry.is_leaving = false;
+            entry.has_changed |= !same_ticks || !same_comparisons;
+            if !known {
+                entry.remember(newcomer, &terms, now);
+            }
+        }
+    }
+
+    fn plan_ticks(
+        &mut self,
+        name: &str,
+        terms: &Terms,
+        pairs: &[&Newcomer],
+        was_changed: bool,
+        now: Timestamp,
+    ) {
+        let plans = || pairs.iter().filter_map(|pair| pair.plan.as_ref());
+        let of_this = plans().filter(|plan| plan.schedule == terms.schedule);
+        let (timetable, spread) = (terms.timetable.clone(), terms.spread);
+        // The one that is furthest behind says what was missed.
+        if let Some(planned) = of_this.filter_map(|plan| plan.next_tick).min() {
+            return self.ticks.resume(name, timetable, spread, planned, now);
+        }
+        let is_cron = matches!(timetable, Timetable::Cron(_));
+        let is_another = was_changed || plans().any(|plan| !plan.schedule.is_empty());
+        // A night of another schedule was not missed.
+        let last = match is_cron && is_another {
+            true => None,
+            false => pairs.iter().filter_map(|pair| pair.last_ended_at).min(),
+        };
+        self.ticks.set(name, timetable, spread, last, now);
+    }
+
+    fn plan_comparisons(&mut self, name: &str, terms: &Terms, pair: &Newcomer, now: Timestamp) {
+        let (timetable, spread) = (terms.comparisons.clone(), terms.spread);
+        let plan = pair.plan.as_ref().filter(|plan| plan.verify_schedule == terms.verify_schedule);
+        match plan.and_then(|plan| plan.next_verify) {
+            Some(planned) => self.comparisons.resume(name, timetable, spread, planned, now),
+            None => self.comparisons.set(name, timetable, spread, None, now),
+        }
+    }
+
+    /// Takes every pair off the agenda that `stays` does not name; what runs ends first.
+    pub fn keep_only(&mut self, stays: impl Fn(&PairId) -> bool) {
+        for (id, entry) in &mut self.pairs {
+            if !stays(id) {
+                entry.is_leaving = true;
+            }
+        }
+        self.pairs.retain(|_, entry| !entry.is_leaving || entry.running.is_some());
+        let pairs = &self.pairs;
+        let is_left = |publication: &String| {
+            pairs.iter().any(|(id, entry)| id.publication == *publication && !entry.is_leaving)
+        };
+        let gone: Vec<String> =
+            self.publications.keys().filter(|name| !is_left(name)).cloned().collect();
+        for publication in gone {
+            self.publications.remove(&publication);
+            self.ticks.remove(&publication);
         }
     }
 
     /// Everything that begins now, longest due first. What is returned counts as running until
     /// [`Agenda::ended`] is told of it.
     pub fn start_due(&mut self, now: Timestamp) -> Vec<Start> {
-        for publication in self.schedule.due(now) {
-            for (id, entry) in &mut self.pairs {
-                if id.publication == publication {
-                    entry.tick(now);
-                }
-            }
-        }
-        for entry in self.pairs.values_mut() {
-            entry.become_due(now);
-        }
-        self.begin()
+        self.look(now);
+        self.begin(now)
     }
 
-    fn begin(&mut self) -> Vec<Start> {
-        let mut waiting: Vec<(Timestamp, PairId)> = Vec::new();
-        let mut free = self.max_running;
-        for (id, entry) in &self.pairs {
-            match entry.due {
-                _ if entry.running => free = free.saturating_sub(1),
-                Some((since, _)) => waiting.push((since, id.clone())),
-                None => {}
+    /// Notes what has fallen due; nothing begins yet.
+    pub fn look(&mut self, now: Timestamp) {
+        self.tick(now);
+        for entry in self.pairs.values_mut() {
+            entry.end_pause(now);
+            entry.become_due(now);
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        // Their ticks, which go on when they are asked what is due.
+        let ticks: BTreeMap<String, Option<Timestamp>> = self
+            .pairs
+            .keys()
+            .map(|id| slot(id, self.spread_of(id)))
+            .map(|name| (name.clone(), self.ticks.tick_of(&name)))
+            .collect();
+        let due = self.ticks.due(now);
+        let compare = self.comparisons.due(now);
+        for (id, entry) in &mut self.pairs {
+            let spread =
+                self.publications.get(&id.publication).map_or(Duration::ZERO, |t| t.spread);
+            let name = slot(id, spread);
+            if due.binary_search(&name).is_ok() {
+                entry.tick(now, ticks.get(&name).copied().flatten());
+            }
+            if compare.binary_search(&id.to_string()).is_ok() {
+                entry.comparison_due.get_or_insert(now);
             }
         }
-        waiting.sort();
+    }
+
+    fn spread_of(&self, id: &PairId) -> Duration {
+        self.publications.get(&id.publication).map_or(Duration::ZERO, |terms| terms.spread)
+    }
+
+    fn begin(&mut self, now: Timestamp) -> Vec<Start> {
+        let mut waiting: Vec<(Timestamp, PairId, Job)> = Vec::new();
+        for (id, entry) in &self.pairs {
+            if let Some((since, job)) = entry.next_job()
+                && self.held(id, now).is_none()
+            {
+                waiting.push((since, id.clone(), job));
+            }
+        }
+        waiting.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+        let free = self.max_running.saturating_sub(self.running());
         let mut starts: Vec<Start> = Vec::new();
-        for (_, id) in waiting.into_iter().take(free) {
+        for (_, id, job) in waiting.into_iter().take(free) {
             let entry = self.pairs.get_mut(&id).expect("it was found in this table");
-            entry.start();
-            match starts.iter_mut().find(|start| start.publication == id.publication) {
+            entry.start(job);
+            let mut together = starts.iter_mut();
+            match together.find(|start| start.publication == id.publication && start.job == job) {
                 Some(start) => start.pairs.push(id),
-                None => starts.push(Start { publication: id.publication.clone(), pairs: vec![id] }),
+                None => {
+                    let publication = id.publication.clone();
+                    starts.push(Start { publication, job, pairs: vec![id] });
+                }
             }
         }
         starts
     }
 
+    fn running(&self) -> usize {
+        self.pairs.values().filter(|entry| entry.running.is_some()).count()
+    }
+
     pub fn ended(&mut self, id: &PairId, ending: Ending, now: Timestamp) {
-        let runs_by_itself = self.schedule.next_of(&id.publication).is_some();
+        let terms = self.publications.get(&id.publication);
+        let runs_by_itself = terms.is_some_and(|terms| terms.timetable != Timetable::Never);
+        let first_delay = terms.map_or(Duration::ZERO, |terms| terms.first_delay);
         let Some(entry) = self.pairs.get_mut(id) else { return };
-        entry.running = false;
+        entry.running = None;
+        if ending != Ending::Stopped {
+            entry.unserved = None;
+        }
+        if entry.is_leaving {
+            self.pairs.remove(id);
+            return;
+        }
+        if !matches!(ending, Ending::Closed | Ending::Stopped | Ending::Compared(_)) {
+            entry.wanted = None;
+        }
+        entry.has_changed |= ending != Ending::Stopped;
         match ending {
             Ending::Done { parked_due_at } => {
                 entry.failures = 0;
                 // Due already, though the run has just looked at it: later, or it would run on and on.
-                let not_before = later(now, entry.first_delay);
+                let not_before = later(now, first_delay);
                 entry.parked_due_at =
                     parked_due_at.map(|due| if due <= now { not_before } else { due });
             }
-            Ending::MayPass if runs_by_itself => entry.fail(now),
-            Ending::MayPass | Ending::NeedsAPerson => {}
+            Ending::MayPass if runs_by_itself => entry.fail(now, first_delay),
+            Ending::Closed => entry.fall_due(Due { since: now, why: Why::Again, tick: None }),
+            Ending::Compared(equal) => {
+                entry.compared = equal
+                    .map(|equal| ComparedOnSchedule { at: now, equal })
+                    .or(entry.compared.take());
+            }
+            Ending::MayPass | Ending::NeedsAPerson | Ending::Stopped => {}
         }
+    }
+
+    /// A person wants a run now.
+    pub fn want(&mut self, id: &PairId, wanted: Wanted, now: Timestamp) -> Wish {
+        let Some(entry) = self.pairs.get_mut(id).filter(|entry| !entry.is_leaving) else {
+            return Wish::Unknown;
+        };
+        if matches!(entry.running, Some(Job::Run(_))) {
+            return Wish::AlreadyRunning;
+        }
+        if entry.is_paused(now) {
+            return Wish::Paused;
+        }
+        entry.wanted = Some((now, wanted));
+        entry.has_changed = true;
+        entry.fall_due(Due { since: now, why: Why::Wanted, tick: None });
+        Wish::Granted
+    }
+
+    /// Nothing of the pair begins before `pause` is over. What runs goes on: cancel it.
+    pub fn pause(&mut self, id: &PairId, pause: Pause) -> bool {
+        self.change(id, |entry| entry.paused = Some(pause))
+    }
+
+    /// What fell due meanwhile is due now, and once.
+    pub fn resume(&mut self, id: &PairId) -> bool {
+        self.change(id, |entry| entry.paused = None)
+    }
+
+    /// A parked item of the pair is due at the moment.
+    pub fn parked_due(&mut self, id: &PairId, at: Timestamp) -> bool {
+        self.change(id, |entry| {
+            entry.parked_due_at = Some(entry.parked_due_at.map_or(at, |before| before.min(at)));
+        })
+    }
+
+    fn change(&mut self, id: &PairId, change: impl FnOnce(&mut Entry)) -> bool {
+        let Some(entry) = self.pairs.get_mut(id).filter(|entry| !entry.is_leaving) else {
+            return false;
+        };
+        change(entry);
+        entry.has_changed = true;
+        true
     }
 
     pub fn is_running(&self, id: &PairId) -> bool {
-        self.pairs.get(id).is_some_and(|entry| entry.running)
+        self.pairs.get(id).is_some_and(|entry| entry.running.is_some())
     }
 
-    /// Due, and held by the limit of pairs at once.
-    pub fn is_waiting(&self, id: &PairId) -> bool {
-        self.pairs.get(id).is_some_and(|entry| entry.due.is_some() && !entry.running)
+    pub fn paused(&self, id: &PairId, now: Timestamp) -> Option<Pause> {
+        let entry = self.pairs.get(id)?;
+        entry.paused.clone().filter(|_| entry.is_paused(now))
     }
 
     /// When a pair comes next, whatever starts it; `None` when nothing will.
-    pub fn next_of(&self, id: &PairId) -> Option<Timestamp> {
+    pub fn next_of(&self, id: &PairId, now: Timestamp) -> Option<Timestamp> {
         let entry = self.pairs.get(id)?;
-        let due = entry.due.map(|(since, _)| since);
-        let tick = self.schedule.next_of(&id.publication);
-        [due, tick, entry.again_at, entry.parked_due_at].into_iter().flatten().min()
+        let due = entry.due.map(|due| due.since);
+        let tick = self.ticks.next_of(&slot(id, self.spread_of(id)));
+        let next = [due, tick, entry.again_at, entry.parked_due_at].into_iter().flatten().min();
+        match entry.paused.as_ref().filter(|_| entry.is_paused(now)) {
+            Some(pause) => pause.until.zip(next).map(|(until, next)| until.max(next)),
+            None => next,
+        }
+    }
+
+    /// The plans that are others than those that were taken before, for whoever keeps them.
+    pub fn take_changed(&mut self) -> Vec<(PairId, Plan)> {
+        let mut changed = Vec::new();
+        for id in self.pairs.keys().cloned().collect::<Vec<_>>() {
+            let entry = self.pairs.get_mut(&id).expect("its name was just read from this table");
+            if std::mem::take(&mut entry.has_changed) && !entry.is_leaving {
+                changed.extend(self.plan_of(&id).map(|plan| (id, plan)));
+            }
+        }
+        changed
+    }
+
+    fn plan_of(&self, id: &PairId) -> Option<Plan> {
+        let (entry, terms) = (self.pairs.get(id)?, self.publications.get(&id.publication)?);
+        let is_due = entry.due.filter(|due| due.why == Why::Tick).map(|due| due.since);
+        let unserved = entry.unserved.or(is_due);
+        Some(Plan {
+            schedule: terms.schedule.clone(),
+            next_tick: unserved.or_else(|| self.ticks.next_of(&slot(id, terms.spread))),
+            failures: entry.failures,
+            again_at: entry.again_at,
+            wanted_at: entry.wanted.map(|(at, _)| at),
+            paused: entry.paused.clone(),
+            verify_schedule: terms.verify_schedule.clone(),
+            next_verify: entry.comparison_due.or_else(|| self.comparisons.next_of(&id.to_string())),
+            compared: entry.compared.clone(),
+        })
     }
 }
 
+/// Pairs that start together share a place in the timetable; with a spread each has its own.
+fn slot(id: &PairId, spread: Duration) -> String {
+    if spread.is_zero() { id.publication.clone() } else { id.to_string() }
+}
+
 impl Entry {
+    fn remember(&mut self, newcomer: Newcomer, terms: &Terms, now: Timestamp) {
+        let has_no_plan = newcomer.plan.is_none();
+        let plan = newcomer.plan.unwrap_or_default();
+        self.has_changed = true;
+        self.paused = plan.paused;
+        self.compared = plan.compared;
+        if let Some(at) = plan.wanted_at {
+            self.wanted = Some((at, Wanted::default()));
+            self.fall_due(Due { since: at, why: Why::Wanted, tick: None });
+        }
+        // What no schedule starts is left to the one who starts it.
+        if terms.timetable == Timetable::Never {
+            return;
+        }
+        self.parked_due_at = newcomer.parked_due_at;
+        self.failures = plan.failures;
+        self.again_at = plan.again_at;
+        if newcomer.failed && has_no_plan {
+            self.fail(now, terms.first_delay);
+        }
+    }
+
     /// A tick takes over from whatever was planned.
-    fn tick(&mut self, now: Timestamp) {
+    fn tick(&mut self, now: Timestamp, tick: Option<Timestamp>) {
         self.failures = 0;
         self.again_at = None;
-        self.fall_due(now, Why::Tick);
+        self.fall_due(Due { since: now, why: Why::Tick, tick });
     }
 
     fn become_due(&mut self, now: Timestamp) {
-        if self.running {
+        if self.running.is_some() {
             return;
         }
         if self.again_at.is_some_and(|at| at <= now) {
-            self.fall_due(now, Why::Again);
+            self.fall_due(Due { since: now, why: Why::Again, tick: None });
         }
         if self.parked_due_at.is_some_and(|at| at <= now) {
-            self.fall_due(now, Why::Parked);
+            self.fall_due(Due { since: now, why: Why::Parked, tick: None });
         }
     }
 
-    fn fall_due(&mut self, now: Timestamp, why: Why) {
-        self.due = Some(self.due.map_or((now, why), |before| before.min((now, why))));
+    fn fall_due(&mut self, due: Due) {
+        self.due = Some(self.due.map_or(due, |before| before.min(due)));
+    }
+
+    /// A run comes before a comparison, which then sees what it has brought.
+    fn next_job(&self) -> Option<(Timestamp, Job)> {
+        if self.running.is_some() || self.is_leaving {
+            return None;
+        }
+        let run = self.due.map(|due| (due.since, Job::Run(self.wanted.map(|(_, wanted)| wanted))));
+        run.or_else(|| Some((self.comparison_due?, Job::Compare)))
     }
 
     /// One run serves everything that was due and planned.
-    fn start(&mut self) {
-        self.running = true;
-        self.due = None;
-        self.again_at = None;
-        self.parked_due_at = None;
+    fn start(&mut self, job: Job) {
+        self.running = Some(job);
+        match job {
+            Job::Run(_) => {
+                self.unserved = self.due.take().map(|due| due.since);
+                self.again_at = None;
+                self.parked_due_at = None;
+            }
+            Job::Compare => self.comparison_due = None,
+        }
     }
 
-    fn fail(&mut self, now: Timestamp) {
+    fn fail(&mut self, now: Timestamp, first_delay: Duration) {
         let doublings = self.failures.min(31);
-        let delay = self.first_delay.saturating_mul(1 << doublings).min(LONGEST_DELAY);
+        let delay = first_delay.saturating_mul(1 << doublings).min(LONGEST_DELAY);
         self.failures += 1;
         self.again_at = Some(later(now, delay));
+    }
+
+    fn is_paused(&self, now: Timestamp) -> bool {
+        let until = self.paused.as_ref().map(|pause| pause.until);
+        until.is_some_and(|until| until.is_none_or(|until| now < until))
+    }
+
+    fn end_pause(&mut self, now: Timestamp) {
+        if self.paused.is_some() && !self.is_paused(now) {
+            self.paused = None;
+            self.has_changed = true;
+        }
     }
 }
 
 fn later(now: Timestamp, delay: Duration) -> Timestamp {
     let delay = TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
     now.checked_add_signed(delay).unwrap_or(Timestamp::MAX_UTC)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(minutes: i64) -> Timestamp {
-        "2026-01-31T10:00:00Z".parse::<Timestamp>().unwrap() + TimeDelta::minutes(minutes)
-    }
-
-    fn pair(publication: &str, target: &str) -> PairId {
-        PairId { publication: publication.to_owned(), target: target.to_owned() }
-    }
-
-    fn newcomer(id: PairId) -> Newcomer {
-        Newcomer { id, first_delay: Duration::from_secs(60), failed: false, parked_due_at: None }
-    }
-
-    fn every(minutes: u64) -> Timetable {
-        Timetable::every(Duration::from_secs(minutes * 60)).unwrap()
-    }
-
-    /// One publication `p` to `t`, every hour, that has just run.
-    fn hourly() -> Agenda {
-        let mut agenda = Agenda::new(10);
-        agenda.add("p", every(60), vec![newcomer(pair("p", "t"))], Some(at(0)), at(0));
-        agenda
-    }
-
-    const DONE: Ending = Ending::Done { parked_due_at: None };
-
-    #[test]
-    fn pairs_of_a_publication_begin_together() {
-        let mut agenda = Agenda::new(10);
-        let pairs = vec![newcomer(pair("p", "t")), newcomer(pair("p", "u"))];
-
-        agenda.add("p", every(60), pairs, None, at(0));
-
-        let start =
-            Start { publication: "p".to_owned(), pairs: vec![pair("p", "t"), pair("p", "u")] };
-        assert_eq!(agenda.start_due(at(0)), [start]);
-        assert_eq!(agenda.start_due(at(1)), []);
-    }
-
-    #[test]
-    fn p12_ticks_that_were_missed_while_a_run_lasted_come_once_and_never_beside_it() {
-        let mut agenda = hourly();
-        assert_eq!(agenda.start_due(at(60)).len(), 1);
-
-        for minute in [120, 180, 240] {
-            assert_eq!(agenda.start_due(at(minute)), [], "it still runs at {minute}");
-        }
-        agenda.ended(&pair("p", "t"), DONE, at(250));
-
-        assert_eq!(agenda.start_due(at(250)).len(), 1, "once for the three");
-        agenda.ended(&pair("p", "t"), DONE, at(251));
-        assert_eq!(agenda.start_due(at(252)), []);
-    }
-
-    #[test]
-    fn a_failed_run_is_started_again_at_doubling_delays_until_the_tick_takes_over() {
-        let mut agenda = hourly();
-        let mut starts = Vec::new();
-
-        for minute in 60..=125 {
-            if !agenda.start_due(at(minute)).is_empty() {
-                starts.push(minute);
-                agenda.ended(&pair("p", "t"), Ending::MayPass, at(minute));
-            }
-        }
-
-        assert_eq!(starts, [60, 61, 63, 67, 75, 91, 120, 121, 123]);
-    }
-
-    #[test]
-    fn the_delay_stops_growing_at_half_an_hour() {
-        let mut agenda = Agenda::new(1);
-        let nightly = Timetable::cron("0 0 9 * * *", "UTC").unwrap();
-        let failed = Newcomer { failed: true, ..newcomer(pair("p", "t")) };
-        agenda.add("p", nightly, vec![failed], Some(at(-60)), at(0));
-        let mut starts = Vec::new();
-
-        for minute in 0..=150 {
-            if !agenda.start_due(at(minute)).is_empty() {
-                starts.push(minute);
-                agenda.ended(&pair("p", "t"), Ending::MayPass, at(minute));
-            }
-        }
-
-        assert_eq!(starts, [1, 3, 7, 15, 31, 61, 91, 121]);
-    }
-
-    #[test]
-    fn a_run_that_ends_well_ends_the_attempts() {
-        let mut agenda = hourly();
-        agenda.start_due(at(60));
-        agenda.ended(&pair("p", "t"), Ending::MayPass, at(60));
-        agenda.start_due(at(61));
-
-        agenda.ended(&pair("p", "t"), DONE, at(61));
-
-        assert_eq!(agenda.start_due(at(119)), []);
-        assert_eq!(agenda.next_of(&pair("p", "t")), Some(at(120)));
-    }
-
-    #[test]
-    fn what_needs_a_person_waits_for_the_tick() {
-        let mut agenda = hourly();
-        agenda.start_due(at(60));
-
-        agenda.ended(&pair("p", "t"), Ending::NeedsAPerson, at(60));
-
-        assert_eq!(agenda.start_due(at(119)), []);
-        assert_eq!(agenda.start_due(at(120)).len(), 1);
-    }
-
-    #[test]
-    fn a_parked_item_that_is_due_before_the_tick_starts_a_run_of_its_pair_alone() {
-        let mut agenda = Agenda::new(10);
-        let pairs = vec![newcomer(pair("p", "t")), newcomer(pair("p", "u"))];
-        agenda.add("p", every(60), pairs, Some(at(0)), at(0));
-        agenda.start_due(at(60));
-
-        agenda.ended(&pair("p", "t"), Ending::Done { parked_due_at: Some(at(70)) }, at(60));
-        agenda.ended(&pair("p", "u"), DONE, at(60));
-
-        assert_eq!(agenda.next_of(&pair("p", "t")), Some(at(70)));
-        assert_eq!(agenda.start_due(at(69)), []);
-        let start = Start { publication: "p".to_owned(), pairs: vec![pair("p", "t")] };
-        assert_eq!(agenda.start_due(at(70)), [start]);
-    }
-
-    #[test]
-    fn a_parked_item_that_stays_due_does_not_make_its_pair_run_on_and_on() {
-        let mut agenda = hourly();
-        agenda.start_due(at(60));
-
-        agenda.ended(&pair("p", "t"), Ending::Done { parked_due_at: Some(at(0)) }, at(60));
-
-        assert_eq!(agenda.start_due(at(60)), []);
-        assert_eq!(agenda.start_due(at(61)).len(), 1);
-    }
-
-    #[test]
-    fn no_more_pairs_than_allowed_run_at_once_and_who_waits_longest_is_next() {
-        let mut agenda = Agenda::new(2);
-        for name in ["a", "b", "c", "d"] {
-            agenda.add(name, every(1), vec![newcomer(pair(name, "t"))], None, at(0));
-        }
-
-        let first = agenda.start_due(at(0));
-        assert_eq!(names(&first), ["a", "b"]);
-        assert!(agenda.is_waiting(&pair("c", "t")));
-        agenda.ended(&pair("a", "t"), DONE, at(1));
-
-        // `a` is due again by now, but `c` and `d` have waited longer.
-        assert_eq!(names(&agenda.start_due(at(1))), ["c"]);
-        assert!(agenda.is_waiting(&pair("a", "t")));
-    }
-
-    #[test]
-    fn a_publication_without_a_schedule_never_starts_by_itself() {
-        let mut agenda = Agenda::new(2);
-        let due = Newcomer { failed: true, parked_due_at: Some(at(0)), ..newcomer(pair("p", "t")) };
-
-        agenda.add("p", Timetable::Never, vec![due], Some(at(0)), at(0));
-
-        assert_eq!(agenda.start_due(at(10_000)), []);
-        assert_eq!(agenda.next_of(&pair("p", "t")), None);
-    }
-
-    fn names(starts: &[Start]) -> Vec<&str> {
-        starts.iter().map(|start| start.publication.as_str()).collect()
-    }
 }

@@ -62,7 +62,7 @@ pub trait RunControl: Send + Sync {
     async fn resume(&self, pair: &PairId) -> Result<(), DeskError>;
 
     /// Parked items of the pair are due now.
-    fn parked_due(&self, pair: &PairId);
+    async fn parked_due(&self, pair: &PairId) -> Result<(), DeskError>;
 }
 
 /// The desk of one configuration. Made anew for each question, so that a reload is seen by the next.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 
 use super::Assembly;
+use super::planning::schedule_text;
 use crate::clock::Timestamp;
 use crate::config::{PublicationName, Trigger};
 use crate::desk::{PairCondition, PairStatus};
 use crate::domain::{ChangeVersion, Outcome};
-use crate::state::{PairId, PairState, ParkedCounts, StateError};
+use crate::state::{PairId, PairState, ParkedCounts, Pause, Plan, StateError};
 
 /// What only the process that runs a pair knows of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,13 +46,18 @@ pub async fn status(
     known.extend(assembly.store.pairs().await?);
     let mut statuses = Vec::new();
     for id in known {
-        let state = assembly.store.load(&id).await?.unwrap_or_default();
+        let state = assembly.store.load(&id).await?;
+        if state.is_none() && assembly.pair(&id).is_none() {
+            continue; // It was planned and never ran: nothing that anybody would miss.
+        }
+        let state = state.unwrap_or_default();
         let counts = assembly.store.parked_counts(&id).await?;
+        let plan = assembly.store.plan(&id).await?.unwrap_or_default();
         let reason = match state.failed_runs {
             0 => None,
             _ => last_error(assembly, &id).await?,
         };
-        statuses.push(assembly.status_of(id, state, counts, reason, live));
+        statuses.push(assembly.status_of(id, (state, plan), counts, reason, live));
     }
     Ok(statuses)
 }
@@ -66,7 +72,7 @@ impl Assembly {
     fn status_of(
         &self,
         id: PairId,
-        state: PairState,
+        (state, plan): (PairState, Plan),
         counts: ParkedCounts,
         last_error: Option<String>,
         live: &dyn LivePairs,
@@ -75,11 +81,13 @@ impl Assembly {
         let running = live.live(&id);
         let next_run_at = match &running {
             Some(live) => live.next_run_at,
-            None if configured => self.next_tick(&id, &state),
+            None if configured => self.next_tick(&id, &state, &plan),
             None => None,
         };
         let running = running.unwrap_or_default();
-        let condition = condition(configured, &state, counts, &running);
+        let paused =
+            plan.paused.filter(|pause| pause.until.is_none_or(|until| self.clock.now() < until));
+        let condition = condition(configured, paused.is_some(), &state, counts, &running);
         let watermark = state.watermark.as_ref().map(|watermark| watermark.change_version());
         let newest = running.newest.or(state.newest_seen);
         PairStatus {
@@ -89,8 +97,8 @@ impl Assembly {
                 PairCondition::Blocked => state.blocked.map(|block| block.reason),
                 PairCondition::Failing => last_error,
                 PairCondition::Waiting => running.waits_for,
-                PairCondition::Paused
-                | PairCondition::Running
+                PairCondition::Paused => paused.map(|pause| paused_because(&pause)),
+                PairCondition::Running
                 | PairCondition::Degraded
                 | PairCondition::Ok
                 | PairCondition::Orphaned => None,
@@ -107,6 +115,7 @@ impl Assembly {
             parked: counts.parked,
             dead: counts.dead,
             next_run_at,
+            compared_equal: plan.compared.map(|compared| compared.equal),
             publication: id.publication,
             target: id.target,
         }
@@ -118,10 +127,15 @@ impl Assembly {
     }
 
     /// When a daemon would run the pair next, by its schedule alone.
-    fn next_tick(&self, id: &PairId, state: &PairState) -> Option<Timestamp> {
+    fn next_tick(&self, id: &PairId, state: &PairState, plan: &Plan) -> Option<Timestamp> {
         let name = PublicationName::parse(&id.publication)?;
         let publication = self.config.publications.get(&name)?;
         let now = self.clock.now();
+        if let Some(planned) =
+            plan.next_tick.filter(|_| plan.schedule == schedule_text(publication))
+        {
+            return Some(planned.max(now));
+        }
         match &publication.trigger {
             Trigger::Manual => None,
             Trigger::Cron(cron) => cron.next_after(now, publication.time_zone),
@@ -134,14 +148,30 @@ impl Assembly {
     }
 }
 
+/// `until 2026-01-31T20:00:00Z: a new server`.
+fn paused_because(pause: &Pause) -> String {
+    let until = match pause.until {
+        Some(until) => format!("until {}", until.format("%Y-%m-%dT%H:%M:%SZ")),
+        None => "until somebody resumes it".to_owned(),
+    };
+    match &pause.reason {
+        Some(reason) => format!("{until}: {reason}"),
+        None => until,
+    }
+}
+
 fn condition(
     configured: bool,
+    paused: bool,
     state: &PairState,
     counts: ParkedCounts,
     live: &LivePair,
 ) -> PairCondition {
     if !configured {
         return PairCondition::Orphaned;
+    }
+    if paused {
+        return PairCondition::Paused;
     }
     if state.blocked.is_some() {
         return PairCondition::Blocked;

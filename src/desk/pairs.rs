@@ -54,6 +54,9 @@ pub struct PairStatus {
     pub dead: u64,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_run_at: Option<Timestamp>,
+    /// What the last comparison by schedule found. Not part of what is shown.
+    #[serde(skip)]
+    pub compared_equal: Option<bool>,
 }
 
 impl PairStatus {

@@ -383,6 +383,8 @@ mod tests {
             timeout: Duration::from_secs(1),
             max_concurrency: 1,
             max_requests_per_second: 0,
+            shared_limit: None,
+            closed_until: None,
             look_again_after: crate::edfi::LOOK_AGAIN_AFTER,
         }
     }

@@ -39,6 +39,7 @@
 //!   guard asks can leave one item behind, which `verify` finds.
 
 pub mod runner;
+pub mod stopping;
 pub mod run;
 mod cohort;
 mod under_way;
@@ -83,6 +84,7 @@ use crate::state::{BlockCause, Deletes, PairId, StateError};
 use crate::targets::{Target, WriteError};
 
 pub use overlap::newest_before;
+use stopping::Interruption;
 
 /// One publication and one of its targets, ready to run.
 #[derive(Clone)]
@@ -230,6 +232,10 @@ pub enum RunError {
     #[error("the run was interrupted; nothing is lost, the next run publishes the window again")]
     Interrupted,
 
+    /// One run was stopped, and others went on.
+    #[error("{}", stopped(.0))]
+    Stopped(Interruption),
+
     #[error(
         "the key of `{resource}` is not known: the API's OpenAPI document does not tell it; leave the resource out with `exclude_only`, or have the document enabled"
     )]
@@ -273,6 +279,7 @@ impl RunError {
             RunError::MostlyRefused { .. } => "mostly-refused",
             RunError::TooManyParked { .. } => "too-many-parked",
             RunError::Interrupted => "interrupted",
+            RunError::Stopped(why) => why.kind(),
             RunError::UnknownKey { .. } => "unknown-key",
             RunError::NotSoleWriter { .. } => "not-sole-writer",
             RunError::Spool(_) => "spool",
@@ -308,13 +315,15 @@ impl RunError {
             | RunError::MissingAtTarget { .. }
             | RunError::Spool(_)
             | RunError::Defect
-            | RunError::Interrupted => true,
+            | RunError::Interrupted
+            | RunError::Stopped(Interruption::Closed { .. }) => true,
             RunError::Blocked { .. }
             | RunError::FirstRun { .. }
             | RunError::Selection(_)
             | RunError::CannotTell { .. }
             | RunError::UnknownKey { .. }
             | RunError::NotSoleWriter { .. }
+            | RunError::Stopped(Interruption::Deadline | Interruption::Cancelled)
             | RunError::NotConserved => false,
         }
     }
@@ -324,6 +333,17 @@ impl From<verify::SpoolError> for RunError {
     fn from(error: verify::SpoolError) -> RunError {
         RunError::Spool(error)
     }
+}
+
+fn stopped(why: &Interruption) -> String {
+    let what = match why {
+        Interruption::Deadline => "the run lasted as long as its `deadline` allows".to_owned(),
+        Interruption::Cancelled => "the run was cancelled".to_owned(),
+        Interruption::Closed { connection } => {
+            format!("connection `{connection}` is closed from now on")
+        }
+    };
+    format!("{what}; nothing is lost, the next run goes on with it")
 }
 
 fn list(resources: &[ResourcePath]) -> String {

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::domain::{Outcome, Stages, Window};
 
+use super::stopping::Interruption;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     pub id: String,
@@ -36,6 +38,9 @@ pub struct RunReport {
     /// The failure may pass by itself: a scheduler starts the run again.
     #[serde(skip)]
     pub may_pass: bool,
+    /// It was stopped, alone.
+    #[serde(skip)]
+    pub stopped: Option<Interruption>,
 }
 
 /// Requests that the run sent, retries included.

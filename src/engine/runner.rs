@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
@@ -18,7 +19,9 @@ use super::observe::Event;
 use super::report::{ReportedError, Requests, RunReport};
 use super::run::{self, ReadThrough, RunProgress, Surroundings};
 use super::scope::ToldScope;
+use super::stopping::{Interruption, StopSwitch};
 use super::under_way::lock;
+use super::verify::{Verification, VerifyOptions, verify};
 use super::{FirstOverlap, Pair, Policy, RunError, identity};
 
 /// What a person or a schedule wants of a run beyond the policy.
@@ -62,24 +65,43 @@ impl Runner {
         &self,
         pairs: Vec<Pair>,
         options: &RunOptions,
+        ended: impl FnMut(RunReport),
+    ) {
+        let switch = || StopSwitch::below(&self.around.stop);
+        let pairs = pairs.into_iter().map(|pair| (pair, switch())).collect();
+        self.run_each_until(pairs, options, ended).await;
+    }
+
+    /// The same, where each run can be stopped by itself.
+    pub async fn run_each_until(
+        &self,
+        pairs: Vec<(Pair, StopSwitch)>,
+        options: &RunOptions,
         mut ended: impl FnMut(RunReport),
     ) {
-        let claims: Vec<Claim> =
-            pairs.into_iter().filter_map(|pair| Claim::of(&self.running, pair)).collect();
+        let claims: Vec<Claim> = pairs
+            .into_iter()
+            .filter_map(|(pair, stop)| Claim::of(&self.running, pair, stop))
+            .collect();
         let Some(first) = claims.first() else { return };
         // One view for all of them; opening it is part of every run that reads through it.
-        let opening = first.pair.source.for_run(&new_run_id(), self.around.stop.clone());
-        let view = View::open(&*opening, &first.pair.policy, &self.around).await;
-        let places = places(&self.around, &claims).await;
+        let is_alone = claims.len() == 1;
+        let stop = if is_alone { first.stop.token() } else { &self.around.stop };
+        let around = Surroundings { stop: stop.clone(), ..self.around.clone() };
+        let opening = first.pair.source.for_run(&new_run_id(), around.stop.clone());
+        let view = View::open(&*opening, &first.pair.policy, &around).await;
+        let places = places(&around, &claims).await;
 
         let mut runs = JoinSet::new();
         for (claim, place) in claims.into_iter().zip(places) {
-            let (around, options) = (self.around.clone(), options.clone());
+            let around = Surroundings { stop: claim.stop.token().clone(), ..self.around.clone() };
+            let options = options.clone();
             let view = view.as_seen_from(place.as_ref());
             runs.spawn(async move {
                 // It is left however the run ends: nobody keeps pages for who has gone.
                 let _place = place;
-                run_claimed(&around, &claim, view, &options).await
+                let runs = run_claimed(&around, &claim, view, &options);
+                until_deadline(&claim.stop, runs).await
             });
         }
         while let Some(report) = runs.join_next().await {
@@ -91,16 +113,49 @@ impl Runner {
     }
 }
 
+impl Runner {
+    /// Compares both ends of a pair; `None` when it is running.
+    pub async fn compare(
+        &self,
+        pair: Pair,
+        options: &VerifyOptions,
+        directory: &Path,
+        stop: StopSwitch,
+    ) -> Option<Result<Verification, RunError>> {
+        let claim = Claim::of(&self.running, pair, stop)?;
+        let around = Surroundings { stop: claim.stop.token().clone(), ..self.around.clone() };
+        let compared = verify(&around, &claim.pair, options, directory).await;
+        Some(compared.map_err(|error| interruption(error, &claim.stop)))
+    }
+
+    /// The same runs, told to others: what runs keeps its claim.
+    pub fn with(&self, around: Surroundings) -> Runner {
+        Runner { around, running: Arc::clone(&self.running) }
+    }
+}
+
+/// Waits for `runs`, and stops them when they have lasted as long as they may.
+async fn until_deadline<T>(stop: &StopSwitch, runs: impl Future<Output = T>) -> T {
+    let Some(deadline) = stop.deadline() else { return runs.await };
+    let mut runs = std::pin::pin!(runs);
+    tokio::select! {
+        ended = &mut runs => return ended,
+        () = tokio::time::sleep(deadline) => stop.stop(Interruption::Deadline),
+    }
+    runs.await
+}
+
 /// Holds a pair for one run and lets go of it however the run ends.
 struct Claim {
     running: Arc<Mutex<BTreeSet<PairId>>>,
     pair: Pair,
+    stop: StopSwitch,
 }
 
 impl Claim {
-    fn of(running: &Arc<Mutex<BTreeSet<PairId>>>, pair: Pair) -> Option<Claim> {
+    fn of(running: &Arc<Mutex<BTreeSet<PairId>>>, pair: Pair, stop: StopSwitch) -> Option<Claim> {
         let is_free = lock(running).insert(pair.id.clone());
-        is_free.then(|| Claim { running: Arc::clone(running), pair })
+        is_free.then(|| Claim { running: Arc::clone(running), pair, stop })
     }
 }
 
@@ -182,7 +237,7 @@ async fn run_caught(
 ) -> RunReport {
     let id = new_run_id();
     let started_at = around.clock.now();
-    let run = run_pair(around, &claim.pair, view, options, &id);
+    let run = run_pair(around, claim, view, options, &id);
     if let Ok(report) = AssertUnwindSafe(run).catch_unwind().await {
         return report;
     }
@@ -204,6 +259,7 @@ async fn run_caught(
         not_visible: 0,
         notes: Vec::new(),
         may_pass: error.may_pass(),
+        stopped: None,
     };
     if let Err(unwritten) = remember(around, &claim.pair, &report, Some(&error), None).await {
         tracing::error!(error = unwritten.message(), "a failed run could not be written down");
@@ -281,12 +337,12 @@ async fn open_and_look(
 
 async fn run_pair(
     around: &Surroundings,
-    pair: &Pair,
+    claim: &Claim,
     view: &mut View,
     options: &RunOptions,
     id: &str,
 ) -> RunReport {
-    let pair = &pair.for_run(id, &around.stop);
+    let pair = &claim.pair.for_run(id, &around.stop);
     let shared = view
         .opened
         .clone()
@@ -297,7 +353,7 @@ async fn run_pair(
     let progress = RunProgress::default();
 
     let ended = attempt(around, pair, &mut opened, options, id, &progress).await;
-    let ended = ended.map_err(interruption);
+    let ended = ended.map_err(|error| interruption(error, &claim.stop));
     view.opened = opened;
 
     let (parked, dead) = progress.parked();
@@ -323,6 +379,7 @@ async fn run_pair(
         not_visible: progress.not_visible(),
         notes: progress.notes(),
         may_pass: false,
+        stopped: None,
     };
     let failure = match ended {
         Ok(ended) => {
@@ -333,6 +390,7 @@ async fn run_pair(
         }
         Err(error) => {
             report.may_pass = error.may_pass();
+            report.stopped = claim.stop.why().filter(|_| matches!(error, RunError::Stopped(_)));
             report.error =
                 Some(ReportedError { kind: error.kind().to_owned(), message: error.message() });
             Some(error)
@@ -461,8 +519,16 @@ async fn refuse_older_than_watermark(
 }
 
 /// A request that was not sent because the run was to stop is no fault of an API.
-pub(super) fn interruption(error: RunError) -> RunError {
+pub(super) fn interrupted(error: RunError) -> RunError {
     if error.kind() == "stopped" { RunError::Interrupted } else { error }
+}
+
+/// The same, by whom that is known.
+fn interruption(error: RunError, stop: &StopSwitch) -> RunError {
+    match interrupted(error) {
+        RunError::Interrupted => stop.why().map_or(RunError::Interrupted, RunError::Stopped),
+        other => other,
+    }
 }
 
 /// A run that is asked to stop ends at its next item. One that waits for a server longer than that
@@ -486,8 +552,12 @@ async fn remember(
     }
     let now = around.clock.now();
     let mut state = around.store.load(&pair.id).await.map_err(RunError::State)?.unwrap_or_default();
-    state.last_run =
-        Some(LastRun { id: report.id.clone(), outcome: report.outcome, ended_at: now });
+    // Hours in which nobody may be asked are no failure of anybody.
+    let was_closed = matches!(failure, Some(RunError::Stopped(Interruption::Closed { .. })));
+    if !was_closed {
+        state.last_run =
+            Some(LastRun { id: report.id.clone(), outcome: report.outcome, ended_at: now });
+    }
     let through = report.window.map(|window| window.through);
     state.newest_seen = state.newest_seen.max(through);
     if let Some(overlap) = overlap.filter(|overlap| overlap.commits == state.overlap.commits) {
@@ -499,6 +569,7 @@ async fn remember(
             state.failed_runs = 0;
             state.caught_up_at = Some(now);
         }
+        Some(_) if was_closed => {}
         Some(error) => {
             state.failed_runs = state.failed_runs.saturating_add(1);
             let before = state.blocked.filter(|block| block.cause != BlockCause::Orphan);
@@ -532,6 +603,7 @@ fn blocked_by(error: &RunError, now: Timestamp) -> Option<Block> {
         | RunError::NotSoleWriter { .. }
         | RunError::Spool(_)
         | RunError::Interrupted
+        | RunError::Stopped(_)
         | RunError::Defect
         | RunError::NotConserved => None,
     }

@@ -24,7 +24,7 @@ use crate::state::{Comparison, LeftOut, PairState, SpoolKey, StateError, StateSt
 
 use super::apply::{self, Settled, Turn};
 use super::run::{Surroundings, selection_fingerprint};
-use super::runner::{RunOptions, interruption, open_view, stop_and_grace};
+use super::runner::{RunOptions, interrupted, open_view, stop_and_grace};
 use super::under_way::Run;
 use super::{Pair, RunError, verified};
 use compare::{Comparing, extra_file, is_extra, unlike_file};
@@ -90,7 +90,7 @@ pub async fn verify(
     let pair = &pair.for_run(&new_id(), &around.stop);
     tokio::select! {
         verified = verify_until_told(around, pair, options, directory) => {
-            verified.map_err(interruption)
+            verified.map_err(interrupted)
         }
         () = stop_and_grace(around) => Err(RunError::Interrupted),
     }

@@ -12,11 +12,13 @@
 mod auth;
 mod concurrency;
 mod error;
+mod hours;
 mod observer;
 mod origin;
 mod pace;
 mod request;
 mod retry;
+mod shared_limit;
 mod wire;
 
 #[cfg(test)]
@@ -40,13 +42,16 @@ pub use url::Url;
 
 pub use auth::{Credentials, SecretSource};
 pub use error::{Cause, Disposition, HttpError, NoToken, Place, Refusal};
+pub use hours::ClosedUntil;
 pub use observer::{Endpoint, HttpObserver, Unobserved};
 pub use origin::Origins;
 pub use request::{ApiRequest, ApiResponse};
 pub use retry::{RetryPolicy, parse_retry_after};
+pub use shared_limit::SharedLimit;
 
 use auth::{Grant, Token, TokenKeeper};
 use concurrency::{Load, Permit};
+use hours::Hours;
 use origin::Origin;
 use pace::Pace;
 use retry::{Verdict, judge};
@@ -66,6 +71,10 @@ pub struct ClientOptions {
     pub max_concurrency: usize,
     /// A ceiling; 0 for none, which is the default.
     pub max_requests_per_second: u32,
+    /// What it shares with other connections, beside its own ceilings.
+    pub shared_limit: Option<Arc<SharedLimit>>,
+    /// Hours in which no request is sent. Default: none.
+    pub closed_until: Option<ClosedUntil>,
     /// The largest answer, in decompressed bytes. Default 64 MiB.
     pub max_body_bytes: usize,
     /// May also be set later, once the token's address is known.
@@ -84,6 +93,8 @@ impl ClientOptions {
             timeout: Duration::from_secs(60),
             max_concurrency: 512,
             max_requests_per_second: 0,
+            shared_limit: None,
+            closed_until: None,
             max_body_bytes: 64 << 20,
             credentials: None,
             user_agent: concat!("tidemark/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -116,6 +127,8 @@ struct Shared {
     /// The ceiling of this connection; the limit is the origin's.
     ceiling: Arc<Semaphore>,
     pace: Pace,
+    shared_limit: Option<Arc<SharedLimit>>,
+    hours: Hours,
     tokens: TokenKeeper,
     observer: Arc<dyn HttpObserver>,
 }
@@ -147,6 +160,8 @@ impl ApiClient {
             trusted: Mutex::default(),
             ceiling: Arc::new(Semaphore::new(max_concurrency)),
             pace: Pace::new(options.max_requests_per_second),
+            shared_limit: options.shared_limit,
+            hours: Hours::new(options.closed_until),
             tokens: TokenKeeper::default(),
             observer,
         };
@@ -280,6 +295,7 @@ impl ApiClient {
         refused: Option<u64>,
     ) -> Result<Admission, HttpError> {
         loop {
+            self.shared.hours.open(self).await?;
             // Before the permit: nobody holds up others while a token is fetched.
             let token = match request.anonymous {
                 true => None,
@@ -294,12 +310,16 @@ impl ApiClient {
             if let Some(turn) = self.shared.pace.take_turn() {
                 self.until_stopped(tokio::time::sleep_until(turn)).await?;
             }
+            let shared = match &self.shared.shared_limit {
+                Some(limit) => limit.turn(self).await?,
+                None => None,
+            };
             let permit = self.until_stopped(origin.limiter.permit()).await?;
 
             // What was true before a long wait need not be any more.
             let token_is_good = token.as_ref().is_none_or(|token| !token.has_ended());
             if token_is_good && origin.closed_until().is_none() {
-                return Ok(Admission { token, permit, _own: own });
+                return Ok(Admission { token, permit, _own: own, _shared: shared });
             }
         }
     }
@@ -455,6 +475,7 @@ struct Admission {
     token: Option<Arc<Token>>,
     permit: Permit,
     _own: OwnedSemaphorePermit,
+    _shared: Option<OwnedSemaphorePermit>,
 }
 
 fn load_of(answer: &Result<ApiResponse, HttpError>) -> Load {

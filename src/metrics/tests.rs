@@ -30,6 +30,7 @@ fn report(outcome: Outcome, upserts: Tally, error: Option<&str>) -> RunReport {
         not_visible: 0,
         notes: Vec::new(),
         may_pass: false,
+        stopped: None,
     }
 }
 

@@ -21,7 +21,8 @@ use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId};
 ///
 /// - 1: the first.
 /// - 2: what a run had finished, of a resource or of its pages (R12), what the overlap needs (R7, R16),
-///   how far a comparison had come and what it found, which a reader of 1 takes for damage.
+///   how far a comparison had come and what it found, and what is planned for a pair, which a reader
+///   of 1 takes for damage.
 pub(super) const FORMAT: u8 = 2;
 /// The lowest that can still be read.
 pub(super) const OLDEST: u8 = 1;
@@ -46,6 +47,8 @@ pub(super) enum Kind {
     LeftBehind,
     Name,
     Parked,
+    /// When the pair runs next, and whether it is paused.
+    Plan,
     Progress,
     Run,
     State,
@@ -57,7 +60,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 15] = [
+    pub(super) const ALL: [Kind; 16] = [
         Kind::Comparison,
         Kind::Coverage,
         Kind::Finished,
@@ -66,6 +69,7 @@ impl Kind {
         Kind::LeftBehind,
         Kind::Name,
         Kind::Parked,
+        Kind::Plan,
         Kind::Progress,
         Kind::Run,
         Kind::State,
@@ -85,6 +89,7 @@ impl Kind {
             Kind::LeftBehind => b'l',
             Kind::Name => b'n',
             Kind::Parked => b'p',
+            Kind::Plan => b'a',
             Kind::Progress => b'q',
             Kind::Run => b'r',
             Kind::State => b's',

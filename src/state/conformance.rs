@@ -126,6 +126,7 @@ pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {
     let counts = store.parked_counts(pair).await.unwrap();
     assert_eq!(counts, ParkedCounts { parked: 1, dead: 1 });
     assert_eq!(store.journal(pair).await.unwrap(), Some(journal("run-1")));
+    assert_eq!(store.plan(pair).await.unwrap(), Some(plan()));
     assert_eq!(names(store, pair).await, [name("1", Some("t1")), name("2", None)]);
     assert_eq!(store.finished(pair).await.unwrap(), [finished()]);
     assert_eq!(store.progress(pair).await.unwrap(), [progress()]);
@@ -139,6 +140,7 @@ async fn has_nothing(store: &dyn StateStore, pair: &PairId) {
     assert_eq!(store.parked(pair, None, 10).await.unwrap(), []);
     assert_eq!(store.parked_counts(pair).await.unwrap(), ParkedCounts::default());
     assert_eq!(store.journal(pair).await.unwrap(), None);
+    assert_eq!(store.plan(pair).await.unwrap(), None);
     assert_eq!(store.names(pair).await.unwrap(), []);
     assert_eq!(store.finished(pair).await.unwrap(), []);
     assert_eq!(store.progress(pair).await.unwrap(), []);
@@ -597,6 +599,7 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
         park,
         settle,
         journal,
+        plan,
         mut names,
         finished,
         progress,
@@ -625,6 +628,7 @@ async fn the_whole_of_a_pair_is_everything_that_was_written(stand: &mut Stand) {
     assert_eq!(coverage, written.coverage);
     assert_eq!(park, written.park);
     assert_eq!(journal, written.journal);
+    assert_eq!(plan, written.plan);
     assert_eq!(names, written.names);
     assert_eq!(finished, written.finished);
     assert_eq!(progress, written.progress);

@@ -93,6 +93,7 @@ fn each_with(
             | Kind::Finished
             | Kind::Journal
             | Kind::LeftBehind
+            | Kind::Plan
             | Kind::Progress
             | Kind::Run
             | Kind::State

@@ -15,8 +15,8 @@ use super::records::{self, Entries, Table};
 use super::remembered;
 use super::{
     AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState,
-    Parked, ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
-    StateError, StateStore, StateView, Step, Verified, Written,
+    Parked, ParkedCounts, Plan, Progress, RememberedKeyChange, RunJournal, RunRecord,
+    SettledTombstone, StateError, StateStore, StateView, Step, Verified, Written,
 };
 use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
@@ -151,6 +151,10 @@ impl StateView for MemoryStore {
 
     async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError> {
         self.read("reading a journal", |table| records::journal(table, pair))
+    }
+
+    async fn plan(&self, pair: &PairId) -> Result<Option<Plan>, StateError> {
+        self.read("reading a plan", |table| records::plan(table, pair))
     }
 
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError> {

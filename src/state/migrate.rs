@@ -17,8 +17,8 @@ use super::codec::{self, FORMAT, Trouble};
 use super::records::{self, Table, Writes};
 use super::text::{self, RecordsError};
 use super::{
-    Comparison, Coverage, Draft, Finished, JournalledName, LeftBehind, PairState, Parked, Progress,
-    RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, Verified, Written,
+    Comparison, Coverage, Draft, Finished, JournalledName, LeftBehind, PairState, Parked, Plan,
+    Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone, Verified, Written,
 };
 use crate::clock::Timestamp;
 use crate::domain::SourceId;
@@ -78,6 +78,7 @@ pub(super) fn anew(kind: codec::Kind, bytes: &[u8]) -> Result<Vec<u8>, Trouble> 
         Kind::Journal => encode(&decode::<RunJournal>(bytes)?),
         Kind::Name => encode(&decode::<JournalledName>(bytes)?),
         Kind::Parked => encode(&decode::<Parked>(bytes)?),
+        Kind::Plan => encode(&decode::<Plan>(bytes)?),
         Kind::Progress => encode(&decode::<Progress>(bytes)?),
         Kind::Run => encode(&decode::<RunRecord>(bytes)?),
         Kind::State => encode(&decode::<PairState>(bytes)?),

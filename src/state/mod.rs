@@ -16,6 +16,7 @@ mod remembered;
 mod overlap;
 mod comparison;
 mod erasure;
+mod plan;
 mod codec;
 mod marker;
 mod migrate;
@@ -51,6 +52,7 @@ pub use self::overlap::{
     FirstWatermark, Forgotten, LeftBehind, Overlap, RememberedKeyChange, Seen, SettledTombstone,
     Written,
 };
+pub use self::plan::{ComparedOnSchedule, Pause, Plan};
 pub use self::records::{RUNS_KEPT, examine};
 pub use self::sled::open;
 
@@ -396,6 +398,7 @@ pub struct Step {
     /// Ids of parked records that are settled.
     pub settle: Vec<String>,
     pub journal: Option<RunJournal>,
+    pub plan: Option<Plan>,
     pub names: Vec<JournalledName>,
     /// Each takes the place of the resource's progress.
     pub finished: Vec<Finished>,
@@ -456,6 +459,8 @@ pub trait StateView: Send + Sync {
     async fn load(&self, pair: &PairId) -> Result<Option<PairState>, StateError>;
     async fn coverage(&self, pair: &PairId) -> Result<Coverage, StateError>;
     async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError>;
+    /// `None` for a pair that no daemon has seen and nobody has paused.
+    async fn plan(&self, pair: &PairId) -> Result<Option<Plan>, StateError>;
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError>;
     /// At most `limit` journalled names after `after`, in no order of their own (R30).
     async fn names_after(

@@ -16,7 +16,7 @@ use super::migrate;
 use super::remembered;
 use super::{
     AuditRecord, Comparison, Coverage, Finished, JournalledName, PairId, PairState, ParkStatus,
-    Parked, ParkedCounts, Progress, RunJournal, RunRecord, Step, Verified,
+    Parked, ParkedCounts, Plan, Progress, RunJournal, RunRecord, Step, Verified,
 };
 use crate::clock::Timestamp;
 use crate::domain::{NaturalKey, ResourcePath};
@@ -48,6 +48,9 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
     }
     if let Some(journal) = &step.journal {
         writes.insert(codec::kind_prefix(pair, Kind::Journal), Some(codec::encode(journal)?));
+    }
+    if let Some(plan) = &step.plan {
+        writes.insert(codec::kind_prefix(pair, Kind::Plan), Some(codec::encode(plan)?));
     }
     for parked in &step.park {
         writes.insert(codec::parked_key(pair, &parked.id), Some(codec::encode(parked)?));
@@ -229,6 +232,10 @@ pub(super) fn comparison(table: &dyn Table, pair: &PairId) -> Result<Option<Comp
     single(table, pair, Kind::Comparison)
 }
 
+pub(super) fn plan(table: &dyn Table, pair: &PairId) -> Result<Option<Plan>, Trouble> {
+    single(table, pair, Kind::Plan)
+}
+
 fn single<T: DeserializeOwned>(
     table: &dyn Table,
     pair: &PairId,
@@ -363,6 +370,7 @@ pub(super) fn whole(table: &dyn Table, pair: &PairId) -> Result<Step, Trouble> {
         coverage: single(table, pair, Kind::Coverage)?,
         park: parked(table, pair, None, usize::MAX)?,
         journal: journal(table, pair)?,
+        plan: plan(table, pair)?,
         names: names(table, pair)?,
         finished: finished(table, pair)?,
         progress: progress(table, pair)?,

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::codec::{self, FORMAT, Kind, OLDEST, Trouble};
 use super::records::{self, Table};
 use super::{
-    Coverage, JournalledName, PairId, PairState, Parked, RunJournal, RunRecord, StateError,
+    Coverage, JournalledName, PairId, PairState, Parked, Plan, RunJournal, RunRecord, StateError,
     StateView, Step, Verified,
 };
 use crate::clock::Timestamp;
@@ -91,6 +91,8 @@ struct Line {
     parked: Option<Parked>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     journal: Option<RunJournal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    plan: Option<Plan>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<JournalledName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,6 +172,7 @@ fn member_of(kind: Kind) -> Option<&'static str> {
         Kind::Journal => Some("journal"),
         Kind::Name => Some("name"),
         Kind::Parked => Some("parked"),
+        Kind::Plan => Some("plan"),
         Kind::Run => Some("run"),
         Kind::State => Some("state"),
         Kind::Verified => Some("verified"),
@@ -238,6 +241,9 @@ impl<'a> Writer<'a> {
         }
         if let Some(journal) = whole.journal {
             self.record(&Line { journal: Some(journal), ..line() })?;
+        }
+        if let Some(plan) = whole.plan {
+            self.record(&Line { plan: Some(plan), ..line() })?;
         }
         for name in whole.names {
             self.record(&Line { name: Some(name), ..line() })?;
@@ -318,18 +324,22 @@ fn read_export(text: &str) -> Result<BTreeMap<PairId, Step>, TextError> {
 
 /// Adds the record of a line to the step of its pair; `None` unless it has exactly one.
 fn take_in(line: Line, steps: &mut BTreeMap<PairId, Step>) -> Option<()> {
-    let Line { publication, target, state, coverage, parked, journal, name, run, verified } = line;
+    let Line { publication, target, state, coverage, parked, journal, plan, name, run, verified } =
+        line;
     let step = steps
         .entry(PairId { publication, target })
         .or_insert_with(|| Step { forget_all: true, ..Step::default() });
-    match (state, coverage, parked, journal, name, run, verified) {
-        (Some(state), None, None, None, None, None, None) => step.state = Some(state),
-        (None, Some(coverage), None, None, None, None, None) => step.coverage = Some(coverage),
-        (None, None, Some(parked), None, None, None, None) => step.park.push(parked),
-        (None, None, None, Some(journal), None, None, None) => step.journal = Some(journal),
-        (None, None, None, None, Some(name), None, None) => step.names.push(name),
-        (None, None, None, None, None, Some(run), None) => step.history.push(run),
-        (None, None, None, None, None, None, Some(found)) => step.verified.push(found),
+    match (state, coverage, parked, journal, plan, name, run, verified) {
+        (Some(state), None, None, None, None, None, None, None) => step.state = Some(state),
+        (None, Some(coverage), None, None, None, None, None, None) => {
+            step.coverage = Some(coverage)
+        }
+        (None, None, Some(parked), None, None, None, None, None) => step.park.push(parked),
+        (None, None, None, Some(journal), None, None, None, None) => step.journal = Some(journal),
+        (None, None, None, None, Some(plan), None, None, None) => step.plan = Some(plan),
+        (None, None, None, None, None, Some(name), None, None) => step.names.push(name),
+        (None, None, None, None, None, None, Some(run), None) => step.history.push(run),
+        (None, None, None, None, None, None, None, Some(found)) => step.verified.push(found),
         _ => return None,
     }
     Some(())

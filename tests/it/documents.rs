@@ -77,6 +77,43 @@ fn every_configuration_that_we_show_loads_without_a_doubt() {
 }
 
 #[test]
+fn every_example_loads_where_it_is_without_a_doubt() {
+    let mut examples: Vec<PathBuf> = files("config/examples", &["yaml"]);
+    examples.push(root().join("config/examples/state"));
+
+    assert!(examples.len() >= 3, "two files and a directory");
+    for example in examples {
+        let loaded = config::load(&example, &BTreeMap::new());
+
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(loaded.warnings, [], "{}", example.display());
+    }
+}
+
+#[test]
+fn the_example_of_a_state_has_six_hundred_districts_in_two_files() {
+    let loaded = config::load(&root().join("config/examples/state"), &BTreeMap::new()).unwrap();
+
+    assert_eq!(loaded.config.publications.len(), 600);
+    assert_eq!(loaded.config.connections.len(), 601);
+    assert_eq!(loaded.files.len(), 2);
+}
+
+#[test]
+fn the_examples_show_every_isolation() {
+    use tidemark::config::Isolation;
+
+    let path = root().join("config/examples/isolations.yaml");
+    let loaded = config::load(&path, &BTreeMap::new()).unwrap();
+
+    let shown = |isolation: Isolation| {
+        loaded.config.publications.values().any(|publication| publication.isolation == isolation)
+    };
+    let every = [Isolation::Snapshot, Isolation::Bounded, Isolation::Open, Isolation::Combined];
+    assert!(every.into_iter().all(shown));
+}
+
+#[test]
 fn every_invariant_names_a_test_that_exists() {
     let architecture = text(&root().join("ARCHITECTURE.md"));
     let tests = names_of_tests();

@@ -74,6 +74,8 @@ fn source_at(url: &str, page_size: usize) -> EdfiSource {
         timeout: Duration::from_secs(30),
         max_concurrency: 8,
         max_requests_per_second: 0,
+        shared_limit: None,
+        closed_until: None,
         look_again_after: tidemark::edfi::LOOK_AGAIN_AFTER,
     };
     let origins = Origins::new(Clock::system());

@@ -87,6 +87,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("comfy_table", &["cli/"]),
     ("config", &["config/"]),
     ("croner", &["config/cron.rs", "schedule.rs"]),
+    ("csv", &["config/rows.rs"]),
     ("flate2", &["sandbox/"]),
     ("indicatif", &["cli/"]),
     ("prometheus", &["metrics.rs", "server/"]),

@@ -21,5 +21,6 @@ mod peers;
 mod publishing;
 mod sandbox;
 mod serve;
+mod serve_changes;
 mod simulation;
 mod source_text;

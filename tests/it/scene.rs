@@ -249,6 +249,8 @@ pub(crate) fn connect(name: &str, url: &str, origins: &Origins) -> Arc<Api> {
         timeout: Duration::from_secs(30),
         max_concurrency: 64,
         max_requests_per_second: 0,
+        shared_limit: None,
+        closed_until: None,
         look_again_after: tidemark::edfi::LOOK_AGAIN_AFTER,
     };
     Api::new(settings, origins, Arc::new(Unobserved)).unwrap()

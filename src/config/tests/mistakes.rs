@@ -22,7 +22,7 @@ publications:
     source: distrct
     targets: [district, district]
     schedule: 0 0 0 31 2 *
-    spread: 4h
+    spread: wide
     time_zone: America/New York
 ";
 
@@ -41,7 +41,7 @@ t.yaml:12:3: connections.State: a name is lower-case letters, digits and `-`: re
 t.yaml:15:13: publications.nightly.source: no connection is called `distrct`; did you mean `district`?
 t.yaml:16:25: publications.nightly.targets[1]: `district` is named twice: remove one
 t.yaml:17:15: publications.nightly.schedule: this schedule never fires: there is no such date
-t.yaml:18:5: publications.nightly.spread: not in this version: remove it
+t.yaml:18:13: publications.nightly.spread: `wide` is not a duration: write it with its unit, such as 30s or 15m
 t.yaml:19:16: publications.nightly.time_zone: unknown time zone `America/New York`; did you mean `America/New_York`?"
     );
 }
@@ -67,7 +67,7 @@ fn every_mistake_in_an_entry_has_its_report() {
 #[test]
 fn what_asks_for_nothing_is_not_refused() {
     let text = pair(
-        "limit: null\n    closed: []",
+        "closed: []",
         "spread: 0s, deadline: 0s, after: [], shared: [], create_only: [],
      first_run: full, verify: {schedule: null, content: false}",
     );
@@ -261,16 +261,14 @@ limits: {a: {max_concurrency: 3}}
 templates: {district: {}}
 limits2: {}",
         "\
-t.yaml:1:1: limits: not in this version: remove it
-t.yaml:2:1: templates: not in this version: remove it
+t.yaml:2:13: templates.district: `for_each` is missing: name the rows
 t.yaml:3:1: limits2: unknown section; did you mean `limits`?",
     ),
     (
         "state: {store: postgres, audit_for: 400d, secrets_dir: /x}",
         "\
 t.yaml:1:16: state.store: not in this version: `postgres`; write `sled`
-t.yaml:1:26: state.audit_for: not in this version: remove it
-t.yaml:1:43: state.secrets_dir: not in this version: remove it",
+t.yaml:1:26: state.audit_for: not in this version: remove it",
     ),
     (
         "state: {backup: {every: 500ms, keep: 0, path: '', to: x}}",
@@ -372,14 +370,18 @@ const ENTRIES: &[(&str, &str, &str)] = &[
         "t.yaml:7:15: connections.district.instance: `instance` goes with `school_year`: add it",
     ),
     (
-        "closed: [{cron: 0 0 0 * * *, for: 2h}]",
+        "closed: [{cron: 0 0 0 * * *}, {cron: at noon, for: 0s, zone: UTC}]",
         "",
-        "t.yaml:7:5: connections.district.closed: not in this version: remove it",
+        "\
+t.yaml:7:5: connections.district.closed[0].for: missing: add it
+t.yaml:7:42: connections.district.closed[1].cron: a schedule has six fields (second minute hour day month weekday), this has 2; every 15 minutes is \"0 */15 * * * *\"
+t.yaml:7:56: connections.district.closed[1].for: must be at least 1s
+t.yaml:7:60: connections.district.closed[1].zone: unknown key; known here: cron, for, time_zone",
     ),
     (
         "limit: state-ods",
         "",
-        "t.yaml:7:5: connections.district.limit: not in this version: remove it",
+        "t.yaml:7:12: connections.district.limit: no limit is called `state-ods`",
     ),
     (
         "token_url: ftp://x",
@@ -463,8 +465,12 @@ const ENTRIES: &[(&str, &str, &str)] = &[
     ),
     (
         "",
-        "verify: {schedule: '0 0 0 * * *', content: true}",
-        "t.yaml:12:14: publications.nightly.verify.schedule: not in this version: remove it",
+        "verify: {schedule: daily, content: maybe}, after: [nightly, weekly]",
+        "\
+t.yaml:12:24: publications.nightly.verify.schedule: a schedule has six fields (second minute hour day month weekday), this has 1; every 15 minutes is \"0 */15 * * * *\"
+t.yaml:12:40: publications.nightly.verify.content: `maybe` is neither `true` nor `false`
+t.yaml:12:56: publications.nightly.after[0]: `nightly` waits for `nightly` in its turn: neither would ever run
+t.yaml:12:65: publications.nightly.after[1]: no publication is called `weekly`; known here: nightly",
     ),
     (
         "",
@@ -554,6 +560,6 @@ t.yaml:12:51: publications.nightly.resources.include[2]: a single value is due h
     (
         "",
         "interval: 30s",
-        "t.yaml:12:5: publications.nightly.interval: unknown key; known here: create_only, deletes, every, first_overlap_versions, first_run, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, overlap, page_size, resources, retry, schedule, shared, sole_writer, source, targets, time_zone, verify",
+        "t.yaml:12:5: publications.nightly.interval: unknown key; known here: after, create_only, deadline, deletes, every, first_overlap_versions, first_run, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, overlap, page_size, resources, retry, schedule, shared, sole_writer, source, spread, targets, time_zone, verify",
     ),
 ];

@@ -104,7 +104,7 @@ impl FleetDesk {
             step.audit = Some(self.record(by, "parked retry", Some(&pair), what, None));
             self.assembly.store.commit(&pair, step).await.map_err(of_state)?;
             if let Some(at_work) = &self.at_work {
-                at_work.parked_due(&pair);
+                at_work.parked_due(&pair).await?;
             }
         }
         Ok(count)

@@ -4,6 +4,7 @@
 
 mod faults;
 mod sending;
+mod shared;
 mod tokens;
 
 use std::error::Error;

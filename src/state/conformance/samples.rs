@@ -173,12 +173,24 @@ pub(in crate::state) fn progress() -> Progress {
     }
 }
 
+pub(in crate::state) fn plan() -> Plan {
+    let since = "2026-01-31T10:00:00Z".parse().unwrap();
+    Plan {
+        schedule: "0 0 20 * * *".to_owned(),
+        next_tick: Some(since),
+        failures: 2,
+        paused: Some(Pause { since, until: None, reason: Some("a new server".to_owned()) }),
+        ..Plan::default()
+    }
+}
+
 pub(in crate::state) fn everything() -> Step {
     Step {
         state: Some(state(9)),
         coverage: Some(coverage()),
         park: vec![parked("p1", ParkStatus::Parked), parked("p2", ParkStatus::Dead)],
         journal: Some(journal("run-1")),
+        plan: Some(plan()),
         names: vec![name("1", Some("t1")), name("2", None)],
         finished: vec![finished()],
         progress: vec![progress()],

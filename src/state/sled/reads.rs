@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::super::erasure::{self, ErasedKey};
 use super::super::{
     AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState,
-    Parked, ParkedCounts, Progress, RememberedKeyChange, RunJournal, RunRecord, SettledTombstone,
-    StateError, StateView, Step, Verified, Written, records, remembered,
+    Parked, ParkedCounts, Plan, Progress, RememberedKeyChange, RunJournal, RunRecord,
+    SettledTombstone, StateError, StateView, Step, Verified, Written, records, remembered,
 };
 use super::{Shared, SledStore};
 use crate::clock::Timestamp;
@@ -32,6 +32,11 @@ impl StateView for SledStore {
     async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError> {
         let pair = pair.clone();
         self.on_disk("reading a journal", move |shared| records::journal(&*shared.db, &pair)).await
+    }
+
+    async fn plan(&self, pair: &PairId) -> Result<Option<Plan>, StateError> {
+        let pair = pair.clone();
+        self.on_disk("reading a plan", move |shared| records::plan(&*shared.db, &pair)).await
     }
 
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError> {

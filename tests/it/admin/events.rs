@@ -128,6 +128,7 @@ fn end(progress: &Progress, pair: &PairId) {
         not_visible: 0,
         notes: Vec::new(),
         may_pass: false,
+        stopped: None,
     };
     progress.observe(&Event::RunEnded { pair, report: &report });
 }

@@ -350,6 +350,8 @@ fn connect(
         timeout,
         max_concurrency: 16,
         max_requests_per_second: 0,
+        shared_limit: None,
+        closed_until: None,
         look_again_after,
     };
     Api::new(settings, origins, Arc::new(Unobserved)).unwrap()

@@ -67,9 +67,7 @@ async fn wrong_usage_ends_2_and_says_what_was_meant() {
 async fn what_a_later_version_brings_is_refused_by_name() {
     let desk = Desk::new().await;
     for arguments in [
-        &["config", "show"][..],
-        &["config", "schema"],
-        &["status", "--output", "csv"],
+        &["status", "--output", "csv"][..],
         &["parked", "list", "--output", "html"],
         &["--server", "http://127.0.0.1:1", "status"],
     ] {

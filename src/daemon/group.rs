@@ -1,0 +1,170 @@
+//! The runs of one start: pairs of one publication that begin together, each told of when it has
+//! ended, so that a slow target does not hold up the next run of the others.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::agenda::{Ending, Job, Start, Wanted};
+use super::planning::parked_due_at;
+use super::serve::DaemonError;
+use super::{Assembly, spool_directory};
+use crate::config::PublicationConfig;
+use crate::domain::Outcome;
+use crate::engine::report::RunReport;
+use crate::engine::runner::{RunOptions, Runner};
+use crate::engine::stopping::{Interruption, StopSwitch};
+use crate::engine::verify::VerifyOptions;
+use crate::engine::{Pair, RunError};
+use crate::state::{PairId, StateError};
+
+/// How the runs of a group ended, or what the store said when it was asked.
+pub(super) type GroupEnded = Result<Vec<(PairId, Ending)>, DaemonError>;
+
+pub(super) struct Group {
+    /// The configuration that it began under, and ends under.
+    pub(super) assembly: Arc<Assembly>,
+    pub(super) runner: Arc<Runner>,
+    pub(super) early: mpsc::UnboundedSender<(PairId, Ending)>,
+    pub(super) start: Start,
+    /// One for each pair of the start.
+    pub(super) switches: Vec<StopSwitch>,
+}
+
+impl Group {
+    pub(super) async fn run(self) -> GroupEnded {
+        match self.start.job {
+            Job::Run(wanted) => self.publish(wanted).await,
+            Job::Compare => self.compare().await,
+        }
+    }
+
+    async fn publish(self, wanted: Option<Wanted>) -> GroupEnded {
+        let mut endings = Vec::new();
+        let mut pairs = Vec::new();
+        for (id, switch) in self.start.pairs.iter().zip(&self.switches) {
+            let state = self.assembly.store.load(id).await.map_err(state_failed)?;
+            // It has been said when it was blocked, and stays so until a person has decided.
+            let is_blocked = state.is_some_and(|state| state.blocked.is_some());
+            if is_blocked && wanted.is_none() {
+                endings.push((id.clone(), Ending::NeedsAPerson));
+            } else {
+                pairs.extend(self.assembly.pair(id).cloned().zip(Some(switch.clone())));
+            }
+        }
+        let mut silent: BTreeSet<PairId> = pairs.iter().map(|(pair, _)| pair.id.clone()).collect();
+        let (told, mut reports) = mpsc::unbounded_channel();
+        let options = RunOptions {
+            allow_deletes: wanted.is_some_and(|wanted| wanted.allow_deletes),
+            all_parked: wanted.is_some(),
+        };
+        // The channel is closed with the last run, which ends the noting.
+        let runs = self.runner.run_each_until(pairs, &options, move |report| {
+            told.send(report).expect("who notes waits for the last run");
+        });
+        let noting = async {
+            while let Some(report) = reports.recv().await {
+                let id = PairId {
+                    publication: report.publication.clone(),
+                    target: report.target.clone(),
+                };
+                silent.remove(&id);
+                let ending = self.ending(&id, &report).await?;
+                if self.early.send((id.clone(), ending)).is_err() {
+                    endings.push((id, ending)); // The daemon is stopping and counts the rest.
+                }
+            }
+            Ok(())
+        };
+        let ((), noted) = tokio::join!(runs, noting);
+        noted?;
+        endings.extend(silent.into_iter().map(|id| (id, Ending::MayPass)));
+        Ok(endings)
+    }
+
+    fn publication(&self) -> Option<&PublicationConfig> {
+        self.assembly.config.publications.get(self.start.publication.as_str())
+    }
+
+    async fn ending(&self, id: &PairId, report: &RunReport) -> Result<Ending, DaemonError> {
+        let kind = report.error.as_ref().map(|error| error.kind.as_str());
+        if let (Some("state"), Some(error)) = (kind, &report.error) {
+            return Err(DaemonError::StateFailed { message: error.message.clone() });
+        }
+        match report.outcome {
+            Outcome::Failed if kind == Some("interrupted") => Ok(Ending::Stopped),
+            Outcome::Failed => Ok(failure(report)),
+            Outcome::Complete | Outcome::NothingToDo => Ok(Ending::Done { parked_due_at: None }),
+            Outcome::Parked => {
+                let due = parked_due_at(&*self.assembly.store, id).await;
+                Ok(Ending::Done { parked_due_at: due.map_err(state_failed)? })
+            }
+        }
+    }
+
+    /// One after the other: a comparison reads everything at both ends.
+    async fn compare(self) -> GroupEnded {
+        let content = self.publication().is_some_and(|config| config.verify.content);
+        let options = VerifyOptions { content, ..VerifyOptions::default() };
+        let mut endings = Vec::new();
+        for (id, switch) in self.start.pairs.iter().zip(&self.switches) {
+            let Some(pair) = self.assembly.pair(id).cloned() else { continue };
+            let ending = self.compare_pair(pair, &options, switch).await?;
+            endings.push((id.clone(), ending));
+        }
+        Ok(endings)
+    }
+
+    async fn compare_pair(
+        &self,
+        pair: Pair,
+        options: &VerifyOptions,
+        switch: &StopSwitch,
+    ) -> Result<Ending, DaemonError> {
+        let PairId { publication, target } = pair.id.clone();
+        let directory = spool_directory(&self.assembly.config);
+        let compared = self.runner.compare(pair, options, &directory, switch.clone()).await;
+        match compared {
+            Some(Ok(found)) if found.equal => {
+                tracing::info!(publication, target, "compared: both ends are equal");
+                Ok(Ending::Compared(Some(true)))
+            }
+            Some(Ok(found)) => {
+                let unlike = |sum: fn(&crate::engine::verify::Compared) -> u64| {
+                    found.resources.iter().map(sum).sum::<u64>()
+                };
+                tracing::warn!(
+                    publication,
+                    target,
+                    missing = unlike(|resource| resource.missing),
+                    different = unlike(|resource| resource.different),
+                    extra = unlike(|resource| resource.extra.unwrap_or(0)),
+                    parked = unlike(|resource| resource.parked),
+                    "compared: the ends differ; `tidemark verify` shows where"
+                );
+                Ok(Ending::Compared(Some(false)))
+            }
+            Some(Err(RunError::State(error))) => Err(state_failed(error)),
+            Some(Err(error)) => {
+                let message = error.message();
+                tracing::warn!(publication, target, error = message, "could not compare");
+                Ok(Ending::Compared(None))
+            }
+            None => Ok(Ending::Compared(None)),
+        }
+    }
+}
+
+fn failure(report: &RunReport) -> Ending {
+    match &report.stopped {
+        Some(Interruption::Closed { .. }) => Ending::Closed,
+        Some(Interruption::Deadline | Interruption::Cancelled) => Ending::NeedsAPerson,
+        None if report.may_pass => Ending::MayPass,
+        None => Ending::NeedsAPerson,
+    }
+}
+
+pub(super) fn state_failed(error: StateError) -> DaemonError {
+    DaemonError::StateFailed { message: error.to_string() }
+}

@@ -1,0 +1,126 @@
+//! From the configuration and what is remembered of every pair to what is due.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Assembly;
+use super::agenda::{Agenda, Newcomer, Terms};
+use super::serve::DaemonError;
+use crate::clock::Timestamp;
+use crate::config::{PublicationConfig, Trigger};
+use crate::domain::{Outcome, ParkReason};
+use crate::engine::Pair;
+use crate::schedule::{ScheduleError, Timetable};
+use crate::state::{PairId, ParkStatus, StateError, StateStore};
+
+/// What the agenda is to be brought to.
+pub(super) struct Planned {
+    terms: Vec<(String, Terms, Vec<Newcomer>)>,
+    pairs: BTreeSet<PairId>,
+    assembly: Arc<Assembly>,
+}
+
+impl Planned {
+    /// Reads what is remembered; nothing changes yet.
+    pub(super) async fn read(assembly: Arc<Assembly>) -> Result<Planned, DaemonError> {
+        let mut terms = Vec::new();
+        for (name, publication) in &assembly.config.publications {
+            let found = terms_of(publication).map_err(|source| DaemonError::Schedule {
+                publication: name.to_string(),
+                source,
+            })?;
+            let mut newcomers = Vec::new();
+            for pair in assembly.pairs.get(name.as_str()).into_iter().flatten() {
+                newcomers.push(newcomer(&assembly, pair).await.map_err(DaemonError::State)?);
+            }
+            terms.push((name.to_string(), found, newcomers));
+        }
+        let pairs = assembly.all_pairs().map(|pair| pair.id.clone()).collect();
+        Ok(Planned { terms, pairs, assembly })
+    }
+
+    /// What the configuration no longer names leaves.
+    pub(super) fn put_on(self, agenda: &mut Agenda, now: Timestamp) {
+        let config = &self.assembly.config;
+        agenda.set_max_running(config.server.max_running);
+        let closed = config.connections.iter();
+        agenda.set_closed(closed.map(|(name, c)| (name.to_string(), c.closed.clone())).collect());
+        for (name, terms, newcomers) in self.terms {
+            agenda.add(&name, terms, newcomers, now);
+        }
+        agenda.keep_only(|id| self.pairs.contains(id));
+    }
+}
+
+async fn newcomer(assembly: &Assembly, pair: &Pair) -> Result<Newcomer, StateError> {
+    let state = assembly.store.load(&pair.id).await?.unwrap_or_default();
+    let run = state.last_run;
+    let failed = run.as_ref().is_some_and(|run| run.outcome == Outcome::Failed);
+    Ok(Newcomer {
+        id: pair.id.clone(),
+        plan: assembly.store.plan(&pair.id).await?,
+        last_ended_at: run.map(|run| run.ended_at),
+        failed: failed && state.blocked.is_none(),
+        parked_due_at: parked_due_at(&*assembly.store, &pair.id).await?,
+    })
+}
+
+fn terms_of(publication: &PublicationConfig) -> Result<Terms, ScheduleError> {
+    let zone = publication.time_zone.name();
+    let comparisons = match &publication.verify.schedule {
+        Some(cron) => Timetable::cron(cron.as_str(), zone)?,
+        None => Timetable::Never,
+    };
+    let verify_schedule = publication.verify.schedule.as_ref();
+    Ok(Terms {
+        timetable: timetable(publication)?,
+        schedule: schedule_text(publication),
+        spread: publication.spread,
+        comparisons,
+        verify_schedule: verify_schedule.map_or_else(String::new, |cron| format!("{cron} {zone}")),
+        after: publication.after.iter().map(ToString::to_string).collect(),
+        source: publication.source.to_string(),
+        first_delay: publication.retry.first_delay,
+    })
+}
+
+pub(super) fn timetable(publication: &PublicationConfig) -> Result<Timetable, ScheduleError> {
+    match &publication.trigger {
+        Trigger::Manual => Ok(Timetable::Never),
+        Trigger::Every(interval) => Timetable::every(*interval),
+        Trigger::Cron(cron) => Timetable::cron(cron.as_str(), publication.time_zone.name()),
+    }
+}
+
+/// What a plan was made by: with another text it is made anew.
+pub(super) fn schedule_text(publication: &PublicationConfig) -> String {
+    let spread = publication.spread.as_secs();
+    match &publication.trigger {
+        Trigger::Manual => String::new(),
+        Trigger::Every(interval) => format!("every {}s +{spread}s", interval.as_secs_f64()),
+        Trigger::Cron(cron) => format!("{cron} {} +{spread}s", publication.time_zone),
+    }
+}
+
+/// When the earliest parked item of a pair is due: not one that is dead, nor a closed resource.
+pub(super) async fn parked_due_at(
+    store: &dyn StateStore,
+    pair: &PairId,
+) -> Result<Option<Timestamp>, StateError> {
+    const PAGE: usize = 1000;
+    let mut earliest: Option<Timestamp> = None;
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.parked(pair, after.as_deref(), PAGE).await?;
+        for item in &page {
+            if item.status == ParkStatus::Parked && item.reason != ParkReason::ResourceClosed {
+                let due = item.next_attempt_at;
+                earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
+            }
+        }
+        if page.len() < PAGE {
+            return Ok(earliest);
+        }
+        after = page.last().map(|item| item.id.clone());
+    }
+}

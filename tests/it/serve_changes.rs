@@ -1,0 +1,295 @@
+//! The daemon and what people change while it runs: the configuration, pauses, runs, secrets.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tidemark::config;
+use tidemark::daemon::agenda::{Wanted, Wish};
+use tidemark::daemon::at_work::AtWork;
+use tidemark::daemon::serve::{Daemon, DaemonError, Handle, Reloading};
+use tidemark::sandbox::{Fault, Gate, Harm, Sandbox};
+use tidemark::state::PairId;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::district;
+use crate::scene::{bare, put, strict};
+use crate::serve::{
+    BOUND, EVERY_SECOND, House, Process, errors_of_runs, eventually, metric, pair, pairs, reach,
+    sandbox,
+};
+
+const MANUAL: &str = "  district-to-state:\n    source: district\n    targets: [state]\n    \
+                      resources: {descriptors: false}\n";
+
+/// A daemon that takes another configuration when it is told to, or sees one.
+struct Changing {
+    address: std::net::SocketAddr,
+    handle: Handle,
+    reload: Arc<Notify>,
+    stop: CancellationToken,
+    ended: tokio::task::JoinHandle<Result<(), DaemonError>>,
+}
+
+impl Changing {
+    async fn ready(path: PathBuf) -> Changing {
+        let env = BTreeMap::new();
+        let config = config::load(&path, &env).unwrap().config;
+        let reload = Arc::new(Notify::new());
+        let reloading = Reloading { path, env: env.clone(), now: Arc::clone(&reload) };
+        let daemon = Daemon::listen(config).await.unwrap().reloading(reloading);
+        let (address, handle) = (daemon.address(), daemon.handle());
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let ended = tokio::spawn(async move { daemon.run(&env, Duration::ZERO, until).await });
+        let daemon = Changing { address, handle, reload, stop, ended };
+        eventually("ready", || async { daemon.handle.at_work().is_some() }).await;
+        daemon
+    }
+
+    fn at_work(&self) -> Arc<AtWork> {
+        self.handle.at_work().unwrap()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(BOUND, self.ended).await.expect("it ends").unwrap().unwrap();
+    }
+
+    async fn state_is(&self, wanted: &str) {
+        eventually(wanted, || async move {
+            pair(self.address, "district-to-state").await["state"] == wanted
+        })
+        .await;
+    }
+}
+
+fn the_pair() -> PairId {
+    PairId { publication: "district-to-state".to_owned(), target: "state".to_owned() }
+}
+
+/// A source with a school, a target with nothing, and a configuration of them with `publications`.
+async fn two_ends(house: &House, publications: &str) -> (Sandbox, Sandbox) {
+    let (source, target) = (sandbox(bare()).await, sandbox(strict()).await);
+    put(&source, "localEducationAgencies", &district::agency());
+    put(&source, "schools", &district::school());
+    let connections = [("district", reach(&source)), ("state", reach(&target))];
+    house.config(&connections, publications);
+    (source, target)
+}
+
+fn text(house: &House) -> String {
+    std::fs::read_to_string(house.path("tidemark.yaml")).unwrap()
+}
+
+#[tokio::test]
+async fn a_changed_configuration_is_in_force_without_a_restart_and_a_bad_one_is_not() {
+    let house = House::new();
+    let (_source, target) = two_ends(&house, MANUAL).await;
+    let daemon = Changing::ready(house.path("tidemark.yaml")).await;
+    let address = daemon.address;
+    let good = text(&house);
+
+    let bad = good.replace("targets: [state]", "targets: [stat]");
+    std::fs::write(house.path("tidemark.yaml"), bad).unwrap();
+    daemon.reload.notify_one();
+    eventually("refused", || async { daemon.at_work().refused_configuration().is_some() }).await;
+    let refused = metric(address, "tidemark_config_reload_refused", &[]).await;
+    let kept = pairs(address).await;
+
+    let more = good.replace("descriptors: false}", "descriptors: false}\n    every: 1s");
+    std::fs::write(house.path("tidemark.yaml"), more).unwrap();
+    // Nobody says so: it is seen.
+    eventually("published", || async { target.count("/ed-fi/schools") == 1 }).await;
+
+    assert_eq!((refused, kept.len()), (1.0, 1));
+    assert_eq!(metric(address, "tidemark_config_reload_refused", &[]).await, 0.0);
+    let ok = metric(address, "tidemark_config_reloads_total", &[r#"outcome="ok""#]).await;
+    assert_eq!(ok, 1.0);
+    assert_eq!(daemon.at_work().refused_configuration(), None);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_that_leads_to_another_directory_is_another_configuration() {
+    let house = House::new();
+    let (_source, target) = two_ends(&house, MANUAL).await;
+    let (one, other, links) = (house.path("one"), house.path("other"), house.path("links"));
+    for directory in [&one, &other, &links] {
+        std::fs::create_dir(directory).unwrap();
+    }
+    let every = text(&house).replace("descriptors: false}", "descriptors: false}\n    every: 1s");
+    std::fs::write(one.join("a.yaml"), text(&house)).unwrap();
+    std::fs::write(other.join("a.yaml"), every).unwrap();
+    // As a cluster mounts it: a file is a link through a link that is swapped.
+    std::os::unix::fs::symlink(&one, links.join("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/a.yaml", links.join("a.yaml")).unwrap();
+    let daemon = Changing::ready(links.clone()).await;
+
+    std::os::unix::fs::symlink(&other, links.join("..new")).unwrap();
+    std::fs::rename(links.join("..new"), links.join("..data")).unwrap();
+
+    eventually("published", || async { target.count("/ed-fi/schools") == 1 }).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_in_flight_ends_under_the_configuration_that_it_began_with() {
+    let house = House::new();
+    let (_source, target) = two_ends(&house, EVERY_SECOND).await;
+    let gate = Gate::new();
+    target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
+    let daemon = Changing::ready(house.path("tidemark.yaml")).await;
+    gate.reached_by(1).await;
+
+    let renamed = text(&house).replace("district-to-state:", "another:");
+    std::fs::write(house.path("tidemark.yaml"), renamed).unwrap();
+    daemon.reload.notify_one();
+    let address = daemon.address;
+    eventually("in force", || async move {
+        pairs(address).await.iter().any(|pair| pair["publication"] == "another")
+    })
+    .await;
+    gate.open();
+    eventually("published", || async { target.count("/ed-fi/schools") == 1 }).await;
+    eventually("ended", || async move {
+        let pairs = pairs(address).await;
+        pairs.iter().any(|pair| pair["state"] == "orphaned" && pair["watermark"].is_number())
+    })
+    .await;
+    daemon.stop().await;
+
+    assert_eq!(errors_of_runs(&house).await, [None]);
+}
+
+#[tokio::test]
+async fn a_pause_outlives_the_process_and_a_pair_that_is_resumed_runs() {
+    let house = House::new();
+    let (_source, target) = two_ends(&house, EVERY_SECOND).await;
+    target.go_down();
+    let daemon = Changing::ready(house.path("tidemark.yaml")).await;
+    let reason = Some("the state moves".to_owned());
+    let paused = daemon.at_work().pause(&[the_pair()], None, reason).await.unwrap();
+    daemon.stop().await;
+    target.come_up();
+
+    let daemon = Changing::ready(house.path("tidemark.yaml")).await;
+    daemon.state_is("paused").await;
+    let shown = pair(daemon.address, "district-to-state").await;
+    let wish = daemon.at_work().run_now(&[the_pair()], Wanted::default()).await.unwrap();
+    let before = target.count("/ed-fi/schools");
+    daemon.at_work().resume(&[the_pair()]).await.unwrap();
+    eventually("published", || async { target.count("/ed-fi/schools") == 1 }).await;
+    daemon.stop().await;
+
+    assert_eq!((paused, before), (1, 0));
+    assert_eq!(shown["reason"], "until somebody resumes it: the state moves");
+    assert_eq!(wish, [(the_pair(), Wish::Paused)]);
+}
+
+#[tokio::test]
+async fn a_run_that_somebody_wants_begins_and_one_that_is_cancelled_is_gone_on_with() {
+    let house = House::new();
+    let (_source, target) = two_ends(&house, MANUAL).await;
+    let gate = Gate::new();
+    let fault = target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
+    let daemon = Changing::ready(house.path("tidemark.yaml")).await;
+
+    let wish = daemon.at_work().run_now(&[the_pair()], Wanted::default()).await.unwrap();
+    gate.reached_by(1).await;
+    let again = daemon.at_work().run_now(&[the_pair()], Wanted::default()).await.unwrap();
+    let cancelled = daemon.at_work().cancel(&[the_pair()]);
+    gate.open();
+    daemon.state_is("failing").await;
+    let reason = pair(daemon.address, "district-to-state").await["reason"].clone();
+    target.repair(fault);
+    daemon.at_work().run_now(&[the_pair()], Wanted::default()).await.unwrap();
+    daemon.state_is("ok").await;
+    daemon.stop().await;
+
+    assert_eq!(wish, [(the_pair(), Wish::Granted)]);
+    assert_eq!(again, [(the_pair(), Wish::AlreadyRunning)]);
+    assert_eq!(cancelled, [the_pair()]);
+    assert!(reason.as_str().unwrap().starts_with("the run was cancelled"), "{reason}");
+    let kinds = errors_of_runs(&house).await;
+    assert_eq!(kinds, [None, Some("cancelled".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_run_stops_at_its_deadline_and_the_next_one_goes_on_with_it() {
+    let house = House::new();
+    let publications = MANUAL.to_owned() + "    deadline: 1s\n";
+    let (_source, target) = two_ends(&house, &publications).await;
+    let gate = Gate::new();
+    let fault = target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
+    let daemon = Changing::ready(house.path("tidemark.yaml")).await;
+
+    daemon.at_work().run_now(&[the_pair()], Wanted::default()).await.unwrap();
+    daemon.state_is("failing").await;
+    let first = pair(daemon.address, "district-to-state").await;
+    gate.open();
+    target.repair(fault);
+    daemon.at_work().run_now(&[the_pair()], Wanted::default()).await.unwrap();
+    daemon.state_is("ok").await;
+    daemon.stop().await;
+
+    let reason = first["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the run lasted as long as its `deadline` allows"), "{reason}");
+    assert_eq!(first["next_run_at"], Value::Null, "nothing starts it by itself");
+    assert_eq!(errors_of_runs(&house).await, [None, Some("deadline".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_connection_that_closes_stops_its_run_and_it_goes_on_when_that_opens() {
+    let house = House::new();
+    let (_source, target) = two_ends(&house, EVERY_SECOND).await;
+    let gate = Gate::new();
+    let fault = target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
+    let daemon = Changing::ready(house.path("tidemark.yaml")).await;
+    gate.reached_by(1).await;
+    let open = text(&house);
+
+    let hours = "closed: [{cron: \"* * * * * *\", for: 1h}], kind: ed-fi";
+    std::fs::write(house.path("tidemark.yaml"), open.replace("kind: ed-fi", hours)).unwrap();
+    daemon.reload.notify_one();
+    daemon.state_is("waiting").await;
+    let held = pair(daemon.address, "district-to-state").await;
+    gate.open();
+    target.repair(fault);
+    std::fs::write(house.path("tidemark.yaml"), open).unwrap();
+    daemon.reload.notify_one();
+    let address = daemon.address;
+    eventually("published", || async move {
+        pair(address, "district-to-state").await["watermark"].is_number()
+    })
+    .await;
+    daemon.stop().await;
+
+    let reason = held["reason"].as_str().unwrap();
+    assert!(reason.starts_with("connection `district` is closed until "), "{reason}");
+    assert_eq!(held["failed_runs"], 0, "nobody failed");
+    let kinds = errors_of_runs(&house).await;
+    assert_eq!(kinds.last().unwrap(), &Some("closed".to_owned()), "{kinds:?}");
+    assert_eq!(target.count("/ed-fi/schools"), 1);
+}
+
+#[tokio::test]
+async fn sighup_has_the_configuration_read_again() {
+    let house = House::new();
+    let (_source, _target) = two_ends(&house, MANUAL).await;
+
+    let mut process = Process::serve(&house);
+    process.says("ready").await;
+    process.signal("HUP").await;
+    process.says("the configuration on disk is the one in force").await;
+    std::fs::write(house.path("tidemark.yaml"), text(&house) + "servr: {}\n").unwrap();
+    process.signal("HUP").await;
+    process.says("the last good configuration stays in force").await;
+    process.signal("TERM").await;
+
+    let (status, said) = process.end().await;
+    assert_eq!(status, Some(0), "{said}");
+}
