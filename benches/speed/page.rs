@@ -17,12 +17,10 @@ pub(crate) fn keep(table: &str, size: Size) {
     let (before, rest) = page.split_once(BEGIN).expect("the page has its first mark");
     let (_, after) = rest.split_once(END).expect("the page has its second mark");
     let sizes = format!("{size:?}").to_lowercase();
-    let told = format!(
-        "{} on {}; sizes: {sizes}.\n\n{table}",
-        Utc::now().format("%Y-%m-%d"),
-        machine()
-    );
-    fs::write(&path, format!("{before}{BEGIN}{told}{END}{after}")).expect("the page can be written");
+    let told =
+        format!("{} on {}; sizes: {sizes}.\n\n{table}", Utc::now().format("%Y-%m-%d"), machine());
+    fs::write(&path, format!("{before}{BEGIN}{told}{END}{after}"))
+        .expect("the page can be written");
 }
 
 /// Cores and memory, and nothing that tells whose machine it is.

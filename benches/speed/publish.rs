@@ -42,8 +42,8 @@ pub(crate) async fn publish(order: Order) -> Done {
     let loaded = config::load(&path, &BTreeMap::new()).expect("the bench's own configuration");
     let store = daemon::open_state(&loaded.config).expect("the state is the bench's own");
     let clock = Clock::system();
-    let assembly =
-        daemon::assemble(loaded.config, &BTreeMap::new(), Arc::clone(&store), clock).expect("whole");
+    let assembly = daemon::assemble(loaded.config, &BTreeMap::new(), Arc::clone(&store), clock)
+        .expect("whole");
     let runner = assembly.runner(Vec::new(), CancellationToken::new());
     let pairs = assembly.pairs["bench"].clone();
     let began = Instant::now();
@@ -63,10 +63,12 @@ pub(crate) async fn publish(order: Order) -> Done {
 
 fn configuration(order: &Order) -> String {
     let Order { source, target, directory, max_concurrency } = order;
-    let ceiling = max_concurrency
-        .map_or_else(String::new, |most| format!("    max_concurrency: {most}\n"));
+    let ceiling =
+        max_concurrency.map_or_else(String::new, |most| format!("    max_concurrency: {most}\n"));
     let connection = |name: &str, url: &str, more: &str| {
-        format!("  {name}:\n    kind: ed-fi\n    url: {url}\n    key: bench\n    secret: bench\n{more}")
+        format!(
+            "  {name}:\n    kind: ed-fi\n    url: {url}\n    key: bench\n    secret: bench\n{more}"
+        )
     };
     format!(
         "state:\n  path: {}\nconnections:\n{}{}publications:\n  bench:\n    source: source\n    targets: [target]\n",

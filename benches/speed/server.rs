@@ -167,8 +167,7 @@ impl Server {
         }
         self.open.fetch_sub(1, Relaxed);
         if served {
-            let location =
-                format!("Location: {}{target}/{number:032x}\r\n", self.base);
+            let location = format!("Location: {}{target}/{number:032x}\r\n", self.base);
             respond(answer, 201, &location, b"");
         } else {
             respond(answer, 429, "", b"");
@@ -233,9 +232,8 @@ impl Server {
             "/changeQueries/v1/availableChangeVersions" => {
                 let newest = NEWEST + self.writes.load(Relaxed);
                 let newest = if self.play.items.is_empty() { newest } else { NEWEST };
-                let body = format!(
-                    "{{\"oldestChangeVersion\":0,\"newestChangeVersion\":{newest}}}"
-                );
+                let body =
+                    format!("{{\"oldestChangeVersion\":0,\"newestChangeVersion\":{newest}}}");
                 return respond(answer, 200, "", body.as_bytes());
             }
             _ => {}
@@ -259,9 +257,7 @@ impl Server {
         let limit = value(query, "pageSize").or_else(|| value(query, "limit"));
         let limit = limit.and_then(|limit| limit.parse().ok()).unwrap_or(PAGE as u64);
         let (from, end) = match value(query, "pageToken").and_then(|token| token.split_once('-')) {
-            Some((from, end)) => {
-                (from.parse().unwrap_or(all), end.parse().unwrap_or(all).min(all))
-            }
+            Some((from, end)) => (from.parse().unwrap_or(all), end.parse().unwrap_or(all).min(all)),
             None if value(query, "minChangeVersion").is_some() => (all, all),
             None => (0, all),
         };

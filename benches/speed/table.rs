@@ -81,13 +81,18 @@ pub(crate) fn microseconds(seconds: f64) -> String {
     format!("{:.1} µs", seconds * 1e6)
 }
 
+pub(crate) fn milliseconds(seconds: f64) -> String {
+    format!("{:.1} ms", seconds * 1e3)
+}
+
 pub(crate) fn seconds(seconds: f64) -> String {
     format!("{seconds:.1} s")
 }
 
 /// The table as Markdown.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let mut text = String::from("| scenario | figure | | goal | verdict |\n|---|---|---|---|---|\n");
+    let mut text =
+        String::from("| scenario | figure | | goal | verdict |\n|---|---|---|---|---|\n");
     for Row { scenario, what, figure, goal, verdict } in rows {
         text.push_str(&format!("| {scenario} | {what} | {figure} | {goal} | {verdict} |\n"));
     }

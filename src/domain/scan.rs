@@ -11,18 +11,8 @@ use super::key::KeyText;
 /// Deeper nesting than this is refused: no body comes near it, and the stack has an end.
 const MAX_DEPTH: u32 = 128;
 
-/// The bytes at which the plain part of a text ends: quote, escape, control characters.
-const ENDS_PLAIN: [bool; 256] = {
-    let mut ends = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        ends[byte] = true;
-        byte += 1;
-    }
-    ends[b'"' as usize] = true;
-    ends[b'\\' as usize] = true;
-    ends
-};
+/// One in each byte of a word.
+const ONES: u64 = u64::MAX / 0xff;
 
 /// A position in a JSON text that moves forward value by value.
 #[derive(Clone, Debug)]
@@ -30,6 +20,10 @@ pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: u32,
+    /// Every bit that was set in a byte of a text.
+    seen: u64,
+    /// The text that was passed last holds an escape.
+    escaped: bool,
 }
 
 /// The text is not JSON, or not the value that was due.
@@ -42,7 +36,7 @@ pub struct Malformed {
 
 impl<'a> Scanner<'a> {
     pub fn new(bytes: &'a [u8]) -> Scanner<'a> {
-        Scanner { bytes, at: 0, depth: 0 }
+        Scanner { bytes, at: 0, depth: 0, seen: 0, escaped: false }
     }
 
     /// How many bytes were passed.
@@ -86,6 +80,23 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         Ok(name)
+    }
+
+    /// Whether `spelt`, the name that was passed last, is this one: [`is_name`] that mostly need not
+    /// look for escapes.
+    pub fn is_last_name(&self, spelt: &[u8], name: &str) -> bool {
+        if self.escaped { is_name(spelt, name) } else { spelt == name.as_bytes() }
+    }
+
+    /// Whether the name that was passed last is spelt as it is read.
+    pub fn last_name_is_plain(&self) -> bool {
+        !self.escaped
+    }
+
+    /// Whether everything that was passed is ASCII, so that nobody need look whether it is UTF-8.
+    /// False too where it is and what comes next is not.
+    pub fn saw_only_ascii(&self) -> bool {
+        self.seen & (0x80 * ONES) == 0
     }
 
     /// Passes one value, whatever it is, and gives its bytes.
@@ -171,20 +182,44 @@ impl<'a> Scanner<'a> {
             return Err(self.malformed("a name in quotes was due"));
         }
         self.at += 1;
+        self.escaped = false;
         let start = self.at;
         loop {
-            // Most bytes are plain ones: passing them is what reading a body costs.
-            let plain = self.bytes[self.at..].iter().position(|byte| ENDS_PLAIN[*byte as usize]);
-            self.at = plain.map_or(self.bytes.len(), |plain| self.at + plain);
+            self.pass_plain();
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(&self.bytes[start..self.at - 1]);
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    self.escaped = true;
+                    self.escape()?;
+                }
                 Some(_) => return Err(self.malformed("a bare control character in a text")),
                 None => return Err(self.malformed("the text ends within quotes")),
             }
+        }
+    }
+
+    /// Passes the plain part of a text, up to a quote, an escape or a control character. That is
+    /// what reading a body costs, so eight bytes are looked at together.
+    fn pass_plain(&mut self) {
+        while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_le_bytes(*eight);
+            self.seen |= word;
+            let ends = ends_plain(word);
+            if ends != 0 {
+                self.at += ends.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
+        }
+        while let Some(byte) = self.bytes.get(self.at) {
+            if ends_plain(u64::from(*byte) | !0xff) != 0 {
+                return;
+            }
+            self.seen |= u64::from(*byte);
+            self.at += 1;
         }
     }
 
@@ -246,6 +281,16 @@ impl<'a> Scanner<'a> {
     fn malformed(&self, what: &'static str) -> Malformed {
         Malformed { at: self.at, what }
     }
+}
+
+/// The highest bit of the first byte of `word` that is a quote, a backslash or a control character;
+/// bits above it mean nothing. Zero when there is none.
+fn ends_plain(word: u64) -> u64 {
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let quote = zero(word ^ (u64::from(b'"') * ONES));
+    let backslash = zero(word ^ (u64::from(b'\\') * ONES));
+    let control = word.wrapping_sub(0x20 * ONES) & !word;
+    (quote | backslash | control) & (0x80 * ONES)
 }
 
 /// Whether a name as it is spelt is this one: escapes are read, case counts.
@@ -317,6 +362,37 @@ mod tests {
         assert!(is_name(b"id", "id"));
         assert!(!is_name(b"Id", "id"));
         assert!(!is_name(br"\u0069", "id"));
+    }
+
+    #[test]
+    fn a_text_ends_at_its_quote_wherever_that_stands() {
+        for length in 0..40 {
+            for byte in [b'"', b'\\', 0x1f, 0x20, b'a', 0x7f, 0x80, 0xff] {
+                let mut text = vec![b'x'; length];
+                text.push(byte);
+                text.extend_from_slice(b"n\"yyyyyyyyyyy\"");
+                let mut scanner = Scanner::new(&text);
+                scanner.pass_plain();
+
+                let ends = matches!(byte, b'"' | b'\\' | 0x1f);
+                assert_eq!(scanner.position(), if ends { length } else { length + 2 }, "{byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_ascii_is_seen_wherever_it_stands() {
+        for length in 0..20 {
+            let ascii = format!("\"{}\"", "x".repeat(length));
+            let other = format!("\"{}\u{e9}\"", "x".repeat(length));
+            let (mut plain, mut accented) =
+                (Scanner::new(ascii.as_bytes()), Scanner::new(other.as_bytes()));
+            plain.value().unwrap();
+            accented.value().unwrap();
+
+            assert!(plain.saw_only_ascii());
+            assert!(!accented.saw_only_ascii(), "{length}");
+        }
     }
 
     proptest! {

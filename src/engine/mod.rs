@@ -10,7 +10,7 @@
 //! as once, and recovering from a crash is doing it again.
 //!
 //! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
-//! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`] with
+//! each: [`key_changes`], [`upserts`] with its [`pages`], [`deletes`], and what they share is a run [`under_way`] with
 //! its [`coverage`] and its [`journal`]. Before them stand [`identity`], [`canaries`], [`scope`], [`overlap`] and
 //! [`resume`]; [`history`], [`remembered`] and [`left_behind`] are what an overlap has to know of what it brings again.
 //! [`order`] starts a resource when what it needs has finished; [`apply`] is one change at one
@@ -51,6 +51,7 @@ mod history;
 mod journal;
 mod key_changes;
 mod upserts;
+mod pages;
 mod coverage;
 mod deletes;
 mod left_behind;

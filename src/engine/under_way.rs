@@ -262,14 +262,14 @@ impl Run {
     }
 
     /// Accounts for one item that was taken up, and tells who watches. `seen` carries what was
-    /// taken up with it.
+    /// taken up with it. Gives what of it is settled.
     pub(super) fn count(
         &self,
         stage: Stage,
         resource: &ResourcePath,
         settled: Settled,
         seen: Tally,
-    ) {
+    ) -> Tally {
         let mut tally = seen;
         match settled {
             Settled::Applied => tally.applied += 1,
@@ -277,9 +277,9 @@ impl Run {
             Settled::Parked => tally.parked += 1,
             Settled::Deferred => {}
         }
+        let settled = Tally { read: tally.applied + tally.skipped + tally.parked, ..tally };
         {
             if stage == Stage::Upserts {
-                let settled = Tally { read: tally.applied + tally.skipped + tally.parked, ..tally };
                 lock(&self.upserts).entry(resource.clone()).or_default().add(settled);
             }
             let mut stages = lock(&self.stages);
@@ -289,6 +289,7 @@ impl Run {
             of.parked += tally.parked;
         }
         self.tell(&Event::Settled { pair: &self.pair.id, stage, resource, tally });
+        settled
     }
 
     /// The target agrees about `item`: whatever was parked for it is settled, and what waits for it
@@ -459,6 +460,11 @@ impl Run {
     {
         let _permit = self.writes.acquire().await.expect("the semaphore is never closed");
         request(&*self.pair.target).await
+    }
+
+    /// Writes of one stretch of pages that have begun at once, those that wait included.
+    pub(super) fn at_once(&self) -> usize {
+        self.pair.policy.max_in_flight.max(1)
     }
 
     pub(super) fn store(&self) -> &dyn StateStore {

@@ -38,7 +38,10 @@ pub(super) fn measure(size: Size) -> Vec<Row> {
         assert_eq!(with.applied, items, "everything arrives");
         eprintln!(
             "  bare {:.2} s cpu, {:.2} s; ours {:.2} s cpu, {:.2} s, {:.0} MiB",
-            without.usage.cpu, without.seconds, with.usage.cpu, with.seconds,
+            without.usage.cpu,
+            without.seconds,
+            with.usage.cpu,
+            with.seconds,
             with.usage.peak_rss as f64 / f64::from(1 << 20),
         );
         cost.push(with.usage.cpu / without.usage.cpu);
@@ -49,7 +52,19 @@ pub(super) fn measure(size: Size) -> Vec<Row> {
     vec![
         Row::of(NAME, "processor time of a bare POST", median(bare), Goal::None, microseconds),
         Row::of(NAME, "processor time of an item", median(ours), Goal::None, microseconds),
-        Row::of(NAME, "processor time, times the bare loop", median(cost), Goal::AtMost(1.4), times),
-        Row::of(NAME, "throughput, of the bare loop's", median(speed), Goal::AtLeast(0.75), percent),
+        Row::of(
+            NAME,
+            "processor time, times the bare loop",
+            median(cost),
+            Goal::AtMost(1.4),
+            times,
+        ),
+        Row::of(
+            NAME,
+            "throughput, of the bare loop's",
+            median(speed),
+            Goal::AtLeast(0.75),
+            percent,
+        ),
     ]
 }

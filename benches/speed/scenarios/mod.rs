@@ -1,6 +1,12 @@
 //! One scenario a file: what it measures, and the goal.
 
 mod bare_loop;
+mod memory;
+mod no_idle_time;
+mod slow_target;
+mod state;
+
+use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -10,7 +16,13 @@ use crate::publish::{Done, Order};
 use crate::table::Row;
 
 /// By the name that the command line takes, in the order of the table.
-pub(crate) const ALL: &[(&str, fn(Size) -> Vec<Row>)] = &[("bare-loop", bare_loop::measure)];
+pub(crate) const ALL: &[(&str, fn(Size) -> Vec<Row>)] = &[
+    ("bare-loop", bare_loop::measure),
+    ("slow-target", slow_target::measure),
+    ("no-idle-time", no_idle_time::measure),
+    ("memory", memory::measure),
+    ("state", state::measure),
+];
 
 /// The resources that are large everywhere, with their shares of all items in percent.
 const LARGE: [(&str, u64); 4] = [
@@ -37,6 +49,17 @@ fn first_run(source: &Running, target: &Running, ceiling: Option<u64>) -> (Done,
     let done: Done = child::run("publish", &order);
     assert_eq!(done.error, None, "the run of a bench ends well");
     (done, directory)
+}
+
+/// What the files of a directory take together, in bytes.
+fn bytes_in(directory: &Path) -> u64 {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory).expect("the directory is the bench's own") {
+        let entry = entry.expect("the directory is the bench's own");
+        let about = entry.metadata().expect("the directory is the bench's own");
+        bytes += if about.is_dir() { bytes_in(&entry.path()) } else { about.len() };
+    }
+    bytes
 }
 
 /// The one in the middle.

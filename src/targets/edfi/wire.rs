@@ -12,9 +12,6 @@ use crate::domain::{Body, ChangeVersion, KeyText, ResourcePath, TargetId};
 /// # Errors
 /// The body is not one JSON object in UTF-8.
 pub fn cut(resource: &ResourcePath, body: &Body) -> Result<Bytes, Malformed> {
-    if let Err(error) = std::str::from_utf8(body.bytes()) {
-        return Err(Malformed { at: error.valid_up_to(), what: "invalid UTF-8" });
-    }
     let surrogate = resource.is_descriptor().then(|| {
         let collection = resource.collection();
         format!("{}Id", collection.strip_suffix('s').unwrap_or(collection))
@@ -28,6 +25,11 @@ pub fn cut(resource: &ResourcePath, body: &Body) -> Result<Bytes, Malformed> {
     };
     cutter.object(Place::Root)?;
     cutter.scanner.end()?;
+    if !cutter.scanner.saw_only_ascii()
+        && let Err(error) = std::str::from_utf8(body.bytes())
+    {
+        return Err(Malformed { at: error.valid_up_to(), what: "invalid UTF-8" });
+    }
     if cutter.from == 0 {
         return Ok(body.0.clone());
     }
@@ -98,15 +100,21 @@ impl Cutter<'_> {
     }
 
     fn is_cut(&mut self, spelt: &[u8], place: Place) -> bool {
-        let Some(name) = unescaped(spelt) else { return false };
-        match &*name {
-            "id" | "_etag" | "_lastModifiedDate" => true,
+        if self.scanner.last_name_is_plain() {
+            return self.is_name_cut(spelt, place);
+        }
+        unescaped(spelt).is_some_and(|name| self.is_name_cut(name.as_bytes(), place))
+    }
+
+    fn is_name_cut(&mut self, name: &[u8], place: Place) -> bool {
+        match name {
+            b"id" | b"_etag" | b"_lastModifiedDate" => true,
             // Elsewhere than in a reference it is the server's if it is an object; a text of that
             // name is somebody's data.
-            "link" => place == Place::Reference || self.scanner.peek() == Some(b'{'),
+            b"link" => place == Place::Reference || self.scanner.peek() == Some(b'{'),
             name => {
-                place == Place::Root
-                    && self.surrogate.is_some_and(|known| name.eq_ignore_ascii_case(known))
+                let is_own = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+                place == Place::Root && self.surrogate.is_some_and(is_own)
             }
         }
     }
