@@ -11,8 +11,11 @@ use super::key::KeyText;
 /// Deeper nesting than this is refused: no body comes near it, and the stack has an end.
 const MAX_DEPTH: u32 = 128;
 
-/// One in each byte of a word.
-const ONES: u64 = u64::MAX / 0xff;
+/// So many bytes of a text are looked at together.
+const CHUNK: usize = 16;
+
+/// The highest bit of every byte: none of them is set in ASCII.
+const NOT_ASCII: u128 = u128::MAX / 0xff * 0x80;
 
 /// A position in a JSON text that moves forward value by value.
 #[derive(Clone, Debug)]
@@ -21,7 +24,7 @@ pub struct Scanner<'a> {
     at: usize,
     depth: u32,
     /// Every bit that was set in a byte of a text.
-    seen: u64,
+    seen: u128,
     /// The text that was passed last holds an escape.
     escaped: bool,
 }
@@ -46,10 +49,14 @@ impl<'a> Scanner<'a> {
 
     /// The first byte of what comes next, white space passed; `None` at the end.
     pub fn peek(&mut self) -> Option<u8> {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.at) {
-            self.at += 1;
+        loop {
+            match self.bytes.get(self.at) {
+                // Nearly always: white space between tokens is rare.
+                Some(byte) if *byte > b' ' => return Some(*byte),
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                other => return other.copied(),
+            }
         }
-        self.bytes.get(self.at).copied()
     }
 
     /// Steps into an object; true when it has a member.
@@ -96,7 +103,7 @@ impl<'a> Scanner<'a> {
     /// Whether everything that was passed is ASCII, so that nobody need look whether it is UTF-8.
     /// False too where it is and what comes next is not.
     pub fn saw_only_ascii(&self) -> bool {
-        self.seen & (0x80 * ONES) == 0
+        self.seen & NOT_ASCII == 0
     }
 
     /// Passes one value, whatever it is, and gives its bytes.
@@ -105,7 +112,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         match first {
             Some(b'"') => {
-                self.string()?;
+                self.text()?;
             }
             Some(b'{') => {
                 let mut more = self.enter_object()?;
@@ -181,6 +188,11 @@ impl<'a> Scanner<'a> {
         if self.peek() != Some(b'"') {
             return Err(self.malformed("a name in quotes was due"));
         }
+        self.text()
+    }
+
+    /// The same of a text whose first quote is what comes next.
+    fn text(&mut self) -> Result<&'a [u8], Malformed> {
         self.at += 1;
         self.escaped = false;
         let start = self.at;
@@ -202,23 +214,19 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes the plain part of a text, up to a quote, an escape or a control character. That is
-    /// what reading a body costs, so eight bytes are looked at together.
+    /// what reading a body costs.
     fn pass_plain(&mut self) {
-        while let Some(eight) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let word = u64::from_le_bytes(*eight);
-            self.seen |= word;
-            let ends = ends_plain(word);
+        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<CHUNK>) {
+            self.seen |= u128::from_le_bytes(*chunk);
+            let ends = ends_plain(chunk);
             if ends != 0 {
                 self.at += ends.trailing_zeros() as usize / 8;
                 return;
             }
-            self.at += 8;
+            self.at += CHUNK;
         }
-        while let Some(byte) = self.bytes.get(self.at) {
-            if ends_plain(u64::from(*byte) | !0xff) != 0 {
-                return;
-            }
-            self.seen |= u64::from(*byte);
+        while let Some(byte) = self.bytes.get(self.at).filter(|byte| !is_end_of_plain(**byte)) {
+            self.seen |= u128::from(*byte);
             self.at += 1;
         }
     }
@@ -283,14 +291,16 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The highest bit of the first byte of `word` that is a quote, a backslash or a control character;
-/// bits above it mean nothing. Zero when there is none.
-fn ends_plain(word: u64) -> u64 {
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let quote = zero(word ^ (u64::from(b'"') * ONES));
-    let backslash = zero(word ^ (u64::from(b'\\') * ONES));
-    let control = word.wrapping_sub(0x20 * ONES) & !word;
-    (quote | backslash | control) & (0x80 * ONES)
+/// All bits of every byte at which the plain part of a text ends. Written so that the compiler makes
+/// a handful of instructions of it that look at all bytes together.
+fn ends_plain(chunk: &[u8; CHUNK]) -> u128 {
+    let ends = std::array::from_fn(|at| u8::from(is_end_of_plain(chunk[at])).wrapping_neg());
+    u128::from_le_bytes(ends)
+}
+
+/// Quote, escape, control characters.
+fn is_end_of_plain(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
 }
 
 /// Whether a name as it is spelt is this one: escapes are read, case counts.

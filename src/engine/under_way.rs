@@ -280,7 +280,11 @@ impl Run {
         let settled = Tally { read: tally.applied + tally.skipped + tally.parked, ..tally };
         {
             if stage == Stage::Upserts {
-                lock(&self.upserts).entry(resource.clone()).or_default().add(settled);
+                let mut upserts = lock(&self.upserts);
+                match upserts.get_mut(resource) {
+                    Some(of_resource) => of_resource.add(settled),
+                    None => drop(upserts.insert(resource.clone(), settled)),
+                }
             }
             let mut stages = lock(&self.stages);
             let of = stages.of_mut(stage);

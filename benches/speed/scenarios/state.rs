@@ -32,9 +32,8 @@ pub(super) fn measure(size: Size) -> Vec<Row> {
     let mut rows = vec![Row::of(NAME, what, left, Goal::AtMost(most), mebibytes)];
 
     let directory = tempfile::tempdir().expect("a directory for a state");
-    let (commit, each) = tokio::runtime::Runtime::new().expect("a runtime").block_on(park(
-        directory.path(),
-    ));
+    let (commit, each) =
+        tokio::runtime::Runtime::new().expect("a runtime").block_on(park(directory.path()));
     rows.push(Row::of(NAME, "a commit of one parked item", commit, Goal::None, milliseconds));
     rows.push(Row::of(NAME, "an item that is parked", each, Goal::None, bytes));
     rows
@@ -62,7 +61,8 @@ async fn park(directory: &std::path::Path) -> (f64, f64) {
 
 fn parked(number: u64) -> Parked {
     let now = Clock::system().now();
-    let key = serde_json::json!({"studentUniqueId": format!("{number:012}"), "schoolId": 255901001});
+    let key =
+        serde_json::json!({"studentUniqueId": format!("{number:012}"), "schoolId": 255901001});
     Parked {
         id: format!("p{number:012}"),
         resource: ResourcePath::parse("/ed-fi/studentSchoolAssociations").expect("a path"),

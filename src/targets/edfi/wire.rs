@@ -145,11 +145,10 @@ pub(super) fn naming(id: &TargetId, body: &Bytes) -> Bytes {
 
 /// The id at the end of a `Location`.
 pub(super) fn id_of_location(location: &str) -> Option<TargetId> {
-    let path = location.split(['?', '#']).next()?.trim_end_matches('/');
-    let (before, id) = path.rsplit_once('/')?;
-    let is_id = !before.is_empty()
-        && !id.is_empty()
-        && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let path = location.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    let path = path.map_or(location, |end| &location[..end]).trim_end_matches('/');
+    let id = &path[path.bytes().rposition(|byte| byte == b'/').filter(|at| *at > 0)? + 1..];
+    let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     is_id.then(|| TargetId(id.to_owned()))
 }
 
