@@ -13,12 +13,16 @@ ROUNDS ?= 1000
 soak-simulation: HISTORIES ?= 20000
 # About an hour on two cores.
 soak-model: HISTORIES ?= 300000
+# Of `make bench`: short, normal (about ten minutes) or long, and which scenarios; none for all, whose
+# table then goes into docs/performance.md.
+SIZE ?= normal
+SCENARIOS ?=
 # Of `make soak-fuzz`, for each target.
 SECONDS_EACH ?= 60
 
-.PHONY: help demo test test-lint test-engine test-peers test-kills test-demo \
-        soak-fuzz soak-kill soak-simulation soak-model ablations \
-        needs needs-fuzz needs-lint needs-peers
+.PHONY: help demo test test-lint test-engine test-peers test-kills test-demo test-instructions \
+        bench soak-fuzz soak-kill soak-simulation soak-model ablations \
+        needs needs-fuzz needs-instructions needs-lint needs-peers
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,7 +33,7 @@ demo: needs ## The whole job on this machine: builds, then publishes between san
 
 test: ## Everything; each part has a target of its own
 	@tools/part.sh begin
-	@$(MAKE) --no-print-directory test-lint test-engine test-peers test-kills test-demo
+	@$(MAKE) --no-print-directory test-lint test-engine test-peers test-kills test-demo test-instructions
 	@tools/part.sh end
 
 test-lint: needs-lint ## Formatting, lints, documentation, licences of what we depend on
@@ -46,6 +50,12 @@ test-kills: needs ## Real processes that are killed in the middle of their work
 
 test-demo: needs ## `make demo` as a script would run it
 	@tools/part.sh run demo $(MAKE) --no-print-directory demo </dev/null
+
+test-instructions: needs-instructions ## What the inner loops cost, counted, against the baseline
+	@tools/part.sh run instructions tools/instructions.py
+
+bench: needs ## Figures with goals; SIZE=short|normal|long, SCENARIOS="bare-loop memory"
+	@cargo bench --locked --bench speed -- $(SIZE) $(or $(SCENARIOS),--keep)
 
 soak-kill: needs ## Kills real processes, ROUNDS times; leaves its account in docs/samples/
 	@TIDEMARK_KILLS=$(ROUNDS) tools/soak.sh kill kills $(ROUNDS)
@@ -72,6 +82,9 @@ needs-lint:
 
 needs-fuzz:
 	@tools/needs.sh build fuzz
+
+needs-instructions:
+	@tools/needs.sh build instructions
 
 needs-peers:
 	@tools/needs.sh build peers

@@ -2,7 +2,7 @@
 # Sees that this machine has what building and testing need, and installs what apt or rustup can.
 # Says what it is about to do before it does it; does nothing when nothing is missing.
 #
-#   tools/needs.sh build|lint|peers|fuzz...
+#   tools/needs.sh build|lint|instructions|peers|fuzz...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,6 +44,11 @@ needs_lint() {
     rustup component add "${missing[@]}" >&2
 }
 
+# Counts instructions.
+needs_instructions() {
+    have valgrind || apt_install valgrind
+}
+
 # A virtual environment with the clients of tests/peers/requirements.txt. The copy of that file in
 # it says what it was made from: a change of the list makes it anew.
 needs_peers() {
@@ -80,7 +85,7 @@ needs_fuzz() {
 
 for need in "$@"; do
     case "$need" in
-        build | lint | peers | fuzz) "needs_$need" ;;
+        build | lint | instructions | peers | fuzz) "needs_$need" ;;
         *) fail "unknown need: $need" ;;
     esac
 done

@@ -16,4 +16,5 @@ mod resumed_pages;
 mod backups;
 mod snapshots;
 mod moving;
+mod reads;
 mod versions;
