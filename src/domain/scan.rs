@@ -14,17 +14,14 @@ const MAX_DEPTH: u32 = 128;
 /// So many bytes of a text are looked at together.
 const CHUNK: usize = 16;
 
-/// The highest bit of every byte: none of them is set in ASCII.
-const NOT_ASCII: u128 = u128::MAX / 0xff * 0x80;
-
 /// A position in a JSON text that moves forward value by value.
 #[derive(Clone, Debug)]
 pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: u32,
-    /// Every bit that was set in a byte of a text.
-    seen: u128,
+    /// Every bit that was set in a byte of a text, by the place in its chunk.
+    seen: [u8; CHUNK],
     /// The text that was passed last holds an escape.
     escaped: bool,
 }
@@ -39,7 +36,7 @@ pub struct Malformed {
 
 impl<'a> Scanner<'a> {
     pub fn new(bytes: &'a [u8]) -> Scanner<'a> {
-        Scanner { bytes, at: 0, depth: 0, seen: 0, escaped: false }
+        Scanner { bytes, at: 0, depth: 0, seen: [0; CHUNK], escaped: false }
     }
 
     /// How many bytes were passed.
@@ -103,7 +100,7 @@ impl<'a> Scanner<'a> {
     /// Whether everything that was passed is ASCII, so that nobody need look whether it is UTF-8.
     /// False too where it is and what comes next is not.
     pub fn saw_only_ascii(&self) -> bool {
-        self.seen & NOT_ASCII == 0
+        self.seen.is_ascii()
     }
 
     /// Passes one value, whatever it is, and gives its bytes.
@@ -217,7 +214,9 @@ impl<'a> Scanner<'a> {
     /// what reading a body costs.
     fn pass_plain(&mut self) {
         while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<CHUNK>) {
-            self.seen |= u128::from_le_bytes(*chunk);
+            for (seen, byte) in self.seen.iter_mut().zip(chunk) {
+                *seen |= byte;
+            }
             let ends = ends_plain(chunk);
             if ends != 0 {
                 self.at += ends.trailing_zeros() as usize / 8;
@@ -226,7 +225,7 @@ impl<'a> Scanner<'a> {
             self.at += CHUNK;
         }
         while let Some(byte) = self.bytes.get(self.at).filter(|byte| !is_end_of_plain(**byte)) {
-            self.seen |= u128::from(*byte);
+            self.seen[0] |= byte;
             self.at += 1;
         }
     }
@@ -292,7 +291,8 @@ impl<'a> Scanner<'a> {
 }
 
 /// All bits of every byte at which the plain part of a text ends. Written so that the compiler makes
-/// a handful of instructions of it that look at all bytes together.
+/// a handful of instructions of it that look at all bytes together; that it does so is what
+/// `make test-instructions` watches.
 fn ends_plain(chunk: &[u8; CHUNK]) -> u128 {
     let ends = std::array::from_fn(|at| u8::from(is_end_of_plain(chunk[at])).wrapping_neg());
     u128::from_le_bytes(ends)
