@@ -8,7 +8,6 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tidemark::clock::Clock;
 use tidemark::engine::runner::RunOptions;
-use tidemark::state::StateStore;
 use tidemark::{config, daemon};
 use tokio_util::sync::CancellationToken;
 
