@@ -466,9 +466,11 @@ impl Run {
         request(&*self.pair.target).await
     }
 
-    /// Writes of one stretch of pages that have begun at once, those that wait included.
+    /// Writes of one stretch of pages that have begun at once, those that wait included. Half of what
+    /// may be in flight: most of the time several stretches are under way, and each write that has
+    /// begun takes memory.
     pub(super) fn at_once(&self) -> usize {
-        self.pair.policy.max_in_flight.max(1)
+        self.pair.policy.max_in_flight.div_ceil(2).max(1)
     }
 
     pub(super) fn store(&self) -> &dyn StateStore {

@@ -15,8 +15,10 @@ use crate::child::{self, Running};
 use crate::publish::{Done, Order};
 use crate::table::Row;
 
+type Scenario = fn(Size) -> Vec<Row>;
+
 /// By the name that the command line takes, in the order of the table.
-pub(crate) const ALL: &[(&str, fn(Size) -> Vec<Row>)] = &[
+pub(crate) const ALL: &[(&str, Scenario)] = &[
     ("bare-loop", bare_loop::measure),
     ("slow-target", slow_target::measure),
     ("no-idle-time", no_idle_time::measure),
