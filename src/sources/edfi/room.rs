@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What the pages of a run may hold together. One that is larger is read alone.
-const BYTES: usize = 16 << 20;
+const BYTES: usize = 12 << 20;
 /// The unit of the semaphore behind it.
 const UNIT: usize = 1 << 10;
 /// What a first page is taken for.
