@@ -67,20 +67,23 @@ fn units(bytes: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_room_waits_until_a_page_is_done() {
         let room = Room::new();
         let first = room.take(BYTES - UNIT).await;
-        let second = room.clone();
-        let waits = tokio::spawn(async move { second.take(2 * UNIT).await });
-        tokio::task::yield_now().await;
-        assert!(!waits.is_finished());
+        let mut second = pin!(room.take(2 * UNIT));
+        assert!(timeout(Duration::from_secs(60), &mut second).await.is_err());
 
         drop(first);
 
-        waits.await.unwrap();
+        second.await;
     }
 
     #[tokio::test]
