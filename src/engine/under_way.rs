@@ -96,6 +96,9 @@ pub(super) struct Run {
     answered: AtomicU64,
     refused: AtomicU64,
     writes: Semaphore,
+    /// Items of pages that are being written, those that wait for a permit included: each takes a
+    /// few kilobytes, however many stretches of pages are under way.
+    pub(super) begun: Semaphore,
     /// Held from when something is taken to be put on disk until it is there.
     saving: tokio::sync::Mutex<()>,
 }
@@ -193,6 +196,7 @@ impl Run {
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             writes: Semaphore::new(pair.policy.max_in_flight.max(1)),
+            begun: Semaphore::new(pair.policy.max_in_flight.max(1)),
             saving: tokio::sync::Mutex::default(),
         }))
     }
@@ -464,13 +468,6 @@ impl Run {
     {
         let _permit = self.writes.acquire().await.expect("the semaphore is never closed");
         request(&*self.pair.target).await
-    }
-
-    /// Writes of one stretch of pages that have begun at once, those that wait included. Half of what
-    /// may be in flight: most of the time several stretches are under way, and each write that has
-    /// begun takes memory.
-    pub(super) fn at_once(&self) -> usize {
-        self.pair.policy.max_in_flight.div_ceil(2).max(1)
     }
 
     pub(super) fn store(&self) -> &dyn StateStore {

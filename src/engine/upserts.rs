@@ -100,13 +100,24 @@ pub(super) async fn publish_page(
             tally.add(run.count(Stage::Upserts, resource, settled, ONE));
         };
         for item in &items {
-            // A write that has not begun is a large thing to keep for every item of a page.
-            if writes.len() >= run.at_once()
-                && let Some(settled) = writes.next().await
-            {
-                settle(settled?);
-            }
-            writes.push(apply::upsert(run, resource, item, Turn::Feed));
+            // Nobody waits for a place who holds one: what refers to another item writes that one
+            // without.
+            let place = loop {
+                if let Ok(place) = run.begun.try_acquire() {
+                    break place;
+                }
+                match writes.next().await {
+                    Some(settled) => settle(settled?),
+                    None => {
+                        let place = run.begun.acquire().await;
+                        break place.expect("the semaphore is never closed");
+                    }
+                }
+            };
+            writes.push(async move {
+                let _place = place;
+                apply::upsert(run, resource, item, Turn::Feed).await
+            });
         }
         while let Some(settled) = writes.next().await {
             settle(settled?);
