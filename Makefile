@@ -13,13 +13,18 @@ ROUNDS ?= 1000
 soak-simulation: HISTORIES ?= 20000
 # About an hour on two cores.
 soak-model: HISTORIES ?= 300000
+# Of `make bench`: short, normal (about ten minutes) or long, and which scenarios; none for all, whose
+# table then goes into docs/performance.md.
+SIZE ?= normal
+SCENARIOS ?=
 # Of `make soak-fuzz`, for each target.
 SECONDS_EACH ?= 60
 
-.PHONY: help demo test test-lint test-engine test-peers test-kills test-demo \
+.PHONY: help demo test test-lint test-engine test-peers test-kills test-demo test-instructions \
         test-chart test-monitoring test-image sbom dashboards chart-readme \
-        soak-fuzz soak-kill soak-simulation soak-model ablations \
-        needs needs-fuzz needs-image needs-lint needs-monitoring needs-operate needs-peers
+        bench soak-fuzz soak-kill soak-simulation soak-model ablations \
+        needs needs-fuzz needs-image needs-instructions needs-lint needs-monitoring needs-operate \
+        needs-peers
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,7 +36,7 @@ demo: needs ## The whole job on this machine: builds, then publishes between san
 test: ## Everything; each part has a target of its own
 	@tools/part.sh begin
 	@$(MAKE) --no-print-directory test-lint test-engine test-peers test-kills test-demo \
-		test-chart test-monitoring test-image
+		test-instructions test-chart test-monitoring test-image
 	@tools/part.sh end
 
 test-lint: needs-lint ## Formatting, lints, documentation, licences of what we depend on
@@ -69,6 +74,12 @@ dashboards: needs-operate ## Makes the dashboards of the chart from monitoring/d
 chart-readme: ## Makes the table in the chart's README.md from its values.yaml
 	@python3 tools/chart-readme.py
 
+test-instructions: needs-instructions ## What the inner loops cost, counted, against the baseline
+	@tools/part.sh run instructions tools/instructions.py
+
+bench: needs ## Figures with goals; SIZE=short|normal|long, SCENARIOS="bare-loop memory"
+	@cargo bench --locked --bench speed -- $(SIZE) $(or $(SCENARIOS),--keep)
+
 soak-kill: needs ## Kills real processes, ROUNDS times; leaves its account in docs/samples/
 	@TIDEMARK_KILLS=$(ROUNDS) tools/soak.sh kill kills $(ROUNDS)
 
@@ -103,6 +114,9 @@ needs-monitoring: needs-operate
 
 needs-image:
 	@tools/needs.sh image
+
+needs-instructions:
+	@tools/needs.sh build instructions
 
 needs-peers:
 	@tools/needs.sh build peers

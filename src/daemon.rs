@@ -54,7 +54,7 @@ use crate::desk::PairCondition;
 
 /// Writes in flight at once for one pair; the connection's ceiling and the origin's adaptive limit
 /// lie below it or above it, and the lowest counts.
-const MAX_IN_FLIGHT: usize = 128;
+const MAX_IN_FLIGHT: usize = 512;
 
 /// What a run that is killed may have to read again, in time; each look is two requests.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);

@@ -445,10 +445,15 @@ impl Metrics {
         self.run_started.with_label_values(&labels);
     }
 
+    /// A tally of nothing brings every outcome there at zero; otherwise what did not happen is not
+    /// looked up, since this is told of every item.
     fn count_changes(&self, pair: &PairId, stage: Stage, resource: &ResourcePath, tally: Tally) {
         for (outcome, count) in
             SETTLED.into_iter().zip([tally.applied, tally.skipped, tally.parked])
         {
+            if count == 0 && tally != Tally::default() {
+                continue;
+            }
             let labels = [
                 pair.publication.as_str(),
                 &pair.target,

@@ -2,7 +2,7 @@
 # Sees that this machine has what building and testing need, and installs what apt or rustup can.
 # Says what it is about to do before it does it; does nothing when nothing is missing.
 #
-#   tools/needs.sh build|lint|peers|fuzz|operate|prometheus|image...
+#   tools/needs.sh build|lint|instructions|peers|fuzz|operate|prometheus|image...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,6 +48,11 @@ needs_lint() {
     have rustup || fail "missing: ${missing[*]}. Install them beside cargo, then try again"
     echo "installing with rustup: ${missing[*]}" >&2
     rustup component add "${missing[@]}" >&2
+}
+
+# Counts instructions.
+needs_instructions() {
+    have valgrind || apt_install valgrind
 }
 
 # A virtual environment with the clients of tests/peers/requirements.txt.
@@ -143,7 +148,7 @@ needs_fuzz() {
 
 for need in "$@"; do
     case "$need" in
-        build | lint | peers | fuzz | operate | prometheus | image) "needs_$need" ;;
+        build | lint | instructions | peers | fuzz | operate | prometheus | image) "needs_$need" ;;
         *) fail "unknown need: $need" ;;
     esac
 done

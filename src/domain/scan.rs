@@ -11,18 +11,8 @@ use super::key::KeyText;
 /// Deeper nesting than this is refused: no body comes near it, and the stack has an end.
 const MAX_DEPTH: u32 = 128;
 
-/// The bytes at which the plain part of a text ends: quote, escape, control characters.
-const ENDS_PLAIN: [bool; 256] = {
-    let mut ends = [false; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        ends[byte] = true;
-        byte += 1;
-    }
-    ends[b'"' as usize] = true;
-    ends[b'\\' as usize] = true;
-    ends
-};
+/// So many bytes of a text are looked at together.
+const CHUNK: usize = 16;
 
 /// A position in a JSON text that moves forward value by value.
 #[derive(Clone, Debug)]
@@ -30,6 +20,10 @@ pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: u32,
+    /// Every bit that was set in a byte of a text, by the place in its chunk.
+    seen: [u8; CHUNK],
+    /// The text that was passed last holds an escape.
+    escaped: bool,
 }
 
 /// The text is not JSON, or not the value that was due.
@@ -42,7 +36,7 @@ pub struct Malformed {
 
 impl<'a> Scanner<'a> {
     pub fn new(bytes: &'a [u8]) -> Scanner<'a> {
-        Scanner { bytes, at: 0, depth: 0 }
+        Scanner { bytes, at: 0, depth: 0, seen: [0; CHUNK], escaped: false }
     }
 
     /// How many bytes were passed.
@@ -52,10 +46,14 @@ impl<'a> Scanner<'a> {
 
     /// The first byte of what comes next, white space passed; `None` at the end.
     pub fn peek(&mut self) -> Option<u8> {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.at) {
-            self.at += 1;
+        loop {
+            match self.bytes.get(self.at) {
+                // Nearly always: white space between tokens is rare.
+                Some(byte) if *byte > b' ' => return Some(*byte),
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                other => return other.copied(),
+            }
         }
-        self.bytes.get(self.at).copied()
     }
 
     /// Steps into an object; true when it has a member.
@@ -88,13 +86,30 @@ impl<'a> Scanner<'a> {
         Ok(name)
     }
 
+    /// Whether `spelt`, the name that was passed last, is this one: [`is_name`] that mostly need not
+    /// look for escapes.
+    pub fn is_last_name(&self, spelt: &[u8], name: &str) -> bool {
+        if self.escaped { is_name(spelt, name) } else { spelt == name.as_bytes() }
+    }
+
+    /// Whether the name that was passed last is spelt as it is read.
+    pub fn last_name_is_plain(&self) -> bool {
+        !self.escaped
+    }
+
+    /// Whether everything that was passed is ASCII, so that nobody need look whether it is UTF-8.
+    /// False too where it is and what comes next is not.
+    pub fn saw_only_ascii(&self) -> bool {
+        self.seen.is_ascii()
+    }
+
     /// Passes one value, whatever it is, and gives its bytes.
     pub fn value(&mut self) -> Result<&'a [u8], Malformed> {
         let first = self.peek();
         let start = self.at;
         match first {
             Some(b'"') => {
-                self.string()?;
+                self.text()?;
             }
             Some(b'{') => {
                 let mut more = self.enter_object()?;
@@ -170,21 +185,48 @@ impl<'a> Scanner<'a> {
         if self.peek() != Some(b'"') {
             return Err(self.malformed("a name in quotes was due"));
         }
+        self.text()
+    }
+
+    /// The same of a text whose first quote is what comes next.
+    fn text(&mut self) -> Result<&'a [u8], Malformed> {
         self.at += 1;
+        self.escaped = false;
         let start = self.at;
         loop {
-            // Most bytes are plain ones: passing them is what reading a body costs.
-            let plain = self.bytes[self.at..].iter().position(|byte| ENDS_PLAIN[*byte as usize]);
-            self.at = plain.map_or(self.bytes.len(), |plain| self.at + plain);
+            self.pass_plain();
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(&self.bytes[start..self.at - 1]);
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    self.escaped = true;
+                    self.escape()?;
+                }
                 Some(_) => return Err(self.malformed("a bare control character in a text")),
                 None => return Err(self.malformed("the text ends within quotes")),
             }
+        }
+    }
+
+    /// Passes the plain part of a text, up to a quote, an escape or a control character. That is
+    /// what reading a body costs.
+    fn pass_plain(&mut self) {
+        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<CHUNK>) {
+            for (seen, byte) in self.seen.iter_mut().zip(chunk) {
+                *seen |= byte;
+            }
+            let ends = ends_plain(chunk);
+            if ends != 0 {
+                self.at += ends.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += CHUNK;
+        }
+        while let Some(byte) = self.bytes.get(self.at).filter(|byte| !is_end_of_plain(**byte)) {
+            self.seen[0] |= byte;
+            self.at += 1;
         }
     }
 
@@ -246,6 +288,19 @@ impl<'a> Scanner<'a> {
     fn malformed(&self, what: &'static str) -> Malformed {
         Malformed { at: self.at, what }
     }
+}
+
+/// All bits of every byte at which the plain part of a text ends. Written so that the compiler makes
+/// a handful of instructions of it that look at all bytes together; that it does so is what
+/// `make test-instructions` watches.
+fn ends_plain(chunk: &[u8; CHUNK]) -> u128 {
+    let ends = std::array::from_fn(|at| u8::from(is_end_of_plain(chunk[at])).wrapping_neg());
+    u128::from_le_bytes(ends)
+}
+
+/// Quote, escape, control characters.
+fn is_end_of_plain(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
 }
 
 /// Whether a name as it is spelt is this one: escapes are read, case counts.
@@ -317,6 +372,37 @@ mod tests {
         assert!(is_name(b"id", "id"));
         assert!(!is_name(b"Id", "id"));
         assert!(!is_name(br"\u0069", "id"));
+    }
+
+    #[test]
+    fn a_text_ends_at_its_quote_wherever_that_stands() {
+        for length in 0..40 {
+            for byte in [b'"', b'\\', 0x1f, 0x20, b'a', 0x7f, 0x80, 0xff] {
+                let mut text = vec![b'x'; length];
+                text.push(byte);
+                text.extend_from_slice(b"n\"yyyyyyyyyyy\"");
+                let mut scanner = Scanner::new(&text);
+                scanner.pass_plain();
+
+                let ends = matches!(byte, b'"' | b'\\' | 0x1f);
+                assert_eq!(scanner.position(), if ends { length } else { length + 2 }, "{byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_ascii_is_seen_wherever_it_stands() {
+        for length in 0..20 {
+            let ascii = format!("\"{}\"", "x".repeat(length));
+            let other = format!("\"{}\u{e9}\"", "x".repeat(length));
+            let (mut plain, mut accented) =
+                (Scanner::new(ascii.as_bytes()), Scanner::new(other.as_bytes()));
+            plain.value().unwrap();
+            accented.value().unwrap();
+
+            assert!(plain.saw_only_ascii());
+            assert!(!accented.saw_only_ascii(), "{length}");
+        }
     }
 
     proptest! {

@@ -52,6 +52,10 @@ impl Discovery {
         below(&self.data, &[resource.schema(), resource.collection(), id])
     }
 
+    pub fn partitions(&self, resource: &ResourcePath) -> Url {
+        below(&self.data, &[resource.schema(), resource.collection(), "partitions"])
+    }
+
     pub fn deletes(&self, resource: &ResourcePath) -> Url {
         below(&self.data, &[resource.schema(), resource.collection(), "deletes"])
     }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::domain::scan::{Malformed, Scanner, is_name};
+use crate::domain::scan::{Malformed, Scanner};
 use crate::domain::{Body, Item, KeyText, SourceId};
 
 /// Why an answer is not what it was to be: `the answer is HTML`.
@@ -21,16 +21,16 @@ pub struct PageShapeError {
 /// # Errors
 /// HTML, a page that was cut off, invalid UTF-8, another shape, an item without an id.
 pub fn split_page(page: &Bytes) -> Result<Vec<Item>, PageShapeError> {
-    checked(page)?;
-    let mut scanner = Scanner::new(page);
-    let mut items = Vec::new();
-    let mut more = scanner.enter_array().map_err(|m| explain(page, m, "an array"))?;
-    while more {
-        items.push(next_item(page, &mut scanner)?);
-        more = scanner.next_element().map_err(|m| explain(page, m, "an array"))?;
-    }
-    scanner.end().map_err(|m| explain(page, m, "an array"))?;
-    Ok(items)
+    checked(page, |scanner| {
+        let mut items = Vec::new();
+        let mut more = scanner.enter_array().map_err(|m| explain(page, m, "an array"))?;
+        while more {
+            items.push(next_item(page, scanner)?);
+            more = scanner.next_element().map_err(|m| explain(page, m, "an array"))?;
+        }
+        scanner.end().map_err(|m| explain(page, m, "an array"))?;
+        Ok(items)
+    })
 }
 
 /// The objects of an array, slices of it: the feeds of deletes and key changes, `/snapshots`.
@@ -38,20 +38,20 @@ pub fn split_page(page: &Bytes) -> Result<Vec<Item>, PageShapeError> {
 /// # Errors
 /// As [`split_page`]; an `id` is not asked for.
 pub fn split_objects(page: &Bytes) -> Result<Vec<Bytes>, PageShapeError> {
-    checked(page)?;
-    let mut scanner = Scanner::new(page);
-    let mut objects = Vec::new();
-    let wrong = |m| explain(page, m, "an array");
-    let mut more = scanner.enter_array().map_err(wrong)?;
-    while more {
-        if scanner.peek().is_some_and(|first| first != b'{') {
-            return Err(told("an element of the array is not an object"));
+    checked(page, |scanner| {
+        let mut objects = Vec::new();
+        let wrong = |m| explain(page, m, "an array");
+        let mut more = scanner.enter_array().map_err(wrong)?;
+        while more {
+            if scanner.peek().is_some_and(|first| first != b'{') {
+                return Err(told("an element of the array is not an object"));
+            }
+            objects.push(page.slice_ref(scanner.value().map_err(wrong)?));
+            more = scanner.next_element().map_err(wrong)?;
         }
-        objects.push(page.slice_ref(scanner.value().map_err(wrong)?));
-        more = scanner.next_element().map_err(wrong)?;
-    }
-    scanner.end().map_err(wrong)?;
-    Ok(objects)
+        scanner.end().map_err(wrong)?;
+        Ok(objects)
+    })
 }
 
 /// The answer to a GET by id: one object with an `id`.
@@ -59,15 +59,15 @@ pub fn split_objects(page: &Bytes) -> Result<Vec<Bytes>, PageShapeError> {
 /// # Errors
 /// As [`split_page`].
 pub fn single_item(body: &Bytes) -> Result<Item, PageShapeError> {
-    checked(body)?;
-    let mut scanner = Scanner::new(body);
-    if scanner.peek() != Some(b'{') {
-        let malformed = Malformed { at: scanner.position(), what: "an object was due" };
-        return Err(explain(body, malformed, "an object"));
-    }
-    let item = next_item(body, &mut scanner)?;
-    scanner.end().map_err(|m| explain(body, m, "an object"))?;
-    Ok(item)
+    checked(body, |scanner| {
+        if scanner.peek() != Some(b'{') {
+            let malformed = Malformed { at: scanner.position(), what: "an object was due" };
+            return Err(explain(body, malformed, "an object"));
+        }
+        let item = next_item(body, scanner)?;
+        scanner.end().map_err(|m| explain(body, m, "an object"))?;
+        Ok(item)
+    })
 }
 
 /// Whether an answer is a page for people rather than for programs.
@@ -92,7 +92,8 @@ fn pass_item(scanner: &mut Scanner<'_>) -> Result<Option<KeyText>, Malformed> {
     let mut id = None;
     let mut more = scanner.enter_object()?;
     while more {
-        if is_name(scanner.name()?, "id") {
+        let name = scanner.name()?;
+        if scanner.is_last_name(name, "id") {
             id = scanner.scalar()?;
         } else {
             scanner.value()?;
@@ -102,15 +103,25 @@ fn pass_item(scanner: &mut Scanner<'_>) -> Result<Option<KeyText>, Malformed> {
     Ok(id)
 }
 
-fn checked(page: &Bytes) -> Result<(), PageShapeError> {
+/// Reads an answer with `read`, which looks at all of it. Invalid UTF-8 is told before anything
+/// else that is wrong; texts of ASCII need not be looked through for it again.
+fn checked<'p, T>(
+    page: &'p Bytes,
+    read: impl FnOnce(&mut Scanner<'p>) -> Result<T, PageShapeError>,
+) -> Result<T, PageShapeError> {
     if page.trim_ascii().is_empty() {
         return Err(told("the answer is empty where JSON was due"));
     }
     if is_markup(page) {
         return Err(told("the answer is HTML or XML where JSON was due"));
     }
+    let mut scanner = Scanner::new(page);
+    let read = read(&mut scanner);
+    if read.is_ok() && scanner.saw_only_ascii() {
+        return read;
+    }
     match std::str::from_utf8(page) {
-        Ok(_) => Ok(()),
+        Ok(_) => read,
         Err(error) => Err(PageShapeError {
             what: format!("the answer is not valid UTF-8 at byte {}", error.valid_up_to()),
         }),

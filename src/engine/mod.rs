@@ -10,9 +10,11 @@
 //! as once, and recovering from a crash is doing it again.
 //!
 //! [`run`] is the specification, [`runner`] turns a trigger into runs. The stages have a file
-//! each: [`key_changes`], [`upserts`], [`deletes`], and what they share is a run [`under_way`] with
-//! its [`coverage`] and its [`journal`]. Before them stand [`first_run`], [`identity`], [`canaries`],
-//! [`scope`], [`overlap`] and [`resume`]; [`history`], [`remembered`] and [`left_behind`] are what an overlap has to know of what it brings again.
+//! each: [`key_changes`], [`upserts`] with its [`pages`], [`deletes`], and what they share is a run
+//! [`under_way`] with its [`coverage`] and its [`journal`]. Before them stand [`first_run`],
+//! [`identity`], [`canaries`], [`scope`], [`overlap`] and [`resume`]; [`history`], [`remembered`] and
+//! [`left_behind`] are what an overlap has to know of what it brings again. Pairs that stand together
+//! read together, as a [`cohort`].
 //! [`order`] starts a resource when what it needs has finished; [`apply`] is one change at one
 //! target, [`references`] what it needs there first; [`names`] are target ids looked up before
 //! anything moves, [`brake`] stops what would delete too much, [`ownership`] is what belongs to
@@ -55,6 +57,7 @@ mod history;
 mod journal;
 mod key_changes;
 mod upserts;
+mod pages;
 mod coverage;
 mod deletes;
 mod left_behind;

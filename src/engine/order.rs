@@ -9,10 +9,11 @@ use crate::domain::{ResourceGraph, ResourcePath};
 
 use super::RunError;
 
-/// Resources in flight at once. Memory is bounded by it: each holds a page and the next one.
-const IN_FLIGHT: usize = 16;
+/// Resources in flight at once. What their pages hold in memory is bounded by the reader.
+const IN_FLIGHT: usize = 64;
 
-/// Runs `work` once for every resource of `graph`, each after what it needs, several at a time.
+/// Runs `work` once for every resource of `graph`, each after what it needs, several at a time; of
+/// those that are ready, first what the longest chain of others waits for.
 /// The first error ends it; work in flight is dropped, which loses nothing: what a target
 /// acknowledged is only ever done again.
 pub(super) async fn visit<F, W>(graph: &ResourceGraph, mut work: W) -> Result<(), RunError>
@@ -24,12 +25,14 @@ where
         .resources()
         .map(|resource| (resource.clone(), graph.prerequisites(resource).cloned().collect()))
         .collect();
+    let chains = chains(graph);
     let mut running = JoinSet::new();
 
     loop {
         while running.len() < IN_FLIGHT {
-            let ready = waiting.iter().find(|(_, needs)| needs.is_empty()).map(|(r, _)| r.clone());
-            let Some(resource) = ready else { break };
+            let ready = waiting.iter().filter(|(_, needs)| needs.is_empty()).map(|(r, _)| r);
+            let longest = ready.rev().max_by_key(|resource| chains.get(*resource)).cloned();
+            let Some(resource) = longest else { break };
             waiting.remove(&resource);
             let work = work(resource.clone());
             running.spawn(async move { work.await.map(|()| resource) });
@@ -44,6 +47,19 @@ where
             needs.remove(&finished);
         }
     }
+}
+
+/// How many resources one after the other need each resource.
+fn chains(graph: &ResourceGraph) -> BTreeMap<ResourcePath, usize> {
+    let mut chains: BTreeMap<ResourcePath, usize> = BTreeMap::new();
+    for resource in graph.in_order().into_iter().rev() {
+        let own = *chains.entry(resource.clone()).or_default();
+        for needed in graph.prerequisites(&resource) {
+            let longest = chains.entry(needed.clone()).or_default();
+            *longest = (*longest).max(own + 1);
+        }
+    }
+    chains
 }
 
 #[cfg(test)]
@@ -87,6 +103,22 @@ mod tests {
         let at = |name: &str| log.iter().position(|r| *r == path(name)).unwrap();
         assert!(at("a") < at("c"));
         assert_eq!(log.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_the_longest_chain_waits_for_comes_first() {
+        let edges = [(path("z"), path("y")), (path("y"), path("x")), (path("b"), path("c"))];
+        let graph = ResourceGraph::build([path("a")], edges, []).unwrap();
+        let begun = Arc::new(Mutex::new(Vec::new()));
+
+        visit(&graph, |resource| {
+            begun.lock().unwrap().push(resource.collection().to_owned());
+            async { Ok(()) }
+        })
+        .await
+        .unwrap();
+
+        assert_eq!(begun.lock().unwrap()[..3], ["z", "b", "a"]);
     }
 
     #[tokio::test]

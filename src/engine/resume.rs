@@ -10,11 +10,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join;
+
 use crate::clock::Timestamp;
-use crate::domain::{ChangeVersion, Item, Position, ResourcePath, Tally, Window};
-use crate::sources::{Isolation, ItemPages};
+use crate::domain::{ChangeVersion, ResourcePath, Tally, Window};
+use crate::sources::Isolation;
 use crate::state::{Finished, Progress, RunJournal, Step};
 
+use super::pages::{Stretch, begin_all};
 use super::run::{Surroundings, selection_fingerprint};
 use super::under_way::{Run, lock};
 use super::{Pair, RunError};
@@ -139,56 +142,27 @@ pub(super) async fn beginning(
     })
 }
 
-/// The pages of `resource` and the first of them: from where another run of the window was, if the
-/// source can begin there again.
-pub(super) async fn first_page(
+/// The stretches of `resource` that another run of the window has not come to the end of, each at
+/// the page that it was at, and what became of what lies before; `None` if there are none or the
+/// source cannot begin there again.
+pub(super) async fn stretches(
     run: &Run,
     resource: &ResourcePath,
     window: Window,
-) -> Result<(Box<dyn ItemPages>, Option<Vec<Item>>), RunError> {
-    if let Some(progress) = run.before.progress.get(resource)
-        && let Some(mut pages) = run.reader.upserts_from(resource, window, &progress.position)
-    {
-        match pages.next().await {
-            Ok(first) => {
-                run.take_over(resource, progress.tally);
-                return Ok((pages, first));
-            }
-            // The server does not know its own cursor any more.
-            Err(error) if error.is_refused_question() => {}
-            Err(error) => return Err(RunError::Source(error)),
+) -> Result<Option<(Vec<Stretch>, Tally)>, RunError> {
+    let Some(progress) = run.before.progress.get(resource) else { return Ok(None) };
+    let places = std::iter::once(&progress.position).chain(&progress.others);
+    let pages = places.map(|place| run.reader.upserts_from(resource, window, place));
+    let Some(pages) = pages.collect::<Option<Vec<_>>>() else { return Ok(None) };
+    match begin_all(pages).await {
+        Ok(stretches) => {
+            run.take_over(resource, progress.tally);
+            Ok(Some((stretches, progress.tally)))
         }
+        // The server does not know its own cursor any more.
+        Err(error) if error.is_refused_question() => Ok(None),
+        Err(error) => Err(RunError::Source(error)),
     }
-    let mut pages = run.reader.upserts(resource, window);
-    let first = pages.next().await.map_err(RunError::Source)?;
-    Ok((pages, first))
-}
-
-/// Journals that everything before the page at `position` is settled, unless something of it waits
-/// for what comes later in the run. Every page but the first is journalled, before it is worked on:
-/// that is two small requests and one flush for so many writes as a page has items.
-///
-/// A page may have come from a snapshot that took the place of the one that was opened, so the view
-/// is looked at once more (R11).
-pub(super) async fn journal_progress(
-    run: &Run,
-    resource: &ResourcePath,
-    position: Option<Position>,
-) -> Result<(), RunError> {
-    let Some(position) = position.filter(|_| !run.waits_for_later(resource)) else {
-        return run.commit_parked().await;
-    };
-    run.reader.confirm().await.map_err(RunError::Source)?;
-    // A target that does not tell its newest version could be restored unnoticed.
-    let newest = run.pair.target.newest().await.map_err(RunError::Target)?;
-    let progress = newest.map(|target_newest| Progress {
-        resource: resource.clone(),
-        through: run.window.through,
-        position,
-        tally: tally_of(run, resource),
-        target_newest,
-    });
-    run.commit_parked_with(progress).await
 }
 
 /// Journals that every upsert of the resource is settled, unless something of it waits for
@@ -203,10 +177,10 @@ pub(super) async fn journal_finished(run: &Run, resource: &ResourcePath) -> Resu
         return Ok(());
     }
     let Some(finished) = run.finished_since_the_last_look(resource, tally) else { return Ok(()) };
-    run.reader.confirm().await.map_err(RunError::Source)?;
+    let (confirmed, newest) = join(run.reader.confirm(), run.pair.target.newest()).await;
+    confirmed.map_err(RunError::Source)?;
     // A target that does not tell its newest version could be restored unnoticed.
-    let newest = run.pair.target.newest().await.map_err(RunError::Target)?;
-    let Some(target_newest) = newest else { return Ok(()) };
+    let Some(target_newest) = newest.map_err(RunError::Target)? else { return Ok(()) };
     let through = run.window.through;
     let finished = finished
         .into_iter()

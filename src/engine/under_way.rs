@@ -98,6 +98,9 @@ pub(super) struct Run {
     answered: AtomicU64,
     refused: AtomicU64,
     writes: Semaphore,
+    /// Items of pages that are being written, those that wait for a permit included: each takes a
+    /// few kilobytes, however many stretches of pages are under way.
+    pub(super) begun: Semaphore,
     /// Held from when something is taken to be put on disk until it is there.
     saving: tokio::sync::Mutex<()>,
 }
@@ -203,6 +206,7 @@ impl Run {
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             writes: Semaphore::new(pair.policy.max_in_flight.max(1)),
+            begun: Semaphore::new(pair.policy.max_in_flight.max(1)),
             saving: tokio::sync::Mutex::default(),
         }))
     }
@@ -274,14 +278,14 @@ impl Run {
     }
 
     /// Accounts for one item that was taken up, and tells who watches. `seen` carries what was
-    /// taken up with it.
+    /// taken up with it. Gives what of it is settled.
     pub(super) fn count(
         &self,
         stage: Stage,
         resource: &ResourcePath,
         settled: Settled,
         seen: Tally,
-    ) {
+    ) -> Tally {
         let mut tally = seen;
         match settled {
             Settled::Applied => tally.applied += 1,
@@ -289,10 +293,14 @@ impl Run {
             Settled::Parked => tally.parked += 1,
             Settled::Deferred => {}
         }
+        let settled = Tally { read: tally.applied + tally.skipped + tally.parked, ..tally };
         {
             if stage == Stage::Upserts {
-                let settled = Tally { read: tally.applied + tally.skipped + tally.parked, ..tally };
-                lock(&self.upserts).entry(resource.clone()).or_default().add(settled);
+                let mut upserts = lock(&self.upserts);
+                match upserts.get_mut(resource) {
+                    Some(of_resource) => of_resource.add(settled),
+                    None => drop(upserts.insert(resource.clone(), settled)),
+                }
             }
             let mut stages = lock(&self.stages);
             let of = stages.of_mut(stage);
@@ -301,6 +309,7 @@ impl Run {
             of.parked += tally.parked;
         }
         self.tell(&Event::Settled { pair: &self.pair.id, stage, resource, tally });
+        settled
     }
 
     /// The target agrees about `item`: whatever was parked for it is settled, and what waits for it

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::domain::{Item, KeyShape, NaturalKey, ResourcePath, SourceId, Stage, Tally, Window};
+use crate::domain::{Item, KeyShape, NaturalKey, ResourcePath, SourceId, Stage, Tally};
 use crate::sources::Lookup;
 use crate::state::{Operation, Parked};
 
@@ -19,10 +19,13 @@ use super::apply::{self, Settled, Turn};
 use super::observe::Event;
 use super::order;
 use super::under_way::{Run, lock};
-use super::{history, remembered, resume};
+use super::{history, pages, remembered, resume};
 
 /// Items that are read one by one and tried together.
 const AT_ONCE: usize = 100;
+
+/// One item that was taken up.
+const ONE: Tally = Tally { read: 1, applied: 0, skipped: 0, parked: 0 };
 
 pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     run.tell(&Event::StageStarted { pair: &run.pair.id, stage: Stage::Upserts });
@@ -68,7 +71,7 @@ async fn publish_resource(run: &Arc<Run>, resource: &ResourcePath) -> Result<(),
         expected,
     });
     if let Some(window) = window {
-        publish_pages(run, resource, window).await?;
+        pages::publish(run, resource, window).await?;
     }
     publish_renamed(run, resource).await?;
     publish_parked(run, resource).await?;
@@ -76,36 +79,16 @@ async fn publish_resource(run: &Arc<Run>, resource: &ResourcePath) -> Result<(),
     Ok(())
 }
 
-/// Page by page. What a page settled is put on disk with the word that the next one begins, so that
-/// whoever goes on repeats no more than the page in flight (R12).
-async fn publish_pages(
-    run: &Arc<Run>,
-    resource: &ResourcePath,
-    window: Window,
-) -> Result<(), RunError> {
-    let (mut pages, mut next) = resume::first_page(run, resource, window).await?;
-    while let Some(page) = next {
-        run.check_stop()?;
-        publish_page(run, resource, page).await?;
-        if run.is_closed(resource) {
-            break;
-        }
-        next = pages.next().await.map_err(RunError::Source)?;
-        if next.is_some() {
-            resume::journal_progress(run, resource, pages.position()).await?;
-        }
-    }
-    run.commit_parked().await
-}
-
-/// All items of a page at once; parents before children where a resource refers to itself (R28).
-async fn publish_page(
+/// The items of a page, many at once; parents before children where a resource refers to itself (R28).
+/// Tells what became of them.
+pub(super) async fn publish_page(
     run: &Arc<Run>,
     resource: &ResourcePath,
     page: Vec<Item>,
-) -> Result<(), RunError> {
+) -> Result<Tally, RunError> {
     run.take_up(Stage::Upserts, page.len().try_into().unwrap_or(u64::MAX));
-    let page = leave_out_what_needs_nothing(run, resource, page).await?;
+    let mut tally = Tally::default();
+    let page = leave_out_what_needs_nothing(run, resource, page, &mut tally).await?;
     let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
     let generations = match &shape {
         Some(shape) if shape.refers_to(resource) => parents_first(shape, resource, page),
@@ -113,14 +96,34 @@ async fn publish_page(
     };
     for items in generations {
         let mut writes = FuturesUnordered::new();
+        let mut settle = |settled: Settled| {
+            tally.add(run.count(Stage::Upserts, resource, settled, ONE));
+        };
         for item in &items {
-            writes.push(apply::upsert(run, resource, item, Turn::Feed));
+            // Nobody waits for a place who holds one: what refers to another item writes that one
+            // without.
+            let place = loop {
+                if let Ok(place) = run.begun.try_acquire() {
+                    break place;
+                }
+                match writes.next().await {
+                    Some(settled) => settle(settled?),
+                    None => {
+                        let place = run.begun.acquire().await;
+                        break place.expect("the semaphore is never closed");
+                    }
+                }
+            };
+            writes.push(async move {
+                let _place = place;
+                apply::upsert(run, resource, item, Turn::Feed).await
+            });
         }
         while let Some(settled) = writes.next().await {
-            run.count(Stage::Upserts, resource, settled?, Tally { read: 1, ..Tally::default() });
+            settle(settled?);
         }
     }
-    Ok(())
+    Ok(tally)
 }
 
 /// What the target took with these very bytes (R16), and what it refused with these very bytes and
@@ -129,16 +132,16 @@ async fn leave_out_what_needs_nothing(
     run: &Arc<Run>,
     resource: &ResourcePath,
     page: Vec<Item>,
+    tally: &mut Tally,
 ) -> Result<Vec<Item>, RunError> {
     let unchanged = remembered::unchanged(run, resource, &page).await?;
     let (now, all) = (run.now(), run.options.all_parked);
-    let seen = Tally { read: 1, ..Tally::default() };
     let mut left = Vec::with_capacity(page.len());
     for item in page {
         if unchanged.contains(&item.id) {
-            run.count(Stage::Upserts, resource, Settled::Skipped, seen);
+            tally.add(run.count(Stage::Upserts, resource, Settled::Skipped, ONE));
         } else if run.book().still_refuses(resource, &item, now, all) {
-            run.count(Stage::Upserts, resource, Settled::Parked, seen);
+            tally.add(run.count(Stage::Upserts, resource, Settled::Parked, ONE));
         } else {
             left.push(item);
         }
@@ -202,7 +205,7 @@ async fn publish_by_id(
         writes.push(apply::upsert_by_id(run, resource, id, Turn::Feed));
     }
     while let Some(settled) = writes.next().await {
-        run.count(Stage::Upserts, resource, settled?, Tally { read: 1, ..Tally::default() });
+        run.count(Stage::Upserts, resource, settled?, ONE);
     }
     Ok(())
 }
@@ -220,7 +223,7 @@ async fn publish_parked(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), R
             tries.push(retry_parked(run, record));
         }
         while let Some(settled) = tries.next().await {
-            run.count(Stage::Upserts, resource, settled?, Tally { read: 1, ..Tally::default() });
+            run.count(Stage::Upserts, resource, settled?, ONE);
         }
     }
     Ok(())
@@ -304,8 +307,7 @@ pub(super) async fn publish_what_waited(run: &Arc<Run>) -> Result<(), RunError> 
             run.check_stop()?;
             run.take_up(Stage::Upserts, 1);
             let settled = retry_parked(run, &record).await?;
-            let seen = Tally { read: 1, ..Tally::default() };
-            run.count(Stage::Upserts, &record.resource, settled, seen);
+            run.count(Stage::Upserts, &record.resource, settled, ONE);
         }
     }
 }

@@ -25,9 +25,11 @@ mod wire;
 mod tests;
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -419,6 +421,16 @@ impl ApiClient {
     }
 
     async fn until_stopped<F: Future>(&self, wait: F) -> Result<F::Output, HttpError> {
+        if self.stop.is_cancelled() {
+            return Err(self.stopped());
+        }
+        let mut wait = pin!(wait);
+        // Mostly there is nothing to wait for, and then nobody need be told of the end of all waits:
+        // every request of the process would stand in one queue for it.
+        let once = poll_fn(|context| Poll::Ready(wait.as_mut().poll(context))).await;
+        if let Poll::Ready(done) = once {
+            return Ok(done);
+        }
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(self.stopped()),

@@ -122,6 +122,18 @@ pub trait Reader: Send + Sync {
         position: &Position,
     ) -> Option<Box<dyn ItemPages>>;
 
+    /// The same in several parts that can be read at once, for a window whose first page of
+    /// [`Reader::upserts`] has `first` items; empty where the source cannot cut it up, or where that
+    /// is not worth it.
+    async fn upserts_in_parts(
+        &self,
+        _resource: &ResourcePath,
+        _window: Window,
+        _first: usize,
+    ) -> Result<Vec<Box<dyn ItemPages>>, SourceError> {
+        Ok(Vec::new())
+    }
+
     /// Key changes after `after`, never with an upper edge (R8), ascending by version; complete
     /// though the feed collapses what lies inside one answer.
     fn key_changes(&self, resource: &ResourcePath, after: ChangeVersion)

@@ -338,6 +338,10 @@ pub struct Progress {
     /// As in [`Finished`].
     pub through: ChangeVersion,
     pub position: Position,
+    /// Where the other stretches of a resource go on that is read in several at once; what lies
+    /// between is settled.
+    #[serde(default)]
+    pub others: Vec<Position>,
     /// What became of the resource's upserts so far.
     pub tally: Tally,
     /// As in [`Finished`].

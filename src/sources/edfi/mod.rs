@@ -10,6 +10,7 @@
 mod snapshot;
 mod reader;
 mod paging;
+mod room;
 mod position;
 mod ranges;
 mod feeds;

@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use super::limit::PageLimit;
 use super::position::{Place, Question};
+use super::room::{Room, Taken};
 use crate::domain::{Item, Position};
 use crate::sources::{ItemPages, SourceError};
 use crate::tasks::Tasks;
@@ -116,11 +117,14 @@ impl<R: CursorRequests> Feed for CursorFeed<R> {
     }
 }
 
-/// Fetches one page ahead. Nothing is asked for before the first page is wanted, and dropping it
+/// Fetches one page ahead, as soon as there is room for it. Nothing is asked for before the first page is wanted, and dropping it
 /// ends the reading.
 pub(super) struct ReadAhead {
     tasks: Tasks,
     reading: Reading,
+    room: Room,
+    /// Of the page that was handed out last: it is worked on until the next one is wanted.
+    taken: Option<Taken>,
     question: Question,
     /// Where the page that was handed out last begins; the feed itself is further on.
     place: Option<Place>,
@@ -136,18 +140,22 @@ enum Reading {
 struct Page {
     items: Vec<Item>,
     place: Option<Place>,
+    taken: Taken,
 }
 
 impl ReadAhead {
     pub(super) fn new(
         feed: Box<dyn Feed>,
         question: Question,
+        room: Room,
         tasks: Tasks,
         connection: &str,
     ) -> ReadAhead {
         ReadAhead {
             tasks,
             reading: Reading::NotBegun(feed),
+            room,
+            taken: None,
             question,
             place: None,
             connection: connection.to_owned(),
@@ -158,20 +166,22 @@ impl ReadAhead {
 #[async_trait]
 impl ItemPages for ReadAhead {
     async fn next(&mut self) -> Result<Option<Vec<Item>>, SourceError> {
+        self.taken = None;
         let mut pages = match std::mem::replace(&mut self.reading, Reading::Ended) {
             Reading::Ended => return Ok(None),
             Reading::Ahead(pages) => pages,
             Reading::NotBegun(feed) => {
                 let (sender, pages) = mpsc::channel(1);
-                self.tasks.spawn("read ahead", read_into(feed, sender));
+                self.tasks.spawn("read ahead", read_into(feed, self.room.clone(), sender));
                 pages
             }
         };
         // The end of a feed is told; a channel that merely closes is a reader that broke off.
         let Some(page) = pages.recv().await else { return Err(reader_is_gone(&self.connection)) };
-        let Some(Page { items, place }) = page? else { return Ok(None) };
+        let Some(Page { items, place, taken }) = page? else { return Ok(None) };
         self.reading = Reading::Ahead(pages);
         self.place = place;
+        self.taken = Some(taken);
         Ok(Some(items))
     }
 
@@ -182,18 +192,25 @@ impl ItemPages for ReadAhead {
 
 async fn read_into(
     mut feed: Box<dyn Feed>,
+    room: Room,
     sender: mpsc::Sender<Result<Option<Page>, SourceError>>,
 ) {
+    let mut expected = room.of_a_first_page();
     loop {
         // A place first: with one place in the channel one page is ahead, and no more.
         let Ok(place) = sender.reserve().await else { return };
-        let page = tokio::select! {
-            page = feed.next() => page,
+        let (mut taken, page) = tokio::select! {
+            read = async { (room.take(expected).await, feed.next().await) } => read,
             () = sender.closed() => return,
         };
         let more = matches!(page, Ok(Some(_)));
+        if let Ok(Some(items)) = &page {
+            expected = items.iter().map(|item| item.body.len()).sum();
+            taken.is_really(expected);
+        }
         let place_of_page = feed.place();
-        place.send(page.map(|items| items.map(|items| Page { items, place: place_of_page })));
+        let page = page.map(|items| items.map(|items| Page { items, place: place_of_page, taken }));
+        place.send(page);
         if !more {
             return;
         }
@@ -401,7 +418,8 @@ mod tests {
     #[tokio::test]
     async fn r12_the_position_is_that_of_the_page_handed_out_and_not_of_the_one_ahead() {
         let (feed, asked, notify) = watched(5);
-        let mut pages = ReadAhead::new(Box::new(feed), question(), Tasks::new(), "test");
+        let mut pages =
+            ReadAhead::new(Box::new(feed), question(), Room::new(), Tasks::new(), "test");
 
         pages.next().await.unwrap();
         while *asked.lock().unwrap() < 2 {
@@ -415,7 +433,8 @@ mod tests {
     #[tokio::test]
     async fn one_page_is_fetched_ahead_and_no_more() {
         let (feed, asked, notify) = watched(5);
-        let mut pages = ReadAhead::new(Box::new(feed), question(), Tasks::new(), "test");
+        let mut pages =
+            ReadAhead::new(Box::new(feed), question(), Room::new(), Tasks::new(), "test");
         assert_eq!(*asked.lock().unwrap(), 0, "nothing before the first page is wanted");
 
         pages.next().await.unwrap();
@@ -432,7 +451,8 @@ mod tests {
     #[tokio::test]
     async fn all_pages_arrive_and_the_end_stays_the_end() {
         let (feed, _, _) = watched(3);
-        let mut pages = ReadAhead::new(Box::new(feed), question(), Tasks::new(), "test");
+        let mut pages =
+            ReadAhead::new(Box::new(feed), question(), Room::new(), Tasks::new(), "test");
 
         let mut seen = 0;
         while pages.next().await.unwrap().is_some() {
@@ -447,7 +467,8 @@ mod tests {
     async fn a_reader_that_breaks_off_is_never_taken_for_the_end() {
         let (mut feed, _, _) = watched(3);
         feed.panics_at = Some(2);
-        let mut pages = ReadAhead::new(Box::new(feed), question(), Tasks::new(), "test");
+        let mut pages =
+            ReadAhead::new(Box::new(feed), question(), Room::new(), Tasks::new(), "test");
 
         pages.next().await.unwrap();
         let error = pages.next().await.unwrap_err();
@@ -459,7 +480,8 @@ mod tests {
     async fn dropping_the_pages_ends_the_task_that_reads() {
         let (feed, _, _) = watched(5);
         let tasks = Tasks::new();
-        let mut pages = ReadAhead::new(Box::new(feed), question(), tasks.clone(), "test");
+        let mut pages =
+            ReadAhead::new(Box::new(feed), question(), Room::new(), tasks.clone(), "test");
         pages.next().await.unwrap();
 
         drop(pages);

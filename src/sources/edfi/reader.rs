@@ -6,6 +6,7 @@ use super::limit::{PageLimit, Portion};
 use super::paging::{CursorFeed, Feed, ReadAhead};
 use super::position::{Place, Question};
 use super::ranges::{OpenRangeFeed, Range, RangeFeed, RangeRequests};
+use super::room::Room;
 use super::wire::{Reading, Requests, Versions, View, not_understood, with_range};
 use super::{feeds, leaves, snapshot};
 use crate::domain::{
@@ -42,11 +43,16 @@ impl Limits {
 /// ignores a part of the key.
 const CANDIDATES: usize = 100;
 
+/// Into so many parts a large window is cut. Each has a page that is worked on and one ahead, as far
+/// as there is room.
+const PARTS: usize = 8;
+
 pub(super) struct EdfiReader {
     view: Arc<View>,
     limits: Arc<Limits>,
     isolation: Isolation,
     versions: Versions,
+    room: Room,
     tasks: Tasks,
 }
 
@@ -59,7 +65,8 @@ impl EdfiReader {
         tasks: Tasks,
     ) -> Result<EdfiReader, SourceError> {
         let versions = view.versions().await?;
-        Ok(EdfiReader { view: Arc::new(view), limits, isolation, versions, tasks })
+        let room = Room::new();
+        Ok(EdfiReader { view: Arc::new(view), limits, isolation, versions, room, tasks })
     }
 
     fn tombstones_in(&self, resource: &ResourcePath, range: Range) -> Box<dyn TombstonePages> {
@@ -75,7 +82,8 @@ impl EdfiReader {
 
     fn ahead(&self, window: Window, feed: Box<dyn Feed>) -> Box<dyn ItemPages> {
         let (question, connection) = (self.question(window), self.view.connection());
-        Box::new(ReadAhead::new(feed, question, self.tasks.clone(), connection))
+        let (room, tasks) = (self.room.clone(), self.tasks.clone());
+        Box::new(ReadAhead::new(feed, question, room, tasks, connection))
     }
 
     /// What the pages of a window are asked with.
@@ -145,6 +153,7 @@ impl Reader for EdfiReader {
             limits: Arc::clone(&self.limits),
             isolation: self.isolation,
             versions: self.versions,
+            room: Room::new(),
             tasks: self.tasks.clone(),
         })
     }
@@ -197,6 +206,27 @@ impl Reader for EdfiReader {
             Place::Cursor(_) | Place::Ranges { .. } => return None,
         };
         Some(self.ahead(window, feed))
+    }
+
+    async fn upserts_in_parts(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+        first: usize,
+    ) -> Result<Vec<Box<dyn ItemPages>>, SourceError> {
+        let has_more = first >= self.limits.items.get();
+        if !has_more || !self.view.discovery().dialect.cursor_paging {
+            return Ok(Vec::new());
+        }
+        let tokens = self.view.partitions(resource, self.range_of_items(window), PARTS).await?;
+        if tokens.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let part = |token| {
+            let requests = self.requests_of_items(resource, window);
+            self.ahead(window, Box::new(CursorFeed::at(requests, token)))
+        };
+        Ok(tokens.into_iter().map(part).collect())
     }
 
     fn key_changes(

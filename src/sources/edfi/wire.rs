@@ -32,6 +32,7 @@ pub(super) enum Reading {
     Newest,
     Snapshots,
     Items(ResourcePath),
+    Partitions(ResourcePath),
     OneItem(ResourcePath),
     Deletes(ResourcePath),
     KeyChanges(ResourcePath),
@@ -43,6 +44,7 @@ impl fmt::Display for Reading {
             Reading::Newest => f.write_str("reading the newest change version"),
             Reading::Snapshots => f.write_str("listing the snapshots"),
             Reading::Items(resource) => write!(f, "reading {resource}"),
+            Reading::Partitions(resource) => write!(f, "reading the partitions of {resource}"),
             Reading::OneItem(resource) => write!(f, "looking up an item of {resource}"),
             Reading::Deletes(resource) => write!(f, "reading the deletes of {resource}"),
             Reading::KeyChanges(resource) => write!(f, "reading the key changes of {resource}"),
@@ -227,6 +229,31 @@ impl View {
         total_count(&response).ok_or_else(|| {
             self.shape(reading, "the count that was asked for (`Total-Count`) is missing")
         })
+    }
+
+    /// Where each of about `number` parts of a window begins, as cursors; empty where the server
+    /// does not cut it up (`edfi-wire §4`). It is worth nothing but speed, so that it is refused is
+    /// no error.
+    pub(super) async fn partitions(
+        &self,
+        resource: &ResourcePath,
+        window: Range,
+        number: usize,
+    ) -> Result<Vec<String>, SourceError> {
+        #[derive(Deserialize)]
+        struct Partitions {
+            #[serde(rename = "pageTokens")]
+            page_tokens: Vec<String>,
+        }
+        let mut url = with_range(self.discovery.partitions(resource), window);
+        url.query_pairs_mut().append_pair("number", &number.to_string());
+        let answer = match self.get(&Reading::Partitions(resource.clone()), url).await {
+            Ok(answer) if answer.status().as_u16() == 200 => answer,
+            Err(error @ SourceError::SnapshotMissing { .. }) => return Err(error),
+            Ok(_) | Err(_) => return Ok(Vec::new()),
+        };
+        let told: Option<Partitions> = serde_json::from_slice(answer.body()).ok();
+        Ok(told.map_or_else(Vec::new, |told| told.page_tokens))
     }
 
     /// The newest change version that the view knows.

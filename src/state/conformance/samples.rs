@@ -168,6 +168,7 @@ pub(in crate::state) fn progress() -> Progress {
         resource: ResourcePath::parse("/ed-fi/sections").unwrap(),
         through: ChangeVersion(230),
         position: Position("here".to_owned()),
+        others: vec![Position("there".to_owned())],
         tally: Tally { read: 2, applied: 2, skipped: 0, parked: 0 },
         target_newest: ChangeVersion(18),
     }

@@ -58,7 +58,7 @@ impl Target for EdfiTarget {
     }
 
     async fn newest(&self) -> Result<Option<ChangeVersion>, WriteError> {
-        let at = At { api: &self.api, doing: "reading the newest change version".to_owned() };
+        let at = At { api: &self.api, doing: "reading the newest change version", resource: None };
         let discovery = self.api.discovered().await?;
         let answer = at.send(ApiRequest::get(discovery.available_change_versions())).await?;
         // The feature is off, or not for these credentials: it is not offered (R18).
@@ -203,8 +203,8 @@ impl Target for EdfiTarget {
 }
 
 impl EdfiTarget {
-    fn at(&self, doing: &str, resource: &ResourcePath) -> At<'_> {
-        At { api: &self.api, doing: format!("{doing} {resource}") }
+    fn at<'a>(&'a self, doing: &'static str, resource: &'a ResourcePath) -> At<'a> {
+        At { api: &self.api, doing, resource: Some(resource) }
     }
 }
 
@@ -214,10 +214,18 @@ const LARGEST_ITEM: usize = 16 << 20;
 /// What is being done at which connection: the beginning of every error's text.
 struct At<'a> {
     api: &'a Api,
-    doing: String,
+    doing: &'static str,
+    resource: Option<&'a ResourcePath>,
 }
 
 impl At<'_> {
+    fn doing(&self) -> String {
+        match self.resource {
+            Some(resource) => format!("{} {resource}", self.doing),
+            None => self.doing.to_owned(),
+        }
+    }
+
     async fn send(&self, request: ApiRequest) -> Result<ApiResponse, WriteError> {
         self.api.send(request).await.map_err(|source| self.http(source))
     }
@@ -237,7 +245,7 @@ impl At<'_> {
     fn not_sent(&self, reason: ParkReason, what: &str) -> WriteError {
         WriteError::Refused {
             connection: self.api.connection().to_owned(),
-            doing: self.doing.clone(),
+            doing: self.doing(),
             disposition: Disposition::Park(reason),
             refusal: Box::new(Refusal { detail: Some(what.to_owned()), ..Refusal::default() }),
         }
@@ -264,17 +272,17 @@ impl At<'_> {
         let (disposition, refusal) = classify(doing, problem);
         let refusal = Box::new(refusal);
         let connection = self.api.connection().to_owned();
-        WriteError::Refused { connection, doing: self.doing.clone(), disposition, refusal }
+        WriteError::Refused { connection, doing: self.doing(), disposition, refusal }
     }
 
     fn shape(&self, what: String) -> WriteError {
         let connection = self.api.connection().to_owned();
-        WriteError::Shape { connection, doing: self.doing.clone(), what }
+        WriteError::Shape { connection, doing: self.doing(), what }
     }
 
     fn http(&self, source: HttpError) -> WriteError {
         let connection = self.api.connection().to_owned();
-        WriteError::Http { connection, doing: self.doing.clone(), source: Box::new(source) }
+        WriteError::Http { connection, doing: self.doing(), source: Box::new(source) }
     }
 }
 

@@ -62,7 +62,7 @@ impl FoundPages for Pages {
         let discovery = self.api.discovered().await?;
         let shape = self.api.key_shape(&self.resource).await?;
         while let Some(request) = self.request(&discovery) {
-            let at = At { api: &self.api, doing: format!("reading {}", self.resource) };
+            let at = At { api: &self.api, doing: "reading", resource: Some(&self.resource) };
             let answer = at.send(request).await?;
             let page = at.page(&answer)?;
             let token = answer.header("next-page-token").filter(|token| !token.is_empty());

@@ -1,6 +1,8 @@
 //! Bodies on their way to a target, and the small things that its answers tell.
 
-use bytes::Bytes;
+use std::cell::Cell;
+
+use bytes::{Bytes, BytesMut};
 
 use crate::domain::scan::{Malformed, Scanner, unescaped};
 use crate::domain::{Body, ChangeVersion, KeyText, ResourcePath, TargetId};
@@ -12,9 +14,6 @@ use crate::domain::{Body, ChangeVersion, KeyText, ResourcePath, TargetId};
 /// # Errors
 /// The body is not one JSON object in UTF-8.
 pub fn cut(resource: &ResourcePath, body: &Body) -> Result<Bytes, Malformed> {
-    if let Err(error) = std::str::from_utf8(body.bytes()) {
-        return Err(Malformed { at: error.valid_up_to(), what: "invalid UTF-8" });
-    }
     let surrogate = resource.is_descriptor().then(|| {
         let collection = resource.collection();
         format!("{}Id", collection.strip_suffix('s').unwrap_or(collection))
@@ -22,17 +21,39 @@ pub fn cut(resource: &ResourcePath, body: &Body) -> Result<Bytes, Malformed> {
     let mut cutter = Cutter {
         body: body.bytes(),
         scanner: Scanner::new(body.bytes()),
-        kept: Vec::new(),
+        kept: BytesMut::new(),
         from: 0,
         surrogate: surrogate.as_deref(),
     };
     cutter.object(Place::Root)?;
     cutter.scanner.end()?;
+    if !cutter.scanner.saw_only_ascii()
+        && let Err(error) = std::str::from_utf8(body.bytes())
+    {
+        return Err(Malformed { at: error.valid_up_to(), what: "invalid UTF-8" });
+    }
     if cutter.from == 0 {
         return Ok(body.0.clone());
     }
     cutter.keep_until(body.len());
-    Ok(Bytes::from(cutter.kept))
+    let cut = cutter.kept.split().freeze();
+    BLOCK.set(cutter.kept);
+    Ok(cut)
+}
+
+/// What is cut out of bodies is kept in blocks of so many bytes, several bodies in one: bodies are of
+/// the sizes that take an allocator longest, and one thread cuts many of them one after the other.
+const BLOCK_BYTES: usize = 32 << 10;
+
+thread_local! {
+    /// The rest of this thread's last block.
+    static BLOCK: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// Room for so many bytes.
+fn room_for(bytes: usize) -> BytesMut {
+    let rest = BLOCK.take();
+    if rest.capacity() >= bytes { rest } else { BytesMut::with_capacity(bytes.max(BLOCK_BYTES)) }
 }
 
 /// Where an object stands, as far as it decides what is cut out of it.
@@ -46,7 +67,7 @@ enum Place {
 struct Cutter<'a> {
     body: &'a [u8],
     scanner: Scanner<'a>,
-    kept: Vec<u8>,
+    kept: BytesMut,
     /// Where the bytes begin that are neither kept nor cut yet.
     from: usize,
     surrogate: Option<&'a str>,
@@ -98,15 +119,21 @@ impl Cutter<'_> {
     }
 
     fn is_cut(&mut self, spelt: &[u8], place: Place) -> bool {
-        let Some(name) = unescaped(spelt) else { return false };
-        match &*name {
-            "id" | "_etag" | "_lastModifiedDate" => true,
+        if self.scanner.last_name_is_plain() {
+            return self.is_name_cut(spelt, place);
+        }
+        unescaped(spelt).is_some_and(|name| self.is_name_cut(name.as_bytes(), place))
+    }
+
+    fn is_name_cut(&mut self, name: &[u8], place: Place) -> bool {
+        match name {
+            b"id" | b"_etag" | b"_lastModifiedDate" => true,
             // Elsewhere than in a reference it is the server's if it is an object; a text of that
             // name is somebody's data.
-            "link" => place == Place::Reference || self.scanner.peek() == Some(b'{'),
+            b"link" => place == Place::Reference || self.scanner.peek() == Some(b'{'),
             name => {
-                place == Place::Root
-                    && self.surrogate.is_some_and(|known| name.eq_ignore_ascii_case(known))
+                let is_own = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+                place == Place::Root && self.surrogate.is_some_and(is_own)
             }
         }
     }
@@ -118,7 +145,7 @@ impl Cutter<'_> {
 
     fn keep_until(&mut self, end: usize) {
         if self.kept.capacity() == 0 {
-            self.kept.reserve_exact(self.body.len());
+            self.kept = room_for(self.body.len());
         }
         self.kept.extend_from_slice(&self.body[self.from..end]);
     }
@@ -137,11 +164,10 @@ pub(super) fn naming(id: &TargetId, body: &Bytes) -> Bytes {
 
 /// The id at the end of a `Location`.
 pub(super) fn id_of_location(location: &str) -> Option<TargetId> {
-    let path = location.split(['?', '#']).next()?.trim_end_matches('/');
-    let (before, id) = path.rsplit_once('/')?;
-    let is_id = !before.is_empty()
-        && !id.is_empty()
-        && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let path = location.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    let path = path.map_or(location, |end| &location[..end]).trim_end_matches('/');
+    let id = &path[path.bytes().rposition(|byte| byte == b'/').filter(|at| *at > 0)? + 1..];
+    let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     is_id.then(|| TargetId(id.to_owned()))
 }
 

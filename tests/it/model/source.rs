@@ -100,7 +100,7 @@ impl ModelReader {
         })
     }
 
-    fn pages(&self, resource: &ResourcePath, window: Window, after: i64) -> Pages {
+    fn pages(&self, resource: &ResourcePath, window: Window, after: i64, until: i64) -> Pages {
         Pages {
             reader: self.clone(),
             resource: resource.clone(),
@@ -110,6 +110,7 @@ impl ModelReader {
                 false => i64::MAX,
             },
             after,
+            until,
             begun_after: after,
             question: self.question(window),
         }
@@ -144,7 +145,27 @@ impl Reader for ModelReader {
     }
 
     fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages> {
-        Box::new(self.pages(resource, window, i64::MIN))
+        Box::new(self.pages(resource, window, i64::MIN, i64::MAX))
+    }
+
+    /// In two, around the item in the middle. What is asked for by version moves while it is read.
+    async fn upserts_in_parts(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+        first: usize,
+    ) -> Result<Vec<Box<dyn ItemPages>>, SourceError> {
+        let Frame { by_version, page_size, .. } = self.source.frame;
+        if by_version || first < page_size {
+            return Ok(Vec::new());
+        }
+        let whole = self.pages(resource, window, i64::MIN, i64::MAX);
+        let shown = self.look().await?.items(resource.as_str(), whole.from, whole.through);
+        let mut places: Vec<i64> = shown.iter().map(|s| i64::from(s.position())).collect();
+        places.sort_unstable();
+        let Some(middle) = places.get(places.len() / 2).copied() else { return Ok(Vec::new()) };
+        let rest = self.pages(resource, window, middle, i64::MAX);
+        Ok(vec![Box::new(self.pages(resource, window, i64::MIN, middle)), Box::new(rest)])
     }
 
     fn upserts_from(
@@ -157,7 +178,9 @@ impl Reader for ModelReader {
         if question != self.question(window) {
             return None;
         }
-        Some(Box::new(self.pages(resource, window, after.parse().unwrap())))
+        let (after, until) = after.split_once(':').unwrap();
+        let (after, until) = (after.parse().unwrap(), until.parse().unwrap());
+        Some(Box::new(self.pages(resource, window, after, until)))
     }
 
     fn key_changes(
@@ -269,6 +292,8 @@ struct Pages {
     from: i64,
     through: i64,
     after: i64,
+    /// The last place of the part that this is; of the whole, the highest of all.
+    until: i64,
     /// Where the page that came last begins.
     begun_after: i64,
     question: String,
@@ -284,7 +309,7 @@ impl ItemPages for Pages {
             true => shown.version(),
             false => i64::from(shown.position()),
         };
-        ahead.retain(|shown| place(shown) > self.after);
+        ahead.retain(|shown| place(shown) > self.after && place(shown) <= self.until);
         ahead.sort_by_key(place);
         ahead.truncate(page_size);
         let Some(last) = ahead.last() else { return Ok(None) };
@@ -293,7 +318,7 @@ impl ItemPages for Pages {
     }
 
     fn position(&self) -> Option<Position> {
-        Some(Position(format!("{}@{}", self.question, self.begun_after)))
+        Some(Position(format!("{}@{}:{}", self.question, self.begun_after, self.until)))
     }
 }
 

@@ -17,4 +17,5 @@ mod resumed_pages;
 mod backups;
 mod snapshots;
 mod moving;
+mod reads;
 mod versions;

@@ -1,0 +1,222 @@
+//! The pages of one resource: one after the other, or several stretches of a large resource at once.
+//!
+//! What lives here: who reads which page next, and how far the resource has come (R12). What does
+//! not: what becomes of the items of a page ([`super::upserts`]), and what a run goes on from
+//! ([`super::resume`]). The one thing to know: a page is settled whole before the next one of its
+//! stretch begins, so what a run that is killed repeats is at most a page of each stretch.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::join;
+use tokio::task::JoinSet;
+
+use crate::domain::{Item, Position, ResourcePath, Tally, Window};
+use crate::sources::ItemPages;
+use crate::state::Progress;
+
+use super::RunError;
+use super::under_way::{Run, lock};
+use super::{resume, upserts};
+
+/// Pages that follow each other, and the first of them that was not worked on.
+pub(super) struct Stretch {
+    pages: Box<dyn ItemPages>,
+    next: Option<Vec<Item>>,
+}
+
+impl Stretch {
+    /// Reads its first page.
+    pub(super) async fn begin(
+        mut pages: Box<dyn ItemPages>,
+    ) -> Result<Stretch, crate::sources::SourceError> {
+        let next = pages.next().await?;
+        Ok(Stretch { pages, next })
+    }
+}
+
+/// Every item of the window, several stretches at once where the source can cut it up.
+pub(super) async fn publish(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    window: Window,
+) -> Result<(), RunError> {
+    let (stretches, before) = match resume::stretches(run, resource, window).await? {
+        Some(gone_on) => gone_on,
+        None => (begin(run, resource, window).await?, Tally::default()),
+    };
+    let come = Arc::new(HowFar::of(&stretches, before));
+    let mut at_work = JoinSet::new();
+    for (which, stretch) in stretches.into_iter().enumerate() {
+        let (run, resource, come) = (Arc::clone(run), resource.clone(), Arc::clone(&come));
+        at_work.spawn(async move { publish_stretch(&run, &resource, stretch, which, &come).await });
+    }
+    // The first error drops the others in the middle: what a target acknowledged is only ever done
+    // again.
+    while let Some(ended) = at_work.join_next().await {
+        match ended {
+            Ok(result) => result?,
+            // A panic in a stage is a defect; it ends its run as a panic would.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    run.commit_parked().await
+}
+
+/// One stretch, or as many as the source tells once a first page is full. Where items refer to
+/// others of their own resource, the order of the pages brings parents first (R28).
+async fn begin(
+    run: &Run,
+    resource: &ResourcePath,
+    window: Window,
+) -> Result<Vec<Stretch>, RunError> {
+    let whole = Stretch::begin(run.reader.upserts(resource, window)).await;
+    let whole = whole.map_err(RunError::Source)?;
+    let first = whole.next.as_ref().map_or(0, Vec::len);
+    let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
+    if first == 0 || shape.is_some_and(|shape| shape.refers_to(resource)) {
+        return Ok(vec![whole]);
+    }
+    let parts = run.reader.upserts_in_parts(resource, window, first).await;
+    let parts = parts.map_err(RunError::Source)?;
+    if parts.is_empty() {
+        return Ok(vec![whole]);
+    }
+    begin_all(parts).await.map_err(RunError::Source)
+}
+
+/// Reads the first page of each at once.
+pub(super) async fn begin_all(
+    parts: Vec<Box<dyn ItemPages>>,
+) -> Result<Vec<Stretch>, crate::sources::SourceError> {
+    futures_util::future::try_join_all(parts.into_iter().map(Stretch::begin)).await
+}
+
+/// Page by page. What a page settled is put on disk with the word that the next one begins.
+async fn publish_stretch(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    stretch: Stretch,
+    which: usize,
+    come: &HowFar,
+) -> Result<(), RunError> {
+    let Stretch { mut pages, mut next } = stretch;
+    while let Some(page) = next {
+        run.check_stop()?;
+        let settled = upserts::publish_page(run, resource, page).await?;
+        if run.is_closed(resource) {
+            return Ok(());
+        }
+        next = pages.next().await.map_err(RunError::Source)?;
+        match &next {
+            Some(_) => {
+                let turn = come.moved(which, pages.position(), settled);
+                journal(run, resource, come, turn).await?;
+            }
+            None => come.ended(which, settled),
+        }
+    }
+    Ok(())
+}
+
+/// How far every stretch of a resource has come.
+struct HowFar {
+    now: Mutex<Places>,
+    /// The last move that is on disk; held by whoever writes.
+    written: tokio::sync::Mutex<u64>,
+}
+
+struct Places {
+    /// Where the page begins that each stretch is at.
+    at: Vec<Place>,
+    /// What became of the pages before.
+    tally: Tally,
+    moves: u64,
+}
+
+enum Place {
+    /// Nothing can begin here but from the beginning of all.
+    Beginning,
+    At(Position),
+    Ended,
+}
+
+impl HowFar {
+    fn of(stretches: &[Stretch], before: Tally) -> HowFar {
+        let at = stretches.iter().map(|stretch| match stretch.pages.position() {
+            Some(position) => Place::At(position),
+            None => Place::Beginning,
+        });
+        let places = Places { at: at.collect(), tally: before, moves: 0 };
+        HowFar { now: Mutex::new(places), written: tokio::sync::Mutex::default() }
+    }
+
+    /// A page of a stretch is settled and the next one begins. Gives the number of this move.
+    fn moved(&self, which: usize, position: Option<Position>, settled: Tally) -> u64 {
+        let mut now = lock(&self.now);
+        now.at[which] = position.map_or(Place::Beginning, Place::At);
+        now.tally.add(settled);
+        now.moves += 1;
+        now.moves
+    }
+
+    fn ended(&self, which: usize, settled: Tally) {
+        let mut now = lock(&self.now);
+        now.at[which] = Place::Ended;
+        now.tally.add(settled);
+        now.moves += 1;
+    }
+
+    /// The places to go on from, what became of what lies before them, and the last move in it;
+    /// `None` while a stretch has none.
+    fn places(&self) -> Option<(Vec<Position>, Tally, u64)> {
+        let now = lock(&self.now);
+        let mut positions = Vec::new();
+        for place in &now.at {
+            match place {
+                Place::Beginning => return None,
+                Place::At(position) => positions.push(position.clone()),
+                Place::Ended => {}
+            }
+        }
+        Some((positions, now.tally, now.moves))
+    }
+}
+
+/// Journals that everything before the page that begins is settled, unless something of it waits
+/// for what comes later in the run. Every page but the first is journalled, before it is worked on:
+/// that is two small requests and one flush for so many writes as a page has items. Stretches that
+/// wait for each other here are journalled together.
+///
+/// A page may have come from a snapshot that took the place of the one that was opened, so the view
+/// is looked at once more (R11).
+async fn journal(
+    run: &Run,
+    resource: &ResourcePath,
+    come: &HowFar,
+    turn: u64,
+) -> Result<(), RunError> {
+    let mut written = come.written.lock().await;
+    if *written >= turn {
+        return Ok(());
+    }
+    let Some((mut positions, tally, moves)) =
+        come.places().filter(|_| !run.waits_for_later(resource))
+    else {
+        return run.commit_parked().await;
+    };
+    let (confirmed, newest) = join(run.reader.confirm(), run.pair.target.newest()).await;
+    confirmed.map_err(RunError::Source)?;
+    // A target that does not tell its newest version could be restored unnoticed.
+    let newest = newest.map_err(RunError::Target)?;
+    let progress = newest.map(|target_newest| Progress {
+        resource: resource.clone(),
+        through: run.window.through,
+        position: positions.remove(0),
+        others: positions,
+        tally,
+        target_newest,
+    });
+    run.commit_parked_with(progress).await?;
+    *written = moves;
+    Ok(())
+}
