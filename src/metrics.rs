@@ -1,5 +1,7 @@
 //! Every metric, declared once: its name, its labels, what it means.
 //!
+//! Past 600 lines because a metric that is declared elsewhere would be missed by the page about them.
+//!
 //! What lives here: the families and what makes them move. What does not: who asks for them
 //! (`server/`). The one thing to know: nothing is global; a process has one [`Metrics`], made for
 //! the pairs of its configuration, so that every set of labels is there at zero before anything

@@ -55,9 +55,22 @@ const BACKUP: &[Key] = &[("every", Form::Duration), ("path", Form::Text), ("keep
 
 const SERVER: &[Key] = &[
     ("listen", Form::Text),
+    ("metrics_listen", Form::Text),
     ("max_running", Form::Whole(1)),
     ("metrics_resource_pairs", Form::Whole(0)),
+    ("admin_token", Form::Secret),
+    ("tokens", Form::ListOf(TOKEN)),
+    ("tls", Form::Keys(TLS)),
 ];
+
+const TOKEN: &[Key] = &[
+    ("name", Form::Text),
+    ("role", Form::OneOf(&["viewer", "operator", "admin"])),
+    ("labels", Form::Labels),
+    ("token", Form::Secret),
+];
+
+const TLS: &[Key] = &[("certificate", Form::Text), ("key", Form::Text)];
 
 const LIMIT: &[Key] =
     &[("max_concurrency", Form::Whole(1)), ("max_requests_per_second", Form::Whole(0))];
@@ -107,6 +120,7 @@ const PUBLICATION: &[Key] = &[
     ("page_size", Form::Whole(1)),
     ("resources", Form::Keys(RESOURCES)),
     ("retry", Form::Keys(RETRY)),
+    ("first_run", Form::OneOf(&["full", "from-now", "refuse"])),
 ];
 
 const RESOURCES: &[Key] = &[

@@ -255,7 +255,7 @@ fn every_key_of_an_entry_is_read() {
      create_only: [descriptors], page_size: 50, resources: {include: [students],
      include_only: [/tpdm/candidates], exclude: [staffs], exclude_only: [schools],
      descriptors: false}, retry: {max_attempts: 2, first_delay: 5s, max_delay: 1h, max_parked: 9},
-     first_run: from-now, verify: {content: true}",
+     first_run: from-now",
     );
 
     let config = config_of(&text);
@@ -355,7 +355,6 @@ fn a_variable_that_names_no_key_is_a_mistake_that_names_the_nearest() {
         "\
 TIDEMARK__CONNECTIONS__ANOTHER__SECRET: this variable names no key of the configuration (a variable overrides an entry and never creates one)
 TIDEMARK__CONNECTIONS__DISTRCT__TIMEOUT: this variable names no key of the configuration (a variable overrides an entry and never creates one); did you mean `TIDEMARK__CONNECTIONS__DISTRICT__TIMEOUT`?
-TIDEMARK__PUBLICATIONS__NIGHTLY__FIRST_RUN: publications.nightly.first_run: not in this version: remove it
 TIDEMARK__PUBLICATIONS__NIGHTLY__PAGE_SIZE: publications.nightly.page_size: `many` is not a whole number: write it in digits, such as 500
 TIDEMARK__PUBLICATIONS__NIGHTLY__TARGETS: publications.nightly.targets: no connection is called `nowhere`; known here: district, state"
     );

@@ -47,11 +47,12 @@ pub async fn status(
     let mut statuses = Vec::new();
     for id in known {
         let state = assembly.store.load(&id).await?;
-        if state.is_none() && assembly.pair(&id).is_none() {
+        let counts = assembly.store.parked_counts(&id).await?;
+        let has_a_past = state.is_some() || counts.parked + counts.dead > 0;
+        if !has_a_past && assembly.pair(&id).is_none() {
             continue; // It was planned and never ran: nothing that anybody would miss.
         }
         let state = state.unwrap_or_default();
-        let counts = assembly.store.parked_counts(&id).await?;
         let plan = assembly.store.plan(&id).await?.unwrap_or_default();
         let reason = match state.failed_runs {
             0 => None,

@@ -20,11 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
     Canary, ChangeVersion, Item, KeyChange, KeyShape, NaturalKey, Position, ResourcePath, SourceId,
-    Tombstone, Window,
+    Tombstone, Watermark, Window,
 };
 use crate::sources::{
     Isolation, ItemPages, KeyChangePages, Lookup, Reader, SourceError, TombstonePages,
 };
+
+use crate::state::{PairId, StateView};
 
 use confirmation::Confirmation;
 use shelf::{Feed, Kind, Next, Place, Question, Record, Shelf};
@@ -34,7 +36,7 @@ use shelf::{Feed, Kind, Next, Place, Question, Record, Shelf};
 const KEPT_FOR_EACH: usize = 4 * 1024 * 1024;
 
 /// What the members of a cohort share.
-pub(super) struct Cohort {
+struct Cohort {
     items: Arc<Shelf<Item>>,
     key_changes: Arc<Shelf<KeyChange>>,
     tombstones: Arc<Shelf<Tombstone>>,
@@ -43,7 +45,7 @@ pub(super) struct Cohort {
 
 impl Cohort {
     /// A cohort of so many members, numbered from nought.
-    pub(super) fn of(members: usize) -> Arc<Cohort> {
+    fn of(members: usize) -> Arc<Cohort> {
         let kept = KEPT_FOR_EACH.saturating_mul(members.saturating_sub(1));
         let confirmation = Arc::<Confirmation>::default();
         Arc::new(Cohort {
@@ -55,21 +57,64 @@ impl Cohort {
     }
 
     /// The view that all members read through, for one of them.
-    pub(super) fn member(
-        self: &Arc<Self>,
-        number: usize,
-        view: Arc<dyn Reader>,
-    ) -> Arc<dyn Reader> {
+    fn member(self: &Arc<Self>, number: usize, view: Arc<dyn Reader>) -> Arc<dyn Reader> {
         let read = Arc::default();
         Arc::new(Member { cohort: Arc::clone(self), number, view, read })
     }
 
     /// Nothing is kept for this member any more.
-    pub(super) fn leave(&self, number: usize) {
+    fn leave(&self, number: usize) {
         self.items.leave(number);
         self.key_changes.leave(number);
         self.tombstones.leave(number);
     }
+}
+
+/// Where a pair reads together with others.
+pub(super) struct CohortPlace {
+    cohort: Arc<Cohort>,
+    number: usize,
+}
+
+impl CohortPlace {
+    /// The view that all members read through, from here.
+    pub(super) fn view(&self, view: Arc<dyn Reader>) -> Arc<dyn Reader> {
+        self.cohort.member(self.number, view)
+    }
+}
+
+impl Drop for CohortPlace {
+    fn drop(&mut self) {
+        self.cohort.leave(self.number);
+    }
+}
+
+/// Pairs that stand at the same watermark form a cohort (design.md §2): they will ask for the same
+/// window. A pair whose state cannot be read fails by itself, when it runs.
+pub(super) async fn places(store: &dyn StateView, pairs: &[&PairId]) -> Vec<Option<CohortPlace>> {
+    let mut watermarks = Vec::new();
+    for pair in pairs {
+        let state = store.load(pair).await.ok().flatten().unwrap_or_default();
+        watermarks.push(state.watermark);
+    }
+    let mut cohorts: Vec<(Option<Watermark>, Arc<Cohort>, usize)> = Vec::new();
+    let mut places = Vec::new();
+    for watermark in &watermarks {
+        let members = watermarks.iter().filter(|other| *other == watermark).count();
+        if members == 1 {
+            places.push(None);
+            continue;
+        }
+        let known = cohorts.iter().position(|(other, ..)| other == watermark);
+        let at = known.unwrap_or_else(|| {
+            cohorts.push((watermark.clone(), Cohort::of(members), 0));
+            cohorts.len() - 1
+        });
+        let (_, cohort, taken) = &mut cohorts[at];
+        places.push(Some(CohortPlace { cohort: Arc::clone(cohort), number: *taken }));
+        *taken += 1;
+    }
+    places
 }
 
 /// The shared view as one member reads it.

@@ -10,11 +10,11 @@ use futures_util::FutureExt;
 use tokio::task::JoinSet;
 
 use crate::clock::Timestamp;
-use crate::domain::{ChangeVersion, Outcome, Stages, Watermark};
+use crate::domain::{ChangeVersion, Outcome, Stages};
 use crate::sources::{Isolation, Reader, Source, SourceError};
 use crate::state::{Block, BlockCause, LastRun, Overlap, PairId, Step};
 
-use super::cohort::Cohort;
+use super::cohort::{self, CohortPlace};
 use super::observe::Event;
 use super::report::{ReportedError, Requests, RunReport};
 use super::run::{self, ReadThrough, RunProgress, Surroundings};
@@ -90,7 +90,8 @@ impl Runner {
         let around = Surroundings { stop: stop.clone(), ..self.around.clone() };
         let opening = first.pair.source.for_run(&new_run_id(), around.stop.clone());
         let view = View::open(&*opening, &first.pair.policy, &around).await;
-        let places = places(&around, &claims).await;
+        let pairs: Vec<&PairId> = claims.iter().map(|claim| &claim.pair.id).collect();
+        let places = cohort::places(&*around.store, &pairs).await;
 
         let mut runs = JoinSet::new();
         for (claim, place) in claims.into_iter().zip(places) {
@@ -163,46 +164,6 @@ impl Drop for Claim {
     fn drop(&mut self) {
         lock(&self.running).remove(&self.pair.id);
     }
-}
-
-/// Where a pair reads together with others.
-struct CohortPlace {
-    cohort: Arc<Cohort>,
-    number: usize,
-}
-
-impl Drop for CohortPlace {
-    fn drop(&mut self) {
-        self.cohort.leave(self.number);
-    }
-}
-
-/// Pairs that stand at the same watermark form a cohort (design.md §2): they will ask for the same
-/// window. A pair whose state cannot be read fails by itself, when it runs.
-async fn places(around: &Surroundings, claims: &[Claim]) -> Vec<Option<CohortPlace>> {
-    let mut watermarks = Vec::new();
-    for claim in claims {
-        let state = around.store.load(&claim.pair.id).await.ok().flatten().unwrap_or_default();
-        watermarks.push(state.watermark);
-    }
-    let mut cohorts: Vec<(Option<Watermark>, Arc<Cohort>, usize)> = Vec::new();
-    let mut places = Vec::new();
-    for watermark in &watermarks {
-        let members = watermarks.iter().filter(|other| *other == watermark).count();
-        if members == 1 {
-            places.push(None);
-            continue;
-        }
-        let known = cohorts.iter().position(|(other, ..)| other == watermark);
-        let at = known.unwrap_or_else(|| {
-            cohorts.push((watermark.clone(), Cohort::of(members), 0));
-            cohorts.len() - 1
-        });
-        let (_, cohort, taken) = &mut cohorts[at];
-        places.push(Some(CohortPlace { cohort: Arc::clone(cohort), number: *taken }));
-        *taken += 1;
-    }
-    places
 }
 
 /// One run; and one more through the same view if the first went on from a run with an older upper
@@ -313,8 +274,8 @@ impl View {
 
     fn as_seen_from(&self, place: Option<&CohortPlace>) -> View {
         let mut view = self.clone();
-        if let (Some(CohortPlace { cohort, number }), Ok(opened)) = (place, &mut view.opened) {
-            opened.reader = cohort.member(*number, Arc::clone(&opened.reader));
+        if let (Some(place), Ok(opened)) = (place, &mut view.opened) {
+            opened.reader = place.view(Arc::clone(&opened.reader));
         }
         view
     }
