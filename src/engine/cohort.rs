@@ -160,7 +160,7 @@ impl Member {
             open: Box::new(open),
             way,
             position: None,
-            told: None,
+            last: Vec::new(),
             confirmation: Arc::clone(&self.cohort.confirmation),
             read: Arc::clone(&self.read),
         }
@@ -302,8 +302,8 @@ struct Shared<T: Record> {
     way: Way<T>,
     /// Of the page that came last.
     position: Option<Position>,
-    /// The version of the record that came last, in feeds that tell it.
-    told: Option<ChangeVersion>,
+    /// The page that came last while it was read together: alone it comes once more.
+    last: Vec<T>,
     confirmation: Arc<Confirmation>,
     read: Arc<ReadUpTo>,
 }
@@ -323,15 +323,13 @@ impl<T: Record> Shared<T> {
                 Next::Page { records, position, read } => {
                     self.read.fetch_max(read, Ordering::SeqCst);
                     self.position = position;
-                    self.told = records.last().and_then(Record::version);
+                    self.last.clone_from(&records);
                     return Ok(Some(records));
                 }
                 Next::End { read } => {
                     self.read.fetch_max(read, Ordering::SeqCst);
                     return Ok(None);
                 }
-                // The page that came last comes again: agreeing twice is agreeing once, and what
-                // moved meanwhile cannot fall between two pages (R9).
                 Next::Left => {
                     let alone = (self.open)(&*self.view, self.position.as_ref());
                     self.way = Way::Alone(alone);
@@ -341,16 +339,24 @@ impl<T: Record> Shared<T> {
         self.next_alone().await
     }
 
-    /// Without what came before: the feed that cannot begin at a position is in order of version.
+    /// Without what came before. A feed of items begins with the page that came last, of which what
+    /// moved meanwhile is new (R9); one of keys begins anew, and is in order of version.
     async fn next_alone(&mut self) -> Result<Option<Vec<T>>, SourceError> {
         let Way::Alone(feed) = &mut self.way else { return Ok(None) };
+        let told = self.last.last().and_then(Record::version);
         loop {
             let page = feed.next().await?;
             self.read.fetch_max(self.confirmation.note(), Ordering::SeqCst);
             let Some(mut records) = page else { return Ok(None) };
             self.position = feed.position();
-            let told = self.told;
-            records.retain(|record| record.version() >= told || told.is_none());
+            let last = &self.last;
+            records.retain(|record| {
+                let is_new = record.version() > told;
+                is_new || (record.version() == told && !last.iter().any(|had| had.is(record)))
+            });
+            if told.is_none() {
+                self.last.clear();
+            }
             if !records.is_empty() {
                 return Ok(Some(records));
             }
@@ -388,6 +394,10 @@ impl Record for Item {
         self.body.len() + self.id.0.len()
     }
 
+    fn is(&self, other: &Item) -> bool {
+        self.id == other.id && self.body == other.body
+    }
+
     /// A body may tell it, and nobody here reads one.
     fn version(&self) -> Option<ChangeVersion> {
         None
@@ -402,6 +412,10 @@ impl Record for KeyChange {
         2 * KEY
     }
 
+    fn is(&self, other: &KeyChange) -> bool {
+        self == other
+    }
+
     fn version(&self) -> Option<ChangeVersion> {
         Some(self.version)
     }
@@ -410,6 +424,10 @@ impl Record for KeyChange {
 impl Record for Tombstone {
     fn size(&self) -> usize {
         KEY
+    }
+
+    fn is(&self, other: &Tombstone) -> bool {
+        self == other
     }
 
     fn version(&self) -> Option<ChangeVersion> {

@@ -27,6 +27,9 @@ pub(super) trait Record: Clone + Send + Sync + 'static {
     /// Bytes that keeping it costs, about.
     fn size(&self) -> usize;
 
+    /// The same record, as it was.
+    fn is(&self, other: &Self) -> bool;
+
     /// In feeds that come in order of it.
     fn version(&self) -> Option<ChangeVersion>;
 }
