@@ -25,6 +25,7 @@ use tokio::process::Command;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::Ended;
 use crate::scene::{put, strict};
 use crate::serve::{metric, sandbox};
 
@@ -79,7 +80,9 @@ impl Fate {
     fn told(self, name: &str) -> Vec<String> {
         match self {
             Fate::Well => Vec::new(),
-            Fate::Down => vec![format!("`{name}`"), "check the address and that the API is up".to_owned()],
+            Fate::Down => {
+                vec![format!("`{name}`"), "check the address and that the API is up".to_owned()]
+            }
             Fate::WrongSecret => vec![format!("`{name}`"), "secret".to_owned()],
             Fate::Restored => vec!["tidemark approve".to_owned()],
             Fate::ClaimLacks => {
@@ -182,12 +185,16 @@ impl District {
     fn work_a_day(&self) {
         self.enrol(3);
         self.call(1, "Tyra");
-        let enrolment = json!({
+        let left = self.enrolment(2);
+        self.source.delete("/ed-fi/studentSchoolAssociations", &left).unwrap();
+    }
+
+    fn enrolment(&self, student: u32) -> Value {
+        json!({
             "entryDate": "2021-08-23",
             "schoolId": self.school(),
-            "studentUniqueId": self.student(2),
-        });
-        self.source.delete("/ed-fi/studentSchoolAssociations", &enrolment).unwrap();
+            "studentUniqueId": self.student(student),
+        })
     }
 
     /// The keys of this district that the target should hold and does not, or holds otherwise.
@@ -307,6 +314,7 @@ impl Region {
              \x20 publication:\n\
              \x20   targets: [state]\n\
              \x20   first_overlap_versions: 0\n\
+             \x20   sole_writer: false\n\
              \x20   resources: {{descriptors: false, include_only: [localEducationAgencies, schools, \
              students, studentSchoolAssociations]}}\n{when}\
              connections:\n\
@@ -324,7 +332,7 @@ impl Region {
     }
 
     /// The command as a person types it beside the daemon at `server`, or without one.
-    async fn tidemark(&self, server: Option<SocketAddr>, arguments: &[&str]) -> (i32, String) {
+    async fn tidemark(&self, server: Option<SocketAddr>, arguments: &[&str]) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidemark"));
         command.args(arguments).env_clear().env("TIDEMARK_CONFIG", self.config());
         command.stdin(Stdio::null()).kill_on_drop(true);
@@ -333,9 +341,11 @@ impl Region {
         }
         let ended = tokio::time::timeout(bound(self.districts.len()), command.output());
         let ended = ended.await.unwrap_or_else(|_| panic!("{arguments:?} ends")).unwrap();
-        let said = String::from_utf8(ended.stdout).unwrap();
-        let complaints = String::from_utf8(ended.stderr).unwrap();
-        (ended.status.code().unwrap(), format!("{said}{complaints}"))
+        Ended {
+            code: ended.status.code().unwrap(),
+            out: String::from_utf8(ended.stdout).unwrap(),
+            err: String::from_utf8(ended.stderr).unwrap(),
+        }
     }
 }
 
@@ -440,10 +450,10 @@ async fn after_a_night_every_healthy_district_is_equal_and_the_others_are_named(
     let pairs = serving.pairs().await;
     assert_named(&region, &pairs);
     assert_eq!(metric(serving.address, "tidemark_unaccounted_changes_total", &[]).await, 0.0);
-    let (code, table) =
+    let shown =
         region.tidemark(Some(serving.address), &["status", "--state", "blocked,failing"]).await;
-    assert_eq!(code, 0, "{table}");
-    account(&table);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    account(&shown.out);
     serving.stop().await;
 
     verify(&region).await;
@@ -457,12 +467,12 @@ async fn load_by_wave(region: &Region, serving: &Serving) {
         let here = |district: &&District| (district.number - 1) % WAVES + 1 == wave;
         let refused = region.of(Fate::WrongSecret).filter(here).count();
 
-        let (code, said) =
-            region.tidemark(Some(serving.address), &["run", "--first", "-l", &label]).await;
+        let ran = region.tidemark(Some(serving.address), &["run", "--first", "-l", &label]).await;
 
-        assert_eq!(code, i32::from(refused > 0), "{said}");
+        assert_eq!(ran.code, i32::from(refused > 0), "{}{}", ran.out, ran.err);
         for district in region.districts.iter().filter(here) {
-            assert!(said.contains(&district.publication()), "{} is told: {said}", district.name);
+            let (name, told) = (district.publication(), &ran.out);
+            assert!(told.contains(&name), "{name} is told: {told}{}", ran.err);
         }
     }
 }
@@ -565,10 +575,10 @@ async fn verify(region: &Region) {
     let mut arguments = vec!["verify", "--content", "--output", "json"];
     arguments.extend(healthy.iter().map(String::as_str));
 
-    let (code, said) = region.tidemark(None, &arguments).await;
+    let verified = region.tidemark(None, &arguments).await;
 
-    assert_eq!(code, 0, "{said}");
-    let told: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(verified.code, 0, "{}", verified.err);
+    let told = verified.json();
     let equal = told["verify"].as_array().unwrap().iter().filter(|one| one["equal"] == true);
     assert_eq!(equal.count(), healthy.len());
     account(&format!("{} of {} districts verify equal", healthy.len(), region.districts.len()));
@@ -576,9 +586,9 @@ async fn verify(region: &Region) {
     for district in region.of(Fate::Well) {
         assert_eq!(district.differences(&target), Vec::<String>::new(), "{}", district.name);
     }
-    for district in region.of(Fate::Restored) {
-        let enrolled = format!("\"{}\"", district.student(1));
-        let kept = target["/ed-fi/students"].keys().any(|key| key.contains(&enrolled));
-        assert!(kept, "nothing of a restored source is deleted");
+    for district in &region.districts {
+        let left = region.target.item("/ed-fi/studentSchoolAssociations", &district.enrolment(2));
+        let is_gone = matches!(district.fate(), Fate::Well | Fate::WrongSecret);
+        assert_eq!(left.is_none(), is_gone, "{}: who left is gone, and nobody else", district.name);
     }
 }
