@@ -165,8 +165,9 @@ async fn p16_a_daemon_whose_log_nobody_reads_publishes_on_and_ends_when_it_is_to
         asked.iter().filter(|one| one.path.ends_with("/availableChangeVersions")).count()
     };
 
-    let process = Process::serve(&house);
-    // Each logs some hundreds of bytes, and a pipe holds 64 KiB.
+    let mut process = Process::serve(&house);
+    process.says("\"ready\"").await;
+    // Nobody reads from here on. Each run logs some hundreds of bytes, and a pipe holds 64 KiB.
     eventually("more than a pipe holds", || async { runs() >= 600 }).await;
     put(&source, "courses", &course("ALG-1"));
     eventually("published", || async { target.count("/ed-fi/courses") == 1 }).await;
