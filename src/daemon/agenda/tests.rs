@@ -61,7 +61,7 @@ fn pairs_of_a_publication_begin_together() {
 }
 
 #[test]
-fn ticks_that_were_missed_while_a_run_lasted_come_once_and_never_beside_it() {
+fn p12_ticks_that_were_missed_while_a_run_lasted_come_once_and_never_beside_it() {
     let mut agenda = hourly();
     assert_eq!(agenda.start_due(at(60)).len(), 1);
 
