@@ -13,6 +13,8 @@ ROUNDS ?= 1000
 soak-simulation: HISTORIES ?= 20000
 # About an hour on two cores.
 soak-model: HISTORIES ?= 300000
+# Of `make soak-night`; under ten minutes on two cores.
+DISTRICTS ?= 600
 # Of `make bench`: short, normal (about ten minutes) or long, and which scenarios; none for all, whose
 # table then goes into docs/performance.md.
 SIZE ?= normal
@@ -22,7 +24,7 @@ SECONDS_EACH ?= 60
 
 .PHONY: help demo test test-lint test-engine test-peers test-kills test-demo test-instructions \
         test-chart test-monitoring test-image sbom dashboards chart-readme \
-        bench soak-fuzz soak-kill soak-simulation soak-model ablations \
+        bench soak-fuzz soak-kill soak-simulation soak-model soak-night ablations \
         needs needs-fuzz needs-image needs-instructions needs-lint needs-monitoring needs-operate \
         needs-peers
 
@@ -93,6 +95,9 @@ soak-fuzz: needs-fuzz ## Fuzzes every reader of foreign bytes, SECONDS_EACH; lea
 soak-model: needs ## Plays HISTORIES of the model; leaves its account in docs/samples/
 	@TIDEMARK_HISTORIES=$(HISTORIES) TIDEMARK_SEED=$(or $(SEED),$(shell date +%s)) \
 		tools/soak.sh model model $(HISTORIES)
+
+soak-night: needs ## A night with DISTRICTS districts; leaves its account in docs/samples/
+	@TIDEMARK_DISTRICTS=$(DISTRICTS) tools/soak.sh night night $(DISTRICTS) districts
 
 ablations: needs ## Removes pieces of the engine one by one; prints which the model misses
 	@tools/ablations.py

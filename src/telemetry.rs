@@ -4,6 +4,8 @@
 //! which stands beside what happens. The one thing to know: only our own records are let through.
 //! The crates under us would print addresses, and addresses can hold natural keys.
 
+mod queue;
+
 use std::error::Error;
 use std::fmt;
 use std::io::IsTerminal;
@@ -13,6 +15,8 @@ use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+
+pub use self::queue::LogQueue;
 
 /// How a record looks: for people, or one JSON object a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +39,9 @@ pub enum TelemetryError {
     #[error("`{0}` is not a log level: off, error, warn, info, debug or trace")]
     UnknownLevel(String),
 
+    #[error("logging has no thread to write on")]
+    Thread(#[source] std::io::Error),
+
     #[error("logging was set up twice in one process")]
     Twice(#[source] tracing::subscriber::SetGlobalDefaultError),
 }
@@ -42,6 +49,14 @@ pub enum TelemetryError {
 /// Sends this process's records to standard error. Once a process.
 pub fn init(format: LogFormat, level: LogLevel) -> Result<(), TelemetryError> {
     init_to(format, level, std::io::stderr().is_terminal(), std::io::stderr)
+}
+
+/// The same for a process that goes on when nobody reads its log; what it logged last is written by
+/// [`LogQueue::flush`].
+pub fn init_queued(format: LogFormat, level: LogLevel) -> Result<LogQueue, TelemetryError> {
+    let queue = LogQueue::to(std::io::stderr(), queue::RECORDS).map_err(TelemetryError::Thread)?;
+    init_to(format, level, std::io::stderr().is_terminal(), queue.clone())?;
+    Ok(queue)
 }
 
 /// The same to another writer: progress bars share the terminal with the log. `colours` only where

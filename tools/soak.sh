@@ -3,13 +3,14 @@
 # how many rounds, how long, and every line `account: …` that the tests print.
 # How many is told to the tests by the environment (see the Makefile); here it is only written down.
 #
-#   tools/soak.sh NAME MODULE ROUNDS
+#   tools/soak.sh NAME MODULE ROUNDS [WHAT]    WHAT is what is counted; rounds unless it is said
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 name=${1:?the name of the soak}
 module=${2:?the module of tests}
 rounds=${3:?how many rounds}
+what=${4:-rounds}
 account=docs/samples/soak-$name.txt
 log=target/soak-$name.log
 mkdir -p docs/samples
@@ -27,7 +28,7 @@ passed=$(sed -nE 's/^test result: ok\. ([0-9]+) passed.*/\1/p' "$log")
 cat >"$account" <<TEXT
 make soak-$name
 version   $(git rev-parse --short HEAD)
-rounds    $rounds, none failed
+$(printf %-9s "$what") $rounds, none failed
 seed      ${TIDEMARK_SEED:-the usual one}
 time      $(($(date +%s) - began)) s
 TEXT

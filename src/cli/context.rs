@@ -13,7 +13,7 @@ use crate::daemon::{self, Assembly};
 use crate::engine::Pair;
 use crate::http::Url;
 use crate::state::{MemoryStore, StateStore};
-use crate::telemetry::{self, LogLevel};
+use crate::telemetry::{self, LogLevel, LogQueue};
 
 use super::arguments::{Form, Global, Output};
 use super::failure::Failure;
@@ -119,10 +119,11 @@ impl Context {
             .map_err(|e| Failure::failed(e.to_string()))
     }
 
-    /// Logs to standard error as a daemon does.
-    pub(super) fn log_fully(&self) -> Result<(), Failure> {
+    /// Logs to standard error as a daemon does, which goes on when nobody reads it.
+    pub(super) fn log_fully(&self) -> Result<LogQueue, Failure> {
         let level = self.log_level("info");
-        telemetry::init(self.global.log_format, level).map_err(|e| Failure::failed(e.to_string()))
+        telemetry::init_queued(self.global.log_format, level)
+            .map_err(|error| Failure::failed(telemetry::chain(&error)))
     }
 
     fn log_level(&self, default: &str) -> LogLevel {

@@ -161,15 +161,27 @@ fn text(pairs: &[PairStatus], now: Timestamp) -> String {
     let mut text = totals(pairs);
     text.push_str("\n\n");
     text.push_str(&show::table(&columns, pairs.iter().map(row).collect()));
-    let reasons = pairs.iter().filter_map(|pair| {
+    for (pairs, reason) in show::told_once(reasons(pairs)) {
+        text.push_str(&format!("\n{pairs}\n  {reason}\n"));
+    }
+    if let Some(failing) = pairs.iter().find(|pair| pair.state == PairCondition::Failing) {
+        let name = &failing.publication;
+        text.push_str(&format!(
+            "\nWhat fails is tried again by itself where that may help. `tidemark check {name}` looks \
+             whether it would succeed now; `tidemark run {name}` does not wait\n"
+        ));
+    }
+    text
+}
+
+/// Why pairs are blocked, failing or waiting, each with its name.
+fn reasons(pairs: &[PairStatus]) -> Vec<(String, String)> {
+    let told = pairs.iter().filter_map(|pair| {
         let reason = pair.reason.as_ref()?;
         let name = format!("{} → {}", pair.publication, pair.target);
         Some((name, format!("{}: {reason}", pair.state.as_str())))
     });
-    for (pairs, reason) in show::told_once(reasons.collect()) {
-        text.push_str(&format!("\n{pairs}\n  {reason}\n"));
-    }
-    text
+    told.collect()
 }
 
 /// The outcome only where it is not what one hopes for: the state says the rest.

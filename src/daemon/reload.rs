@@ -92,6 +92,12 @@ impl Reloader {
         }
         let before = self.at_work.assembly();
         let config = with_what_stays(config, &before.config);
+        if config.publications.is_empty() && !before.config.publications.is_empty() {
+            // A file that is being written is empty at first; nobody means to stop everything so.
+            return self.say_refused(
+                "the configuration on disk names no publication: start again if that is meant",
+            );
+        }
         let was_refused = self.at_work.refused_configuration().is_some();
         if config == before.config {
             if asked || was_refused {

@@ -93,6 +93,28 @@ fn the_label_resource_is_left_out_above_so_many_pairs() {
 }
 
 #[test]
+fn p15_what_many_pairs_have_to_tell_does_not_grow_with_what_they_publish() {
+    let mut pairs = Vec::new();
+    for number in 0..600 {
+        pairs.push(PairId { publication: format!("d-{number}"), target: "state".to_owned() });
+    }
+    let metrics = Metrics::new(&pairs, &["ok", "failing"], 20);
+    let before = metrics.text().lines().count();
+    let tally = Tally { read: 3, applied: 2, skipped: 1, parked: 0 };
+
+    for pair in &pairs {
+        for number in 0..20 {
+            let resource = &ResourcePath::parse(&format!("/ed-fi/resource{number}s")).unwrap();
+            metrics.observe(&Event::Settled { pair, stage: Stage::Upserts, resource, tally });
+        }
+    }
+
+    let applied = [r#"publication="d-7""#, r#"outcome="applied""#, r#"stage="upserts""#];
+    assert_eq!(sample(&metrics, "tidemark_changes_total", &applied), Some(40.0));
+    assert_eq!(metrics.text().lines().count(), before);
+}
+
+#[test]
 fn i14_what_a_run_cannot_account_for_is_counted_and_an_interruption_is_not() {
     let lost = Tally { read: 5, applied: 3, skipped: 1, parked: 0 };
     let whole = Tally { read: 5, applied: 3, skipped: 1, parked: 1 };

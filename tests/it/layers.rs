@@ -101,7 +101,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("subtle", &["server/callers.rs"]),
     ("tokio_cron_scheduler", &["schedule.rs"]),
     ("tokio_rustls", &["server/tls.rs"]),
-    ("tracing_subscriber", &["cli/", "telemetry.rs"]),
+    ("tracing_subscriber", &["cli/", "telemetry.rs", "telemetry/"]),
     // What is served describes itself, also where it is made of what the state and a run tell.
     ("utoipa", &["desk/", "domain/", "server/", "state/"]),
     ("utoipa_axum", &["server/"]),

@@ -17,6 +17,7 @@ mod edfi_target;
 mod kills;
 mod layers;
 mod model;
+mod night;
 mod peers;
 mod publishing;
 mod sandbox;

@@ -375,7 +375,7 @@ async fn no_more_pairs_run_at_once_than_the_configuration_allows() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_said_so() {
+async fn p15_an_address_that_is_taken_ends_the_start_and_is_said() {
     let house = House::new();
     let (_source, target, mut config) = one_pair(&house).await;
     config.server.listen = target.address();
@@ -441,6 +441,12 @@ impl Process {
         let id = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args([format!("-{name}"), id]).status().await.unwrap();
         assert!(sent.success());
+    }
+
+    /// How it ended, while nobody reads what it says.
+    pub(crate) async fn end_unread(mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(BOUND, self.child.wait()).await;
+        ended.expect("the process ends").unwrap().code()
     }
 
     /// How it ended, and the rest of what it said.

@@ -293,3 +293,100 @@ async fn sighup_has_the_configuration_read_again() {
     let (status, said) = process.end().await;
     assert_eq!(status, Some(0), "{said}");
 }
+
+#[tokio::test]
+async fn p13_a_configuration_with_a_mistake_is_refused_and_the_last_good_one_publishes_on() {
+    let house = House::new();
+    let (source, target) = two_ends(&house, EVERY_SECOND).await;
+    let daemon = Changing::ready(house.path("tidemark.yaml")).await;
+    let address = daemon.address;
+    let good = text(&house);
+    let mistakes = [
+        ("no YAML", good.replace("publications:", "publications: [")),
+        ("an unknown key", good.replace("every: 1s", "evry: 1s")),
+        ("a wrong type", good.replace("targets: [state]", "targets: {state: 1}")),
+        ("an unknown name", good.replace("targets: [state]", "targets: [stat]")),
+        ("half of it", good[..good.find("    targets").unwrap()].to_owned()),
+        ("nothing yet", String::new()),
+    ];
+
+    for (number, (what, bad)) in (1..).zip(mistakes) {
+        assert_ne!(bad, good, "{what}");
+        std::fs::write(house.path("tidemark.yaml"), bad).unwrap();
+        daemon.reload.notify_one();
+        eventually(what, || async { daemon.at_work().refused_configuration().is_some() }).await;
+        let refused = metric(address, "tidemark_config_reload_refused", &[]).await;
+        put(&source, "courses", &district::course(&format!("ALG-{number}")));
+        eventually(what, || async { target.count("/ed-fi/courses") == number }).await;
+        std::fs::write(house.path("tidemark.yaml"), &good).unwrap();
+        daemon.reload.notify_one();
+        eventually(what, || async { daemon.at_work().refused_configuration().is_none() }).await;
+
+        assert_eq!(refused, 1.0, "{what}");
+        assert_eq!(metric(address, "tidemark_config_reload_refused", &[]).await, 0.0, "{what}");
+    }
+    daemon.stop().await;
+}
+
+/// The two ends with the target's secret in the file at the end of this path below the house.
+async fn with_secret_file(house: &House, path: &str) -> (Sandbox, Sandbox) {
+    let (source, target) = two_ends(house, EVERY_SECOND).await;
+    let secret = format!("secret: {{file: {}}}", house.path(path).display());
+    let text = text(house);
+    let (before, after) = text.rsplit_once("secret: sandbox-secret").unwrap();
+    std::fs::write(house.path("tidemark.yaml"), format!("{before}{secret}{after}")).unwrap();
+    (source, target)
+}
+
+#[tokio::test]
+async fn p13_a_secret_that_is_still_empty_holds_its_pairs_and_is_never_sent() {
+    let house = House::new();
+    let (_source, target) = with_secret_file(&house, "secret").await;
+    std::fs::write(house.path("secret"), "").unwrap();
+
+    let daemon = Changing::ready(house.path("tidemark.yaml")).await;
+    daemon.state_is("waiting").await;
+    let held = pair(daemon.address, "district-to-state").await;
+    let asked = target.requests().len();
+    std::fs::write(house.path("secret"), "sandbox-secret\n").unwrap();
+    eventually("published", || async { target.count("/ed-fi/schools") == 1 }).await;
+    daemon.stop().await;
+
+    let reason = held["reason"].as_str().unwrap();
+    assert!(reason.contains("connection `state`") && reason.contains("empty"), "{reason}");
+    assert_eq!(asked, 0);
+}
+
+#[tokio::test]
+async fn p14_a_secret_whose_link_is_swapped_is_read_again_after_a_401_without_a_restart() {
+    let house = House::new();
+    let (source, target) = with_secret_file(&house, "links/secret").await;
+    for (directory, secret) in [("right", "sandbox-secret"), ("wrong", "another-secret")] {
+        std::fs::create_dir(house.path(directory)).unwrap();
+        std::fs::write(house.path(directory).join("secret"), secret).unwrap();
+    }
+    std::fs::create_dir(house.path("links")).unwrap();
+    // As a cluster mounts it: a file is a link through a link that is swapped.
+    let swap_to = |directory: &str| {
+        let links = house.path("links");
+        std::os::unix::fs::symlink(house.path(directory), links.join("..new")).unwrap();
+        std::fs::rename(links.join("..new"), links.join("..data")).unwrap();
+    };
+    swap_to("right");
+    std::os::unix::fs::symlink("..data/secret", house.path("links/secret")).unwrap();
+    let daemon = Changing::ready(house.path("tidemark.yaml")).await;
+    eventually("published", || async { target.count("/ed-fi/schools") == 1 }).await;
+
+    swap_to("wrong");
+    target.expire_tokens();
+    put(&source, "courses", &district::course("ALG-1"));
+    daemon.state_is("failing").await;
+    let refused = pair(daemon.address, "district-to-state").await;
+    swap_to("right");
+    eventually("published again", || async { target.count("/ed-fi/courses") == 1 }).await;
+    daemon.state_is("ok").await;
+    daemon.stop().await;
+
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(reason.contains("connection `state`") && reason.contains("check `key`"), "{reason}");
+}

@@ -442,3 +442,49 @@ fn a_change_of_the_configuration_touches_only_what_it_changes() {
     assert_eq!(agenda.next_of(&pair("gone", "t"), at(11)), None);
     assert_eq!(names(&agenda.start_due(at(3000))).len(), 1, "only `same` is free");
 }
+
+#[test]
+fn p20_of_thousands_that_are_due_at_once_no_more_begin_than_may_and_each_has_its_turn() {
+    let mut agenda = Agenda::new(32);
+    for number in 0..2000 {
+        let name = format!("p-{number:04}");
+        add(&mut agenda, &name, every(60), vec![newcomer(pair(&name, "t"))], None, at(0));
+    }
+    let mut begun = std::collections::BTreeSet::new();
+
+    let mut starts = agenda.start_due(at(0));
+    while !starts.is_empty() {
+        assert!(starts.len() <= 32, "{} at once", starts.len());
+        assert_eq!(agenda.start_due(at(0)), [], "no place is free");
+        for id in starts.iter().flat_map(|start| &start.pairs) {
+            assert!(begun.insert(id.clone()), "{id} has had its turn");
+            agenda.ended(id, DONE, at(0));
+        }
+        starts = agenda.start_due(at(0));
+    }
+
+    assert_eq!(begun.len(), 2000);
+}
+
+#[test]
+fn p20_with_a_spread_thousands_of_a_night_are_due_in_no_crowd() {
+    let mut agenda = Agenda::new(2000);
+    let spread = Duration::from_secs(3600);
+    for number in 0..2000 {
+        let name = format!("p-{number:04}");
+        let alone = vec![newcomer(pair(&name, "t"))];
+        agenda.add(&name, Terms { spread, ..nightly() }, alone, at(0));
+    }
+    let mut begun = Vec::new();
+
+    for minute in EVENING..=EVENING + 60 {
+        let starts = agenda.start_due(at(minute));
+        begun.push(starts.len());
+        for id in starts.iter().flat_map(|start| &start.pairs) {
+            agenda.ended(id, DONE, at(minute));
+        }
+    }
+
+    assert_eq!(begun.iter().sum::<usize>(), 2000);
+    assert!(begun.iter().all(|count| *count < 100), "about 33 a minute: {begun:?}");
+}

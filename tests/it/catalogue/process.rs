@@ -12,6 +12,7 @@ use tokio::process::Command;
 use crate::cli::{Desk, Ended, ended_child, signal};
 use crate::district::{course, open_school, session, session_key, student, student_key};
 use crate::scene::{Setting, assert_ended, bare, put, strict};
+use crate::serve::{EVERY_SECOND, House, Process, eventually, one_pair};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p4_a_process_that_was_frozen_keeps_its_state_and_goes_on() {
@@ -147,4 +148,30 @@ async fn few_files(desk: &Desk, limit: u32) -> Ended {
         shell.env(name, value.unwrap_or_default());
     }
     ended_child(shell.spawn().unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p16_a_daemon_whose_log_nobody_reads_publishes_on_and_ends_when_it_is_told_to() {
+    let house = House::new();
+    let (source, target, _) = one_pair(&house).await;
+    let path = house.path("tidemark.yaml");
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    for number in 0..60 {
+        text.push_str(&EVERY_SECOND.replace("district-to-state", &format!("copy-{number}")));
+    }
+    std::fs::write(&path, text).unwrap();
+    let runs = || {
+        let asked = source.requests();
+        asked.iter().filter(|one| one.path.ends_with("/availableChangeVersions")).count()
+    };
+
+    let mut process = Process::serve(&house);
+    process.says("\"ready\"").await;
+    // Nobody reads from here on. Each run logs some hundreds of bytes, and a pipe holds 64 KiB.
+    eventually("more than a pipe holds", || async { runs() >= 600 }).await;
+    put(&source, "courses", &course("ALG-1"));
+    eventually("published", || async { target.count("/ed-fi/courses") == 1 }).await;
+    process.signal("TERM").await;
+
+    assert_eq!(process.end_unread().await, Some(0));
 }
