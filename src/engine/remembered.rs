@@ -161,7 +161,9 @@ pub(super) async fn deleted(
 }
 
 /// Leaves out the tombstones that a committed run has dealt with, unless one was broken off since
-/// (see [`Beginning::is_after_a_broken_run`](super::resume::Beginning)).
+/// (see [`Beginning::is_after_a_broken_run`](super::resume::Beginning)). One above the watermark is
+/// dealt with again: a run that lost its view may have been committed through an older one, in which
+/// what was deleted lives (R11).
 pub(super) async fn unsettled(
     run: &Run,
     resource: &ResourcePath,
@@ -176,6 +178,7 @@ pub(super) async fn unsettled(
         .map_err(RunError::State)?
         .into_iter()
         .filter(|tombstone| tombstone.commits < run.commits())
+        .filter(|tombstone| run.window.after.is_some_and(|after| tombstone.version <= after))
         .map(|tombstone| (tombstone.id, tombstone.version))
         .collect();
     let is_new =

@@ -409,3 +409,44 @@ fn r14_what_a_crashed_first_run_wrote_goes_though_its_delete_commits_late() {
         assert_agrees(Frame { first_overlap, ..FRAME }, &history);
     }
 }
+
+/// R11: a tombstone was dealt with through one view, and the item written again from an older one,
+/// through which the run was committed.
+#[test]
+fn r11_what_went_before_the_view_was_replaced_by_an_older_one_goes_again() {
+    for call in 0..40 {
+        for crashes in [vec![], vec![Run(vec![Crash(Target, 7)])]] {
+            let mut history = vec![
+                Edit(vec![Put(Attends(0, 0, 0, 1), 0)]),
+                Run(vec![]),
+                Run(vec![]),
+                Edit(vec![Delete(Session(1))]),
+                Edit(vec![Put(Period(0), 0)]),
+            ];
+            history.extend(crashes);
+            history.extend([Run(vec![PutBack(call, 1)]), Edit(vec![Put(Period(0), 0)])]);
+            assert_agrees(Frame { page_size: 1, by_version: true, ..FRAME }, &history);
+        }
+    }
+}
+
+/// R11, R16: the same with deletes that were committed below the watermark.
+#[test]
+fn r11_what_was_deleted_late_goes_again_after_an_older_view() {
+    for call in 0..40 {
+        for back in 0..3 {
+            let history = [
+                Edit(vec![Put(Attends(0, 0, 0, 1), 0)]),
+                Begin(3),
+                Edit(vec![Put(Period(1), 0)]),
+                Run(vec![]),
+                End(vec![Delete(Session(1))]),
+                Edit(vec![Put(Period(0), 0)]),
+                Run(vec![Crash(Target, 7)]),
+                Run(vec![PutBack(call, back)]),
+                Edit(vec![Put(Period(0), 0)]),
+            ];
+            assert_agrees(Frame { page_size: 1, by_version: true, ..FRAME }, &history);
+        }
+    }
+}
