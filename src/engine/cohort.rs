@@ -26,7 +26,7 @@ use crate::sources::{
     Isolation, ItemPages, KeyChangePages, Lookup, Reader, SourceError, TombstonePages,
 };
 
-use confirmation::Confirmation;
+pub(super) use confirmation::Confirmation;
 use shelf::{Feed, Kind, Next, Place, Question, Record, Shelf};
 
 /// What may be kept for members that are behind, for each member beside the first (design.md §2:
