@@ -9,7 +9,7 @@
 //! Feeds are shared, because their number is that of the resources and their size that of the window.
 //! Looks at single items are not: each target asks for its own reasons.
 
-mod confirmation;
+pub(super) mod confirmation;
 mod shelf;
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::sources::{
     Isolation, ItemPages, KeyChangePages, Lookup, Reader, SourceError, TombstonePages,
 };
 
-pub(super) use confirmation::Confirmation;
+use confirmation::Confirmation;
 use shelf::{Feed, Kind, Next, Place, Question, Record, Shelf};
 
 /// What may be kept for members that are behind, for each member beside the first (design.md §2:

@@ -21,7 +21,7 @@ use crate::targets::{Refusal, Target, WriteError};
 
 use super::apply::Settled;
 use super::canaries::Told;
-use super::cohort::Confirmation;
+use super::cohort::confirmation::Confirmation;
 use super::journal::Unconfirmed;
 use super::observe::Event;
 use super::overlap;
