@@ -9,7 +9,7 @@
 //! Feeds are shared, because their number is that of the resources and their size that of the window.
 //! Looks at single items are not: each target asks for its own reasons.
 
-mod confirmation;
+pub(super) mod confirmation;
 mod shelf;
 
 use std::sync::Arc;

@@ -295,8 +295,10 @@ async fn agree_that_gone(
         }
     }
     if new_key_is_parked(run, resource, named) {
-        // The old item is all that the target has of it (R6).
-        return park(run, resource, named, ParkReason::WaitsForNewKey, Refusal::default(), None)
+        // The old item is all that the target has of it (R6); a rename above it may have moved it to
+        // a key that nothing names (R5).
+        let id = remembered_id(run, resource, named, key).await?;
+        return park(run, resource, named, ParkReason::WaitsForNewKey, Refusal::default(), id)
             .map(Gone::Settled);
     }
     if matches!(named.by, NamedBy::OldKey { .. })
@@ -315,6 +317,11 @@ async fn agree_that_gone(
     };
     if ids.is_empty() && run.graph.is_person(resource) {
         run.note_not_visible();
+    }
+    if !ids.is_empty() {
+        // A snapshot that took the place of the one that was opened may show nothing of what lives,
+        // and of what a journal calls finished (I8, R12).
+        run.confirm_what_came().await?;
     }
     let mut settled = Settled::Skipped;
     for id in ids {

@@ -111,6 +111,7 @@ fn beginning_at(window: Window, before: &Overlap, now: Timestamp) -> Overlap {
         broken_off: before.broken_off,
         read_at: Some(now),
         settled: false,
+        again_after: None,
     }
 }
 

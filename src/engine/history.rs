@@ -73,16 +73,13 @@ impl Feed<'_> {
 }
 
 /// By a run that was committed: it is not acted on twice, unless a newer record of the item brings
-/// its keys again (R16). One above the watermark is acted on again: a run that lost its view may
-/// have been committed through an older one, which knows nothing of it (R11). So are all of them
-/// after a run that was broken off.
+/// its keys again (R16), or the run deals again with such versions.
 async fn was_dealt_with(
     run: &Run,
     resource: &ResourcePath,
     change: &KeyChange,
 ) -> Result<bool, RunError> {
-    let is_above = run.window.after.is_none_or(|watermark| change.version > watermark);
-    if is_above || run.is_after_a_broken_run {
+    if run.deals_again_with(change.version) {
         return Ok(false);
     }
     let known = run.store().key_changes_of(&run.pair.id, resource, &change.id).await;

@@ -96,6 +96,7 @@ async fn dead_key(run: &Arc<Run>, left: &Left) -> Result<Option<NaturalKey>, Run
 
 async fn delete_one(run: &Arc<Run>, left: &Left, key: NaturalKey) -> Result<Settled, RunError> {
     let Left { resource, target_id, .. } = left;
+    run.confirm_what_came().await?;
     remembered::deleted(run, resource, target_id).await?;
     match run.target(|target| target.delete(resource, target_id)).await {
         Ok(Deleted::Deleted) => Ok(Settled::Applied),

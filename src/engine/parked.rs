@@ -190,6 +190,9 @@ impl ParkedBook {
         let id = self.known_id(&parking).unwrap_or_else(|| record_id(&self.pair, &parking));
         let before = self.records.get(&id).cloned();
         let attempts = attempts::after_refusal(&self.retry, before.as_ref(), &parking, now);
+        // Once a rename above it has moved it, no key finds it any more (R5).
+        let same = before.as_ref().filter(|before| before.operation == parking.operation);
+        let target_id = same.and_then(|same| same.target_id.clone());
         let record = Parked {
             id: id.clone(),
             resource: parking.resource,
@@ -210,7 +213,7 @@ impl ParkedBook {
             next_attempt_at: attempts.next_at,
             waits_for: parking.waits_for,
             named_for_deletion: parking.named_for_deletion,
-            target_id: parking.target_id,
+            target_id: parking.target_id.or(target_id),
             hash: parking.hash,
         };
         self.remove(&id);

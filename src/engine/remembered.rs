@@ -160,14 +160,14 @@ pub(super) async fn deleted(
     Ok(())
 }
 
-/// Leaves out the tombstones that a committed run has dealt with, unless one was broken off since
-/// (see [`Beginning::is_after_a_broken_run`](super::resume::Beginning)).
+/// Leaves out the tombstones that a committed run has dealt with, unless this one deals again with
+/// such versions: what was deleted may have been written since from an older view (R11).
 pub(super) async fn unsettled(
     run: &Run,
     resource: &ResourcePath,
     tombstones: Vec<Tombstone>,
 ) -> Result<Vec<Tombstone>, RunError> {
-    if !run.looks_back(resource) || run.is_after_a_broken_run || tombstones.is_empty() {
+    if !run.looks_back(resource) || tombstones.is_empty() {
         return Ok(tombstones);
     }
     let asked = tombstones.iter().map(|t| (t.id.clone(), t.version)).collect();
@@ -176,6 +176,7 @@ pub(super) async fn unsettled(
         .map_err(RunError::State)?
         .into_iter()
         .filter(|tombstone| tombstone.commits < run.commits())
+        .filter(|tombstone| !run.deals_again_with(tombstone.version))
         .map(|tombstone| (tombstone.id, tombstone.version))
         .collect();
     let is_new =

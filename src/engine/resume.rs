@@ -33,7 +33,8 @@ pub(super) struct Beginning {
     /// A newer view was read from before, and what it told is in the journal.
     pub(super) is_older_than_begun: bool,
     /// A run was broken off since the last commit. What it wrote may be older than what is dealt
-    /// with: pages may have come from a snapshot that had taken the place of its own (R11).
+    /// with: pages may have come from a snapshot that had taken the place of its own (R11). See
+    /// [`Overlap::again_after`](crate::state::Overlap) for what else may be.
     pub(super) is_after_a_broken_run: bool,
 }
 

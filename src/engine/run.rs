@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{ChangeVersion, Outcome, Scope, Stage, Stages, Tally, Watermark, Window};
-use crate::sources::Reader;
+use crate::sources::{Isolation, Reader};
 use crate::state::{
     Forgotten, LastRun, LeftOut, Overlap, PairId, PairState, RunRecord, StateStore, Step,
 };
@@ -101,6 +101,10 @@ pub(super) async fn publish(
     let beginning = resume::beginning(around, pair, reader.isolation(), asked, began).await?;
     if broken_off || identity::is_another_end(pair, &state).await? {
         state.overlap.broken_off += 1;
+    }
+    // Which of two snapshots is the older one their newest versions do not surely tell.
+    if beginning.is_after_a_broken_run && reader.isolation() == Isolation::Snapshot {
+        state.overlap.again_after = Some(state.overlap.commits + 1);
     }
     let window = beginning.window;
     let run = Run::prepare(around, pair, reader, options, beginning, book, &state).await?;

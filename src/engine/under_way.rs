@@ -21,6 +21,7 @@ use crate::targets::{Refusal, Target, WriteError};
 
 use super::apply::Settled;
 use super::canaries::Told;
+use super::cohort::confirmation::Confirmation;
 use super::journal::Unconfirmed;
 use super::observe::Event;
 use super::overlap;
@@ -65,9 +66,11 @@ pub(super) struct Run {
     pub(super) before: Before,
     /// The journal speaks of versions that this window does not reach.
     pub(super) is_older_than_begun: bool,
-    /// See [`Beginning`].
-    pub(super) is_after_a_broken_run: bool,
+    /// A run was broken off since the last commit, or before it and that was of what may have been
+    /// an older view: nothing counts as dealt with (see [`Beginning`]).
+    deals_again: bool,
     pub(super) unconfirmed: Mutex<Unconfirmed>,
+    confirmation: Confirmation,
     /// What became of the upserts of each resource in this run.
     pub(super) upserts: Mutex<BTreeMap<ResourcePath, Tally>>,
     pub(super) options: RunOptions,
@@ -161,11 +164,13 @@ impl Run {
         Ok(Arc::new(Run {
             before,
             is_older_than_begun,
-            is_after_a_broken_run,
+            deals_again: is_after_a_broken_run
+                || state.overlap.again_after == Some(state.overlap.commits),
             unconfirmed: Mutex::new(Unconfirmed {
                 finished: Vec::new(),
                 looked_at: Instant::now(),
             }),
+            confirmation: Confirmation::default(),
             upserts: Mutex::default(),
             graph: target_resources.restricted_to(&selected),
             target_resources,
@@ -460,6 +465,13 @@ impl Run {
         self.target_resources.contains(resource)
     }
 
+    /// Fails unless everything that was read so far came from the view that the run has opened (R11).
+    /// Those who ask at once share a look.
+    pub(super) async fn confirm_what_came(&self) -> Result<(), RunError> {
+        let came = self.confirmation.note();
+        self.confirmation.of(&*self.reader, came).await.map_err(RunError::Source)
+    }
+
     /// The natural key of an item, where its shape is known (R1).
     pub(super) async fn key_of(
         &self,
@@ -490,6 +502,13 @@ impl Run {
     /// what became of its changes. A first run has no history (R14).
     pub(super) fn looks_back(&self, resource: &ResourcePath) -> bool {
         !self.pair.policy.overlap.is_zero() && self.feeds_after(resource).is_some()
+    }
+
+    /// Whether what a feed tells of a version is acted on though a committed run has dealt with it:
+    /// it lies above the watermark, which a person or an older view has put back, or what that run
+    /// did may be undone (R11).
+    pub(super) fn deals_again_with(&self, version: ChangeVersion) -> bool {
+        self.deals_again || self.window.after.is_none_or(|watermark| version > watermark)
     }
 
     /// A feed told a record that may be remembered (R20).

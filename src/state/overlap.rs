@@ -26,6 +26,9 @@ pub struct Overlap {
     pub read_at: Option<Timestamp>,
     /// The overlap of this watermark was read once more after it had passed (R15).
     pub settled: bool,
+    /// The run after so many commits deals again with what was settled before: a snapshot was read
+    /// from after one that was not read to the end, and may have been the older of the two (R11).
+    pub again_after: Option<u64>,
 }
 
 /// One newest version of the live source.

@@ -41,6 +41,7 @@ pub(in crate::state) fn state(watermark: i64) -> PairState {
             broken_off: 1,
             read_at: Some(moment(2)),
             settled: true,
+            again_after: Some(4),
         },
         selection: Some("hash".to_owned()),
         newest_seen: Some(ChangeVersion(231)),

@@ -7,10 +7,10 @@ use tidemark::sources::Isolation;
 use super::machine::Transition::{
     Begin, Edit, EditElsewhere, End, Import, Refuse, Repair, Run, RunElsewhere,
 };
-use super::machine::Trouble::{Crash, Lost, Meanwhile, PutBack, Without};
+use super::machine::Trouble::{Crash, Lost, Meanwhile, OldSnapshot, PutBack, Without};
 use super::machine::{Frame, Refused};
 use super::{Transition, assert_agrees};
-use crate::simulation::history::Side::Target;
+use crate::simulation::history::Side::{Source, Target};
 use crate::simulation::history::Step::{Delete, Put, Rename};
 use crate::simulation::history::Thing::{
     Attends, Course, Enrolment, GradeLevel, Offering, Period, Section, Session, Student,
@@ -407,5 +407,104 @@ fn r14_what_a_crashed_first_run_wrote_goes_though_its_delete_commits_late() {
         ];
         let first_overlap = FirstOverlap::Versions(5);
         assert_agrees(Frame { first_overlap, ..FRAME }, &history);
+    }
+}
+
+/// R11: a tombstone was dealt with through one view, and the item written again from an older one,
+/// through which the run was committed.
+#[test]
+fn r11_what_went_before_the_view_was_replaced_by_an_older_one_goes_again() {
+    for call in 0..40 {
+        for crashes in [vec![], vec![Run(vec![Crash(Target, 7)])]] {
+            let mut history = vec![
+                Edit(vec![Put(Attends(0, 0, 0, 1), 0)]),
+                Run(vec![]),
+                Run(vec![]),
+                Edit(vec![Delete(Session(1))]),
+                Edit(vec![Put(Period(0), 0)]),
+            ];
+            history.extend(crashes);
+            history.extend([Run(vec![PutBack(call, 1)]), Edit(vec![Put(Period(0), 0)])]);
+            assert_agrees(Frame { page_size: 1, by_version: true, ..FRAME }, &history);
+        }
+    }
+}
+
+/// R11, R16: the same with deletes that were committed below the watermark.
+#[test]
+fn r11_what_was_deleted_late_goes_again_after_an_older_view() {
+    for call in 0..40 {
+        for back in 0..3 {
+            let history = [
+                Edit(vec![Put(Attends(0, 0, 0, 1), 0)]),
+                Begin(3),
+                Edit(vec![Put(Period(1), 0)]),
+                Run(vec![]),
+                End(vec![Delete(Session(1))]),
+                Edit(vec![Put(Period(0), 0)]),
+                Run(vec![Crash(Target, 7)]),
+                Run(vec![PutBack(call, back)]),
+                Edit(vec![Put(Period(0), 0)]),
+            ];
+            assert_agrees(Frame { page_size: 1, by_version: true, ..FRAME }, &history);
+        }
+    }
+}
+
+/// R11, R12, I8: the class period under the old name is another one by now, which the run had
+/// finished; an older image knows nothing of it.
+#[test]
+fn r11_nothing_goes_by_the_word_of_a_view_that_is_lost() {
+    for call in 0..40 {
+        for back in 0..3 {
+            let history = [
+                Edit(vec![Put(Period(1), 0)]),
+                Run(vec![]),
+                Run(vec![]),
+                Edit(vec![Rename(Period(1), Period(2)), Put(Period(1), 0)]),
+                Run(vec![PutBack(call, back)]),
+            ];
+            assert_agrees(Frame { page_size: 2, by_version: true, ..FRAME }, &history);
+        }
+    }
+}
+
+/// R11, R16: a run crashed that had read of a late rename, and the next one read through a snapshot
+/// from before it, with the same newest version.
+#[test]
+fn r11_a_late_rename_is_dealt_with_again_after_an_older_snapshot() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Section(0, 0, 1), 0)]),
+            Edit(vec![Put(Period(0), 0)]),
+            Begin(3),
+            Run(vec![Crash(Source, 2)]),
+            End(vec![Rename(Session(1), Session(0))]),
+            Run(vec![Crash(Source, call)]),
+            Run(vec![OldSnapshot(1)]),
+            Edit(vec![Delete(Session(0))]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// R5, R6: a refused item keeps its old name, and the rename of its session moves that name at the
+/// target to one that nobody tells.
+#[test]
+fn r6_what_waits_for_its_new_key_is_known_by_its_id_when_a_rename_above_moved_it() {
+    for repair in [vec![], vec![Repair]] {
+        let mut history = vec![
+            Edit(vec![Put(Attends(0, 0, 1, 2), 0)]),
+            Run(vec![]),
+            Edit(vec![Rename(Section(0, 1, 2), Section(3, 1, 2))]),
+            Edit(vec![Rename(Session(2), Session(1))]),
+            Refuse(Refused::Item(Section(3, 1, 1))),
+            Run(vec![]),
+            Run(vec![]),
+        ];
+        history.extend(repair);
+        history.push(Edit(vec![Put(Period(0), 0)]));
+        history.push(Run(vec![]));
+        assert_agrees(FRAME, &history);
     }
 }
