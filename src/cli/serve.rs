@@ -19,7 +19,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(super) async fn run(context: &Context, arguments: &ServeArguments) -> Result<Exit, Failure> {
     let log = context.log_fully()?;
     let ended = serve(context, arguments).await;
-    log.flush(LAST_WORDS);
+    log.flush(LAST_WORDS).await;
     ended
 }
 

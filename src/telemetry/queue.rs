@@ -7,9 +7,10 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Records that wait to be written: about a megabyte of them.
@@ -28,7 +29,7 @@ pub struct LogQueue {
 enum Waiting {
     Record(Vec<u8>),
     /// Whoever waits here is told when everything before is written.
-    Told(SyncSender<()>),
+    Told(oneshot::Sender<()>),
 }
 
 impl LogQueue {
@@ -44,17 +45,18 @@ impl LogQueue {
     }
 
     /// Waits until everything that was logged is written, or as long as `patience`.
-    pub fn flush(&self, patience: Duration) {
-        let until = Instant::now() + patience;
-        let (tell, told) = sync_channel(1);
-        while self.waiting.try_send(Waiting::Told(tell.clone())).is_err() {
-            if Instant::now() >= until {
-                return;
+    pub async fn flush(&self, patience: Duration) {
+        let (tell, told) = oneshot::channel();
+        let written = async {
+            let mut waiting = Waiting::Told(tell);
+            while let Err(TrySendError::Full(back)) = self.waiting.try_send(waiting) {
+                waiting = back;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
-            std::thread::sleep(LOOK_AGAIN);
-        }
-        // Nobody reads: what is left is lost with the process.
-        let _ = told.recv_timeout(until.saturating_duration_since(Instant::now()));
+            told.await
+        };
+        // Where nobody reads, what is left is lost with the process.
+        let _ = tokio::time::timeout(patience, written).await;
     }
 }
 
@@ -63,7 +65,7 @@ fn write_all(records: &Receiver<Waiting>, lost: &AtomicU64, mut to: impl Write) 
         match waiting {
             // There is nowhere to say that the log cannot be written.
             Waiting::Record(record) => drop(to.write_all(&record)),
-            Waiting::Told(tell) => drop(tell.try_send(())),
+            Waiting::Told(tell) => drop(tell.send(())),
         }
         let records = lost.swap(0, Ordering::Relaxed);
         if records > 0 {
@@ -118,8 +120,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn p16_a_log_that_nobody_reads_delays_nobody_and_what_is_lost_is_counted() {
+    #[tokio::test]
+    async fn p16_a_log_that_nobody_reads_delays_nobody_and_what_is_lost_is_counted() {
         let (begin, reader_begins) = sync_channel(1);
         let read = Arc::new(Mutex::new(Vec::new()));
         let pipe = Pipe { reader_begins, read: Arc::clone(&read) };
@@ -131,7 +133,7 @@ mod tests {
         }
         let lost = queue.lost.load(Ordering::Relaxed);
         drop(begin);
-        queue.flush(Duration::from_secs(60));
+        queue.flush(Duration::from_secs(60)).await;
 
         let text = String::from_utf8(read.lock().unwrap().clone()).unwrap();
         assert!(text.starts_with("record 0\nrecord 1\n"), "{text}");
