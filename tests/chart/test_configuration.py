@@ -1,17 +1,11 @@
 """The configuration that a pod finds is one that the program takes."""
 
 import json
-import re
-import subprocess
 
 import pytest
 import yaml
 
 from rendering import CHART, DISTRICTS, ROOT, SCENARIOS, Pod, helm, of_kind, only, rendered
-
-# Keys that the values files use and the program refuses with these words, because a version with
-# them is being made. When one works, the test says so: take it out of this set.
-NOT_YET = {"limits", "templates", "secrets_dir", "limit"}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -20,27 +14,9 @@ def test_the_program_takes_the_configuration_of_the_pod(scenario, cluster, tmp_p
 
     checked = pod.run("config", "check")
 
-    if NOT_YET and "not in this version" in checked.stderr:
-        assert [line for line in mistakes(checked.stderr) if not is_of_what_is_not_yet(line)] == []
-        return
     assert checked.returncode == 0, checked.stderr
     expected = {"districts": DISTRICTS, "empty": 0, "everything": 2}.get(scenario, 1)
     assert f"{expected} pair" in checked.stdout
-
-
-def test_what_was_waited_for_is_still_waited_for(tmp_path):
-    """Ends the waiting: see NOT_YET."""
-    for key, text in {
-        "limits": "limits: {a: {max_concurrency: 1}}",
-        "templates": "templates: {a: {for_each: [{id: x}]}}",
-        "secrets_dir": "state: {secrets_dir: /x}",
-        "limit": "connections: {a: {kind: ed-fi, url: 'https://a.example', key: a, secret: b, limit: c}}",
-    }.items():
-        file = tmp_path / f"{key}.yaml"
-        file.write_text(text)
-        said = config_check(file)
-        refused = f"{key}: not in this version" in said
-        assert refused == (key in NOT_YET), f"NOT_YET does not fit the program any more: {key}\n{said}"
 
 
 def test_a_text_arrives_in_the_pod_as_it_was_written(cluster, tmp_path):
@@ -92,23 +68,3 @@ def test_no_secret_is_in_what_is_rendered(scenario, cluster):
 
     assert of_kind(rendered(scenario), "Secret") == []
     assert "sentinel" not in text
-
-
-def mistakes(said):
-    lines = [line.strip().removeprefix("error: ") for line in said.splitlines()]
-    return [line for line in lines if line and not line.startswith("warning") and not line.endswith("mistakes in the configuration")]
-
-
-def is_of_what_is_not_yet(line):
-    """Also that credentials are missing, which `secrets_dir` would bring."""
-    if ": not in this version" in line:
-        return bool(NOT_YET & set(line.split(": not in this version")[0].split(": ")[-1].split(".")))
-    return "secrets_dir" in NOT_YET and re.search(r"connections\.\w+\.(key|secret): missing", line) is not None
-
-
-def config_check(file):
-    done = subprocess.run(
-        [ROOT / "target" / "debug" / "tidemark", "--config", file, "config", "check"],
-        capture_output=True, text=True, timeout=60, env={},
-    )
-    return done.stderr
