@@ -239,6 +239,8 @@ def peers(board):
         .with_panel(figure("Threads", f"max(process_threads{{{INSTANCE}}} and on (namespace, job, instance) tidemark_build_info)", "A few, whatever runs.", thresholds=((None, "blue"),)))
         .with_panel(graph("Memory", [(f"process_resident_memory_bytes{{{INSTANCE}}} and on (namespace, job, instance) tidemark_build_info", "{{instance}}")], "Flat over days. If it grows without end, report it.", "bytes"))
         .with_panel(graph("Processor", [(f"rate(process_cpu_seconds_total{{{INSTANCE}}}[$__rate_interval]) and on (namespace, job, instance) tidemark_build_info", "{{instance}}")], "Cores in use.", "short"))
+        .with_panel(figure("Configuration refused", f"max(tidemark_config_reload_refused{{{INSTANCE}}})", "The one on disk has mistakes, and the last good one is in force: TidemarkConfigurationRefused.", span=12))
+        .with_panel(graph("Reloads", [(f"sum by (outcome) (increase(tidemark_config_reloads_total{{{INSTANCE}}}[$__range]))", "{{outcome}}")], "Of the configuration, in the time shown."))
     )
 
 
@@ -280,6 +282,7 @@ def one_pair():
         .with_row(dashboard.Row("What waits"))
         .with_panel(graph("Items", [(f"max(tidemark_parked_items{{{PAIR}}})", "parked"), (f"max(tidemark_dead_items{{{PAIR}}})", "dead")], "Parked are tried again by themselves, dead wait for a person: `tidemark parked list`."))
         .with_panel(graph("Parked by resource", [(f'topk(20, sum by (resource) (increase(tidemark_changes_total{{{PAIR}, outcome="parked"}}[$__range])))', "{{resource}}")], "Where the target refuses most, in the time shown."))
+        .with_panel(graph("Compared", [(f"max(tidemark_compared_equal{{{PAIR}}}) or vector(0)", "equal")], "1 when the last comparison by `verify.schedule` found both ends equal; 0 also where none was made."))
         .with_panel(graph("People not visible", [(f"sum(tidemark_not_visible_total{{{PAIR}}})", "items")], "Deleted at the source, and not shown by the target to these credentials: perhaps still there."))
     ).build()
 
