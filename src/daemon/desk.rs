@@ -22,7 +22,7 @@ use chrono::TimeDelta;
 
 use super::Assembly;
 use super::select::SelectError;
-use super::status::{LivePairs, NobodyRuns, status};
+use super::status::{LivePairs, NobodyRuns, status_of};
 use crate::clock::Timestamp;
 use crate::desk::{
     Approval, Attempted, AuditEntry, Caller, Decided, Desk, DeskError, LiveItem, Moved, Page,
@@ -131,10 +131,7 @@ impl FleetDesk {
     }
 
     async fn status_of(&self, id: &PairId) -> Result<PairStatus, DeskError> {
-        let pairs = status(&self.assembly, self.live()).await.map_err(of_state)?;
-        let found = pairs
-            .into_iter()
-            .find(|pair| pair.publication == id.publication && pair.target == id.target);
+        let found = status_of(&self.assembly, self.live(), id.clone()).await.map_err(of_state)?;
         found.ok_or_else(|| DeskError::NotThere(format!("there is no pair {id}")))
     }
 
@@ -182,13 +179,11 @@ fn said(reason: &str) -> Result<&str, DeskError> {
 #[async_trait]
 impl Desk for FleetDesk {
     async fn pairs(&self, by: &Caller, which: &Selectors) -> Result<Vec<PairStatus>, DeskError> {
-        let seen = self.seen(by, which).await?;
-        let mut pairs = status(&self.assembly, self.live()).await.map_err(of_state)?;
-        pairs.retain(|pair| {
-            let PairStatus { publication, target, .. } = pair;
-            let id = PairId { publication: publication.clone(), target: target.clone() };
-            seen.contains(&id)
-        });
+        let mut pairs = Vec::new();
+        for id in self.seen(by, which).await? {
+            let found = status_of(&self.assembly, self.live(), id).await.map_err(of_state)?;
+            pairs.extend(found);
+        }
         Ok(pairs)
     }
 

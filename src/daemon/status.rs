@@ -46,21 +46,30 @@ pub async fn status(
     known.extend(assembly.store.pairs().await?);
     let mut statuses = Vec::new();
     for id in known {
-        let state = assembly.store.load(&id).await?;
-        let counts = assembly.store.parked_counts(&id).await?;
-        let has_a_past = state.is_some() || counts.parked + counts.dead > 0;
-        if !has_a_past && assembly.pair(&id).is_none() {
-            continue; // It was planned and never ran: nothing that anybody would miss.
-        }
-        let state = state.unwrap_or_default();
-        let plan = assembly.store.plan(&id).await?.unwrap_or_default();
-        let reason = match state.failed_runs {
-            0 => None,
-            _ => last_error(assembly, &id).await?,
-        };
-        statuses.push(assembly.status_of(id, (state, plan), counts, reason, live));
+        statuses.extend(status_of(assembly, live, id).await?);
     }
     Ok(statuses)
+}
+
+/// One of them; `None` for a pair that is neither configured nor has a past.
+pub async fn status_of(
+    assembly: &Assembly,
+    live: &dyn LivePairs,
+    id: PairId,
+) -> Result<Option<PairStatus>, StateError> {
+    let state = assembly.store.load(&id).await?;
+    let counts = assembly.store.parked_counts(&id).await?;
+    let has_a_past = state.is_some() || counts.parked + counts.dead > 0;
+    if !has_a_past && assembly.pair(&id).is_none() {
+        return Ok(None); // It was planned and never ran: nothing that anybody would miss.
+    }
+    let state = state.unwrap_or_default();
+    let plan = assembly.store.plan(&id).await?.unwrap_or_default();
+    let reason = match state.failed_runs {
+        0 => None,
+        _ => last_error(assembly, &id).await?,
+    };
+    Ok(Some(assembly.status_of(id, (state, plan), counts, reason, live)))
 }
 
 /// What the last run failed with, from the history.
