@@ -81,7 +81,8 @@ fn check_history(
     Err(RunError::Blocked { cause: BlockCause::HistoryPurged, reason, deletes: None })
 }
 
-/// R19 and R18 for the target, before the first write of a run.
+/// R19 and R18 for the target, before the first write of a run, and before it says that nothing is
+/// to do.
 pub(super) async fn check_target(pair: &Pair, state: &PairState) -> Result<(), RunError> {
     let target = pair.target.capabilities().await.map_err(RunError::Target)?;
     if let Some(before) = &state.target

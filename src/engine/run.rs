@@ -79,6 +79,8 @@ pub(super) async fn publish(
     let mut book = load_parked(around, pair).await?;
     let window = Window { after: state.watermark.as_ref().map(|w| w.change_version()), through };
     if !progress.has_begun() && nothing_to_do(around, pair, &state, &book, window, options) {
+        // A restored target lacks something though the source is silent (R18).
+        identity::check_target(pair, &state).await?;
         let outcome = if book.len() > 0 { Outcome::Parked } else { Outcome::NothingToDo };
         progress.note_parked(&book);
         let stages = Stages::default();

@@ -16,6 +16,7 @@ mod edfi_source;
 mod edfi_target;
 mod kills;
 mod layers;
+mod lifecycle;
 mod model;
 mod night;
 mod peers;

@@ -1,0 +1,226 @@
+//! The pages of "Lifecycle" in docs/operations.md, done as they are written.
+//!
+//! The one thing to know: the commands are not here. [`Walk`] takes them from the page, a block at a
+//! time, and a shell types them; what is here is what the world does in between, and what has to be
+//! true in the end. A page that nobody walks, or a block that nobody typed, fails.
+
+mod another_release;
+mod names;
+mod restored;
+mod year;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tidemark::sandbox::Sandbox;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::cli::{Desk, Ended, ended_child, signal};
+use crate::scene::put;
+
+const CHAPTER: &str = "## Lifecycle";
+
+/// Every page, with the module that walks it.
+const WALKED: [&str; 8] = [
+    names::RENAMED,
+    names::REMOVED,
+    year::NEW,
+    restored::SOURCE,
+    restored::TARGET,
+    another_release::UPGRADE,
+    another_release::DOWNGRADE,
+    restored::STATE,
+];
+
+/// Far above what any step takes.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// A page on its way to its end.
+struct Walk<'a> {
+    desk: &'a Desk,
+    blocks: std::vec::IntoIter<Vec<Line>>,
+    variables: Vec<(&'static str, String)>,
+}
+
+/// A line of a block, and with what it ends.
+struct Line {
+    typed: String,
+    ends: i32,
+}
+
+/// What was printed by a block.
+struct Typed {
+    out: String,
+    err: String,
+}
+
+impl<'a> Walk<'a> {
+    fn begin(page: &str, desk: &'a Desk) -> Walk<'a> {
+        let blocks = blocks(page);
+        assert!(!blocks.is_empty(), "the page {page:?} has no commands");
+        Walk { desk, blocks: blocks.into_iter(), variables: Vec::new() }
+    }
+
+    /// From here on a daemon holds the state: `$DAEMON` to the page.
+    fn beside(&mut self, serving: &Serving) {
+        self.set("DAEMON", serving.child.id().expect("it runs").to_string());
+        self.set("TIDEMARK__SERVER__LISTEN", serving.address.clone());
+    }
+
+    /// What the page calls `$NAME`.
+    fn set(&mut self, name: &'static str, value: String) {
+        self.variables.push((name, value));
+    }
+
+    /// Types the next block of the page.
+    async fn step(&mut self) -> Typed {
+        let block = self.blocks.next().expect("the page has another block of commands");
+        let mut typed = Typed { out: String::new(), err: String::new() };
+        for line in block {
+            let ended = self.typed(&line.typed).await;
+            assert_eq!(ended.code, line.ends, "{}\n{}{}", line.typed, ended.out, ended.err);
+            typed.out.push_str(&ended.out);
+            typed.err.push_str(&ended.err);
+        }
+        typed
+    }
+
+    async fn typed(&self, line: &str) -> Ended {
+        let program = std::path::Path::new(env!("CARGO_BIN_EXE_tidemark"));
+        let folder = program.parent().expect("a program lies in a folder").display();
+        let mut command = Command::new("sh");
+        command
+            .args(["-euc", line])
+            .current_dir(self.desk.directory.path())
+            .env_clear()
+            .env("PATH", format!("{folder}:/usr/bin:/bin"))
+            .env("TIDEMARK_CONFIG", "tidemark.yaml")
+            .env("KEY", "sandbox-key")
+            .env("SECRET", "sandbox-secret")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let ended = ended_child(command.spawn().unwrap());
+        tokio::time::timeout(BOUND, ended).await.expect(line)
+    }
+
+    fn end(self) {
+        assert_eq!(self.blocks.count(), 0, "blocks of the page that nobody typed");
+    }
+}
+
+/// The daemon of a desk.
+struct Serving {
+    child: Child,
+    address: String,
+}
+
+impl Serving {
+    async fn begin(desk: &Desk) -> Serving {
+        let mut command = desk.command(&["serve", "--log-level", "info"]);
+        command.env("TIDEMARK__SERVER__LISTEN", "127.0.0.1:0");
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening = async {
+            let mut address = None;
+            loop {
+                let line = lines.next_line().await.unwrap().expect("it says that it is ready");
+                if let Some((_, rest)) = line.split_once("address=") {
+                    address = rest.split_whitespace().next().map(str::to_owned);
+                }
+                if line.contains(" ready") {
+                    return address.expect("it says first where it listens");
+                }
+            }
+        };
+        let address = tokio::time::timeout(BOUND, listening).await.expect("it is ready");
+        // Nobody looks at the rest, and it has to go somewhere.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Serving { child, address }
+    }
+
+    async fn stop(self) {
+        signal(&self.child, "TERM").await;
+        assert_eq!(self.ended().await, Some(0));
+    }
+
+    async fn ended(mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(BOUND, self.child.wait()).await.expect("it ends");
+        ended.unwrap().code()
+    }
+}
+
+fn chapter() -> String {
+    let text = std::fs::read_to_string("docs/operations.md").unwrap();
+    let (_, after) = text.split_once(&format!("\n{CHAPTER}\n")).expect("the chapter");
+    after.split("\n## ").next().unwrap().to_owned()
+}
+
+fn blocks(page: &str) -> Vec<Vec<Line>> {
+    let chapter = chapter();
+    let (_, after) = chapter.split_once(&format!("\n### {page}\n")).expect(page);
+    let text = after.split("\n### ").next().unwrap();
+    let mut blocks = Vec::new();
+    let mut block: Option<Vec<Line>> = None;
+    for line in text.lines().map(str::trim) {
+        match (&mut block, line) {
+            (None, "```sh") => block = Some(Vec::new()),
+            (Some(_), "```") => blocks.extend(block.take()),
+            (Some(lines), line) => lines.push(read(line)),
+            (None, _) => {}
+        }
+    }
+    blocks
+}
+
+fn read(line: &str) -> Line {
+    let ends = line.rsplit_once("# ends ").map_or(0, |(_, code)| code.parse().expect("a code"));
+    Line { typed: line.to_owned(), ends }
+}
+
+impl Desk {
+    /// The configuration as it is, with one text for another.
+    fn reconfigure(&self, old: &str, new: &str) {
+        let path = self.directory.path().join("tidemark.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "no {old:?} in {text}");
+        self.configure(&text.replace(old, new));
+    }
+
+    /// How a pair is, as `status` tells.
+    async fn pair(&self, publication: &str) -> Value {
+        let status = self.tidemark(&["status", "--output", "json"]).await.json();
+        let mut pairs = status["pairs"].as_array().unwrap().iter();
+        let pair = pairs.find(|pair| pair["publication"] == publication);
+        pair.unwrap_or_else(|| panic!("no {publication} in {status}")).clone()
+    }
+
+    /// The last run of a publication, as `runs show` tells.
+    async fn last_run(&self, publication: &str) -> Value {
+        let pair = self.pair(publication).await;
+        let id = pair["last_run"]["id"].as_str().unwrap().to_owned();
+        let shown = self.tidemark(&["runs", "show", &id, "--output", "json"]).await.json();
+        shown["items"][0].clone()
+    }
+}
+
+fn students(sandbox: &Sandbox) -> usize {
+    sandbox.count("/ed-fi/students")
+}
+
+fn enrol(sandbox: &Sandbox, id: &str) {
+    put(sandbox, "students", &crate::district::student(id));
+}
+
+#[test]
+fn every_page_of_the_lifecycle_is_walked() {
+    let chapter = chapter();
+
+    let pages: Vec<&str> = chapter.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+
+    assert_eq!(pages, WALKED);
+}
