@@ -1,5 +1,7 @@
 //! What can be typed (contract, "Command line"). Texts here are the help that people read.
 
+#[cfg(test)]
+mod documented;
 mod fleet;
 
 use std::ffi::OsString;
