@@ -15,6 +15,8 @@ soak-simulation: HISTORIES ?= 20000
 soak-model: HISTORIES ?= 300000
 # Of `make soak-night`; under ten minutes on two cores.
 DISTRICTS ?= 600
+# Of `make soak-serve`: half an hour.
+SECONDS ?= 1800
 # Of `make bench`: short, normal (about ten minutes) or long, and which scenarios; none for all, whose
 # table then goes into docs/performance.md.
 SIZE ?= normal
@@ -24,7 +26,7 @@ SECONDS_EACH ?= 60
 
 .PHONY: help demo test test-lint test-engine test-peers test-kills test-demo test-instructions \
         test-chart test-monitoring test-image sbom dashboards chart-readme \
-        bench soak-fuzz soak-kill soak-simulation soak-model soak-night ablations \
+        bench soak-fuzz soak-kill soak-simulation soak-model soak-night soak-serve ablations \
         needs needs-fuzz needs-image needs-instructions needs-lint needs-monitoring needs-operate \
         needs-peers
 
@@ -98,6 +100,9 @@ soak-model: needs ## Plays HISTORIES of the model; leaves its account in docs/sa
 
 soak-night: needs ## A night with DISTRICTS districts; leaves its account in docs/samples/
 	@TIDEMARK_DISTRICTS=$(DISTRICTS) tools/soak.sh night night $(DISTRICTS) districts
+
+soak-serve: needs ## A daemon serves for SECONDS while all happens to it; leaves its account in docs/samples/
+	@TIDEMARK_SERVE_SECONDS=$(SECONDS) tools/soak.sh serve long_service $(SECONDS) seconds
 
 ablations: needs ## Removes pieces of the engine one by one; prints which the model misses
 	@tools/ablations.py

@@ -165,6 +165,15 @@ impl Sandbox {
         tokens.expire_all();
     }
 
+    /// Takes another secret from now on, and neither the one before nor a token that was given for it.
+    pub fn change_secret(&self, secret: &str) {
+        let mut taken =
+            self.shared.secret.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        secret.clone_into(&mut taken);
+        drop(taken);
+        self.expire_tokens();
+    }
+
     /// Every token that was given and has not ended.
     pub fn tokens(&self) -> Vec<String> {
         self.shared.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner).all()

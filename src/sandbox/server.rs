@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) options: SandboxOptions,
     pub(super) standard: Arc<StandardModel>,
     pub(super) database: Database,
+    /// What credentials are taken with; at first what the options say.
+    pub(super) secret: Mutex<String>,
     pub(super) tokens: Mutex<Tokens>,
     /// What `token_info` tells; what clients see is another matter (`Database::mask`).
     pub(super) education_organizations: Mutex<Vec<i64>>,
@@ -95,6 +97,7 @@ impl Asked {
 impl Shared {
     pub(super) fn new(options: SandboxOptions, database: Database, origin: String) -> Shared {
         Shared {
+            secret: Mutex::new(options.secret.clone()),
             tokens: Mutex::new(Tokens::default()),
             education_organizations: Mutex::new(vec![255_901]),
             faults: Faults::default(),

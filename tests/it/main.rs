@@ -17,6 +17,7 @@ mod edfi_target;
 mod kills;
 mod layers;
 mod lifecycle;
+mod long_service;
 mod model;
 mod night;
 mod peers;

@@ -1,6 +1,7 @@
 //! Client credentials, tokens and their ends (edfi-wire §2).
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use base64::Engine;
@@ -82,7 +83,8 @@ pub(in crate::sandbox) fn token(shared: &Shared, asked: &Asked) -> Result<Reply,
     if grant.kind.is_none_or(|kind| !kind.eq_ignore_ascii_case("client_credentials")) {
         return Ok(refused(400, "unsupported_grant_type"));
     }
-    if key != shared.options.key || secret != shared.options.secret {
+    let taken = shared.secret.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if key != shared.options.key || secret != taken {
         return Ok(refused(401, "invalid_client"));
     }
     let mut tokens = tokens(shared);
@@ -114,7 +116,7 @@ pub(in crate::sandbox) fn token_info(shared: &Shared, asked: &Asked) -> Result<R
     let namespaces: Vec<String> =
         shared.options.namespaces.iter().map(|prefix| quoted(prefix)).collect();
     let told = &shared.education_organizations;
-    let told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let organizations: Vec<String> = told.iter().map(|id| agency(*id)).collect();
     let body = format!(
         "{{\"active\":true,\"client_id\":{},\"namespace_prefixes\":[{}],\
