@@ -12,6 +12,7 @@
 mod sled;
 mod memory;
 mod records;
+mod room;
 mod remembered;
 mod overlap;
 mod comparison;
@@ -31,6 +32,8 @@ mod conformance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -54,6 +57,7 @@ pub use self::overlap::{
 };
 pub use self::plan::{ComparedOnSchedule, Pause, Plan};
 pub use self::records::{RUNS_KEPT, examine};
+pub use self::room::{Room, room};
 pub use self::sled::open;
 
 /// A pair by the names of its publication and target: what state belongs to (contract).
@@ -179,6 +183,23 @@ pub enum BlockCause {
     /// A new pair between the ends of one that the configuration no longer names: renamed, as a
     /// rule. Looked at again at each run.
     Orphan,
+}
+
+impl BlockCause {
+    /// As the state and the metric labels spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BlockCause::SourceRegressed => "source-regressed",
+            BlockCause::HistoryPurged => "history-purged",
+            BlockCause::TargetRegressed => "target-regressed",
+            BlockCause::HistoryChanged => "history-changed",
+            BlockCause::ScopeNarrowed => "scope-narrowed",
+            BlockCause::SourceChanged => "source-changed",
+            BlockCause::TargetChanged => "target-changed",
+            BlockCause::Deletes => "deletes",
+            BlockCause::Orphan => "orphan",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -440,12 +461,19 @@ pub struct Step {
     pub audit: Option<AuditRecord>,
 }
 
+/// Is told how long a step took to be on disk; must be quick.
+pub type CommitWatcher = Arc<dyn Fn(Duration) + Send + Sync>;
+
 /// Where state is written. One suite of conformance tests holds every implementation to this.
 #[async_trait]
 pub trait StateStore: StateView {
     /// Whole or not at all; on disk when it returns `Ok`. Any error poisons the store: later calls
     /// fail too, and the process should end (design.md section 5).
     async fn commit(&self, pair: &PairId, step: Step) -> Result<(), StateError>;
+
+    /// Is told from now on how long each step took to be on disk. A store without a disk has nothing
+    /// to tell.
+    fn watch_commits(&self, _told: CommitWatcher) {}
 
     /// Writes down what changed no pair: who read, or did something to many. Records of before
     /// `forget_before` go.
@@ -550,10 +578,14 @@ pub trait StateView: Send + Sync {
     ) -> Result<Vec<AuditRecord>, StateError>;
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParkedCounts {
     pub parked: u64,
     pub dead: u64,
+    /// Both, by why.
+    pub by_reason: BTreeMap<ParkReason, u64>,
+    /// When the oldest of both was first seen.
+    pub oldest: Option<Timestamp>,
 }
 
 /// Why state could not be read or written. Exit code 4 is [`StateError::Locked`] alone, 5 the rest
