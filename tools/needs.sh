@@ -82,6 +82,8 @@ helm_of() {
 
 # Prometheus, promtool and Alertmanager, unpacked: installed, they would start as services.
 needs_prometheus() {
+    # The target of the live test stands behind TLS.
+    have openssl || apt_install openssl
     local into=target/operate/prometheus
     # Debian's Alertmanager reads these where a package would have put them.
     local templates=/usr/share/prometheus/alertmanager
