@@ -30,7 +30,8 @@ FROM ${BINARY} AS binary
 
 FROM scratch
 ARG COMMIT=
-ARG VERSION=
+# That of Cargo.toml; a test holds the two together.
+ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="tidemark" \
       org.opencontainers.image.description="Keeps target APIs in step with a source API" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -42,7 +42,7 @@ use crate::engine::run::Surroundings;
 use crate::engine::runner::Runner;
 use crate::engine::{DeleteBrake, FirstOverlap, FirstRun, Pair, Policy, Publish, RetryPolicy};
 use crate::http::{
-    Cause, ClosedUntil, HttpError, HttpObserver, Origins, SecretSource, SharedLimit,
+    Cause, ClientTls, ClosedUntil, HttpError, HttpObserver, Origins, SecretSource, SharedLimit,
 };
 use crate::metrics::Metrics;
 use crate::sources::Isolation;
@@ -129,6 +129,8 @@ pub fn assemble_until(
         &PairCondition::WORDS,
         config.server.metrics_resource_pairs,
     ));
+    let counting = Arc::clone(&metrics);
+    store.watch_commits(Arc::new(move |took| counting.committed(took)));
     let shared = Shared {
         origins: Origins::new(clock.clone()),
         limits: limits(&config, &BTreeMap::new()),
@@ -327,6 +329,10 @@ fn settings(
         scope: connection.scope.clone(),
         school_year: connection.school_year,
         instance: connection.instance.clone(),
+        tls: ClientTls {
+            authorities: connection.tls.authorities.clone(),
+            certificate: connection.tls.shown.clone().map(|shown| (shown.certificate, shown.key)),
+        },
         timeout: connection.timeout,
         max_concurrency: connection.max_concurrency,
         max_requests_per_second: connection.max_requests_per_second.unwrap_or(0),

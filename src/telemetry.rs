@@ -16,7 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-pub use self::queue::LogQueue;
+pub use self::queue::{LogQueue, lost_records};
 
 /// How a record looks: for people, or one JSON object a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

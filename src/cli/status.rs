@@ -234,7 +234,7 @@ mod tests {
             parked,
             dead: 0,
             next_run_at: None,
-            compared_equal: None,
+            measured: Default::default(),
         }
     }
 

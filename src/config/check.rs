@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
+use url::{Host, Url};
+
 use super::decode::{Placed, Report};
 use super::entries::{Decoded, References};
 use super::names::{ConnectionName, PublicationName};
@@ -88,11 +90,45 @@ pub(super) fn doubts(config: &Config, report: &mut Report<'_>) {
         let message = "no publication is configured: there is nothing to publish".to_owned();
         report.warning(&[], None, message);
     }
+    for (name, connection) in &config.connections {
+        in_the_clear(name, connection, report);
+    }
     for (name, publication) in &config.publications {
         same_address(config, name, publication, report);
         overlaps(config, name, publication, report);
     }
     several_owners(config, report);
+}
+
+/// Credentials and data about children go in the clear beyond private networks.
+fn in_the_clear(name: &ConnectionName, connection: &ConnectionConfig, report: &mut Report<'_>) {
+    if connection.url.scheme() == "https" || is_private(&connection.url) {
+        return;
+    }
+    let path = ["connections".to_owned(), name.to_string(), "url".to_owned()];
+    let place = report.key_place(&path);
+    let message = "key, secret and data are sent in the clear, perhaps beyond a private network: \
+                   write https://";
+    report.warning(&path, place, message.to_owned());
+}
+
+/// Whether an address is one of this machine or of a private network, as far as can be told without
+/// asking anybody: a name without a dot, or one that only private networks have.
+fn is_private(url: &Url) -> bool {
+    const PRIVATE: [&str; 5] = [".local", ".internal", ".svc", ".lan", ".localhost"];
+    match url.host() {
+        Some(Host::Ipv4(address)) => {
+            address.is_loopback() || address.is_private() || address.is_link_local()
+        }
+        Some(Host::Ipv6(address)) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            !name.contains('.') || PRIVATE.iter().any(|end| name.ends_with(end))
+        }
+        None => false,
+    }
 }
 
 fn same_address(

@@ -13,9 +13,9 @@ use super::not_yet::Section;
 use super::problem::shown;
 use super::server;
 use super::tree::{
-    BackupConfig, ClosedHours, Config, ConnectionConfig, FirstOverlap, FirstRun, Isolation,
-    LimitConfig, OnMissingSnapshot, Percent, PublicationConfig, Publish, ResourcesConfig,
-    RetryConfig, SoleWriter, StateConfig, Trigger, VerifyConfig,
+    BackupConfig, ClosedHours, Config, ConnectionConfig, ConnectionTls, FirstOverlap, FirstRun,
+    Isolation, LimitConfig, OnMissingSnapshot, Percent, PublicationConfig, Publish,
+    ResourcesConfig, RetryConfig, SoleWriter, StateConfig, Trigger, VerifyConfig,
 };
 use super::values;
 
@@ -182,6 +182,7 @@ fn connection(
         let message = "`instance` goes with `school_year`: add it".to_owned();
         fields.report.problem(&instance.path, instance.place.clone(), message);
     }
+    let tls = connection_tls(fields.nested("tls", Section::ConnectionTls));
     let timeout = fields.or("timeout", Duration::from_secs(60), values::positive_duration);
     let max_concurrency = fields.or("max_concurrency", 512, values::positive);
     let rate = fields.or("max_requests_per_second", 0, values::whole);
@@ -201,6 +202,7 @@ fn connection(
         scope,
         school_year,
         instance: instance.map(|placed| placed.value),
+        tls,
         timeout,
         max_concurrency,
         max_requests_per_second: (rate > 0).then_some(rate),
@@ -208,6 +210,11 @@ fn connection(
         closed,
     };
     (Some(connection), limit)
+}
+
+fn connection_tls(mut fields: Fields<'_, '_>) -> ConnectionTls {
+    let authorities = fields.optional("authorities", values::path);
+    ConnectionTls { authorities, shown: server::certificate_and_key(fields) }
 }
 
 fn closed_hours(mut fields: Fields<'_, '_>) -> Option<ClosedHours> {

@@ -13,6 +13,7 @@ pub(super) enum Section {
     Defaults,
     Limit,
     Connection,
+    ConnectionTls,
     Closed,
     Publication,
     Verify,

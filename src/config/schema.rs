@@ -70,6 +70,9 @@ const TOKEN: &[Key] = &[
     ("token", Form::Secret),
 ];
 
+const CONNECTION_TLS: &[Key] =
+    &[("authorities", Form::Text), ("certificate", Form::Text), ("key", Form::Text)];
+
 const TLS: &[Key] = &[("certificate", Form::Text), ("key", Form::Text)];
 
 const LIMIT: &[Key] =
@@ -84,6 +87,7 @@ const CONNECTION: &[Key] = &[
     ("scope", Form::Text),
     ("school_year", Form::Whole(1000)),
     ("instance", Form::Text),
+    ("tls", Form::Keys(CONNECTION_TLS)),
     ("timeout", Form::Duration),
     ("max_concurrency", Form::Whole(1)),
     ("max_requests_per_second", Form::Whole(0)),

@@ -93,7 +93,11 @@ fn tokens(fields: &mut Fields<'_, '_>) -> Vec<TokenConfig> {
 }
 
 fn tls(fields: &mut Fields<'_, '_>) -> Option<TlsConfig> {
-    let tls = fields.nested("tls", Section::Tls);
+    certificate_and_key(fields.nested("tls", Section::Tls))
+}
+
+/// The rest of a section: what names a certificate names its key too.
+pub(super) fn certificate_and_key(tls: Fields<'_, '_>) -> Option<TlsConfig> {
     // Neither is plain HTTP; one alone is a mistake.
     let is_given = tls.has("certificate") || tls.has("key");
     let mut tls = if is_given { tls } else { tls.partial() };

@@ -171,6 +171,7 @@ fn every_key_of_a_later_version_is_refused_by_name() {
             | Section::Backup
             | Section::Closed
             | Section::Connection
+            | Section::ConnectionTls
             | Section::Defaults
             | Section::Limit
             | Section::Resources

@@ -89,6 +89,8 @@ pub struct ConnectionConfig {
     pub school_year: Option<u16>,
     /// For year-specific hosts with several instances; only with `school_year`.
     pub instance: Option<String>,
+    /// Default: the authorities of the system, and nothing is shown.
+    pub tls: ConnectionTls,
     /// Of one request, more than zero. Default 60 s.
     pub timeout: Duration,
     /// A ceiling for requests in flight, at least 1. Default 512.
@@ -99,6 +101,15 @@ pub struct ConnectionConfig {
     pub limit: Option<LimitName>,
     /// When no request is sent. Default: never.
     pub closed: Vec<ClosedHours>,
+}
+
+/// PEM files of one connection, which are read again when they change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionTls {
+    /// The server's certificate must come from one of these, and no longer from one of the system's.
+    pub authorities: Option<PathBuf>,
+    /// What is shown to a server that asks who we are.
+    pub shown: Option<TlsConfig>,
 }
 
 /// More hours in a row than this are not looked at: who waits looks again when they have ended.

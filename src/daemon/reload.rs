@@ -91,6 +91,7 @@ impl Reloader {
             (self.read, self.seen) = (Some(found.clone()), Some(found));
         }
         let before = self.at_work.assembly();
+        let hash = self.read.clone().unwrap_or_default();
         let config = with_what_stays(config, &before.config);
         if config.publications.is_empty() && !before.config.publications.is_empty() {
             // A file that is being written is empty at first; nobody means to stop everything so.
@@ -100,9 +101,10 @@ impl Reloader {
         }
         let was_refused = self.at_work.refused_configuration().is_some();
         if config == before.config {
+            before.metrics.configured(short(&hash));
             if asked || was_refused {
                 self.at_work.refuse_configuration(None);
-                before.metrics.reloaded(true);
+                before.metrics.reloaded(Some(before.clock.now()));
                 tracing::info!("the configuration on disk is the one in force");
             }
             return;
@@ -120,7 +122,8 @@ impl Reloader {
         }
         self.server.admit(&assembly.config.server, &self.reloading.env);
         self.at_work.refuse_configuration(None);
-        assembly.metrics.reloaded(true);
+        assembly.metrics.reloaded(Some(assembly.clock.now()));
+        assembly.metrics.configured(short(&hash));
         tracing::info!(
             publications = assembly.pairs.len(),
             pairs = assembly.all_pairs().count(),
@@ -138,8 +141,13 @@ impl Reloader {
     fn say_refused(&self, why: &str) {
         tracing::error!("the last good configuration stays in force; mend the one on disk");
         self.at_work.refuse_configuration(Some(why.to_owned()));
-        self.at_work.assembly().metrics.reloaded(false);
+        self.at_work.assembly().metrics.reloaded(None);
     }
+}
+
+/// Enough of a hash to tell two configurations apart.
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
 }
 
 /// What a process cannot change while it runs stays as it was.

@@ -8,7 +8,7 @@ use super::Assembly;
 use super::planning::schedule_text;
 use crate::clock::Timestamp;
 use crate::config::{PublicationName, Trigger};
-use crate::desk::{PairCondition, PairStatus};
+use crate::desk::{Measured, PairCondition, PairStatus};
 use crate::domain::{ChangeVersion, Outcome};
 use crate::state::{PairId, PairState, ParkedCounts, Pause, Plan, StateError};
 
@@ -97,7 +97,8 @@ impl Assembly {
         let running = running.unwrap_or_default();
         let paused =
             plan.paused.filter(|pause| pause.until.is_none_or(|until| self.clock.now() < until));
-        let condition = condition(configured, paused.is_some(), &state, counts, &running);
+        let condition = condition(configured, paused.is_some(), &state, &counts, &running);
+        let blocked_by = state.blocked.as_ref().map(|block| block.cause);
         let watermark = state.watermark.as_ref().map(|watermark| watermark.change_version());
         let newest = running.newest.or(state.newest_seen);
         PairStatus {
@@ -125,7 +126,12 @@ impl Assembly {
             parked: counts.parked,
             dead: counts.dead,
             next_run_at,
-            compared_equal: plan.compared.map(|compared| compared.equal),
+            measured: Measured {
+                blocked_by,
+                waiting_by_reason: counts.by_reason,
+                oldest_waiting: counts.oldest,
+                compared: plan.compared,
+            },
             publication: id.publication,
             target: id.target,
         }
@@ -174,7 +180,7 @@ fn condition(
     configured: bool,
     paused: bool,
     state: &PairState,
-    counts: ParkedCounts,
+    counts: &ParkedCounts,
     live: &LivePair,
 ) -> PairCondition {
     if !configured {

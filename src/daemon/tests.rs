@@ -280,3 +280,61 @@ async fn a_status_has_the_shape_of_the_contract() {
     });
     assert_eq!(shown, expected);
 }
+
+#[tokio::test]
+async fn freshness_counts_from_the_schedule_and_from_the_end_of_closed_hours() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tidemark.yaml");
+    let text = r#"
+connections:
+  district:
+    {kind: ed-fi, url: "http://127.0.0.1:9/", key: k, secret: s, closed: [{cron: "0 0 20 * * *", for: 10h}]}
+  state:
+    {kind: ed-fi, url: "http://127.0.0.1:9/state", key: k, secret: s, closed: [{cron: "0 0 6 * * *", for: 1h}]}
+publications:
+  hourly: {source: district, targets: [state], schedule: "0 0 * * * *"}
+  by-hand: {source: district, targets: [state]}
+"#;
+    std::fs::write(&path, text).unwrap();
+    let config = crate::config::load(&path, &BTreeMap::new()).unwrap().config;
+    let clock = Clock::held_at(moment("2026-01-31T10:00:00Z"));
+    let store = Arc::new(MemoryStore::new());
+    let assembly = assemble(config, &BTreeMap::new(), store, clock).unwrap();
+    let fresh_until = |publication: &str, caught_up: &str| {
+        let mut pair = empty_status(&pair_named(publication, "state"));
+        pair.caught_up_at = Some(moment(caught_up));
+        front::figures(&pair, &assembly).fresh_until
+    };
+
+    for (caught_up, until) in [
+        ("2026-01-31T10:00:00Z", "2026-01-31T11:00:00Z"),
+        ("2026-01-31T10:59:59Z", "2026-01-31T11:00:00Z"),
+        // One end is closed from 20:00 to 6:00, and then the other for another hour.
+        ("2026-01-31T19:10:00Z", "2026-02-01T07:00:00Z"),
+        ("2026-01-31T05:00:00Z", "2026-01-31T07:00:00Z"),
+    ] {
+        assert_eq!(fresh_until("hourly", caught_up), Some(moment(until)), "{caught_up}");
+    }
+    assert_eq!(fresh_until("by-hand", "2026-01-31T10:00:00Z"), None, "nothing is promised");
+}
+
+fn empty_status(pair: &PairId) -> crate::desk::PairStatus {
+    crate::desk::PairStatus {
+        publication: pair.publication.clone(),
+        target: pair.target.clone(),
+        labels: BTreeMap::new(),
+        state: PairCondition::Ok,
+        reason: None,
+        watermark: None,
+        newest: None,
+        lag_versions: None,
+        caught_up_at: None,
+        run_id: None,
+        failed_runs: 0,
+        last_run: None,
+        parked: 0,
+        dead: 0,
+        next_run_at: None,
+        measured: crate::desk::Measured::default(),
+    }
+}

@@ -28,7 +28,7 @@ use crate::state::{ErasedKey, PairId};
 pub use self::audit::AuditEntry;
 pub use self::compared::{ResourceCompared, VerificationShown};
 pub use self::live::{AttemptOutcome, Attempted, LiveEnd, LiveItem, Shows};
-pub use self::pairs::{PairCondition, PairStatus, Selectors, StatusReport, fits};
+pub use self::pairs::{Measured, PairCondition, PairStatus, Selectors, StatusReport, fits};
 pub use self::parked::{ParkedChoice, ParkedFilter, ParkedItem, advice};
 pub use self::report::{Report, ReportedResource};
 pub use self::runs::{RunFault, RunShown, Started};

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
-use crate::domain::ChangeVersion;
-use crate::state::{LastRun, PairId};
+use crate::domain::{ChangeVersion, ParkReason};
+use crate::state::{BlockCause, ComparedOnSchedule, LastRun, PairId};
 
 /// What selects pairs; every given part narrows. Nothing given is every pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,9 +54,21 @@ pub struct PairStatus {
     pub dead: u64,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_run_at: Option<Timestamp>,
-    /// What the last comparison by schedule found. Not part of what is shown.
+    /// Not part of what is shown.
     #[serde(skip)]
-    pub compared_equal: Option<bool>,
+    pub measured: Measured,
+}
+
+/// What is told of a pair by metrics alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    pub blocked_by: Option<BlockCause>,
+    /// Parked and dead items, by why.
+    pub waiting_by_reason: BTreeMap<ParkReason, u64>,
+    /// When the oldest of them was first seen.
+    pub oldest_waiting: Option<Timestamp>,
+    /// What the last comparison by schedule found.
+    pub compared: Option<ComparedOnSchedule>,
 }
 
 impl PairStatus {

@@ -20,8 +20,8 @@ use super::open_api::{self, Members, Metadata};
 use super::shapes::Shapes;
 use crate::domain::{Fingerprint, KeyShape, ResourceGraph, ResourcePath};
 use crate::http::{
-    ApiClient, ApiRequest, ApiResponse, ClientOptions, ClosedUntil, Credentials, HttpError,
-    HttpObserver, Origins, SecretSource, SharedLimit,
+    ApiClient, ApiRequest, ApiResponse, ClientOptions, ClientTls, ClosedUntil, Credentials,
+    HttpError, HttpObserver, Origins, SecretSource, SharedLimit,
 };
 
 /// How long the root document and the dependencies are believed. Another database behind the same
@@ -44,6 +44,8 @@ pub struct ConnectionSettings {
     pub max_concurrency: usize,
     /// 0: no fixed rate.
     pub max_requests_per_second: u32,
+    /// Whom it trusts and what it shows.
+    pub tls: ClientTls,
     pub shared_limit: Option<Arc<SharedLimit>>,
     /// Hours in which no request is sent.
     pub closed_until: Option<ClosedUntil>,
@@ -119,6 +121,7 @@ impl Api {
             timeout: settings.timeout,
             max_concurrency: settings.max_concurrency,
             max_requests_per_second: settings.max_requests_per_second,
+            tls: settings.tls.clone(),
             shared_limit: settings.shared_limit.clone(),
             closed_until: settings.closed_until.clone(),
             ..ClientOptions::new(&settings.name, settings.url.clone())

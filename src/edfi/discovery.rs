@@ -376,6 +376,7 @@ mod tests {
     fn settings(url: &str) -> ConnectionSettings {
         let secret: crate::http::SecretSource = Arc::new(|| Ok("x".to_owned().into()));
         ConnectionSettings {
+            tls: crate::http::ClientTls::default(),
             name: "here".to_owned(),
             url: Url::parse(url).unwrap(),
             key: Arc::clone(&secret),

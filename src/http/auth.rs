@@ -230,6 +230,12 @@ pub(super) struct Grant {
     lifetime: Duration,
 }
 
+impl Grant {
+    pub(super) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+}
+
 /// Asks for a token, as often as any other request. It takes no permit: there is one such request
 /// a connection, and one that waited for a permit behind those who wait for its token would wait
 /// for ever.

@@ -211,6 +211,13 @@ pub enum HttpError {
         cause: Cause,
     },
 
+    #[error("cannot use the certificates of connection `{connection}` (its `tls`)")]
+    CertificatesUnreadable {
+        connection: Arc<str>,
+        #[source]
+        cause: Cause,
+    },
+
     #[error("{place} refuses the credentials ({status}, {refusal})")]
     CredentialsRefused { place: Place, status: StatusCode, refusal: Refusal },
 
@@ -265,7 +272,7 @@ impl HttpError {
             HttpError::InvalidRequest { .. } => "invalid-request",
             HttpError::ForeignOrigin { .. } => "foreign-origin",
             HttpError::Unreachable { .. } => "unreachable",
-            HttpError::Tls { .. } => "tls",
+            HttpError::Tls { .. } | HttpError::CertificatesUnreadable { .. } => "tls",
             HttpError::Timeout { .. } => "timeout",
             HttpError::Slow { .. } => "slow",
             HttpError::Disconnected { .. } => "disconnected",
@@ -301,6 +308,7 @@ impl HttpError {
             | HttpError::Unauthorized { .. }
             | HttpError::CredentialsMissing { .. }
             | HttpError::CredentialsUnreadable { .. }
+            | HttpError::CertificatesUnreadable { .. }
             | HttpError::CredentialsRefused { .. }
             | HttpError::TokenUnusable { .. } => Disposition::NeedsAPerson,
             HttpError::TooLarge { .. }
@@ -329,6 +337,7 @@ impl HttpError {
             | HttpError::Unauthorized { .. }
             | HttpError::CredentialsMissing { .. }
             | HttpError::CredentialsUnreadable { .. }
+            | HttpError::CertificatesUnreadable { .. }
             | HttpError::CredentialsRefused { .. }
             | HttpError::TokenUnusable { .. }
             | HttpError::TooManyTokens { .. }

@@ -19,11 +19,13 @@ mod pace;
 mod request;
 mod retry;
 mod shared_limit;
+mod trust;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -39,17 +41,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificate;
+
 pub use reqwest::{Method, StatusCode};
 pub use url::Url;
 
 pub use auth::{Credentials, SecretSource};
 pub use error::{Cause, Disposition, HttpError, NoToken, Place, Refusal};
 pub use hours::ClosedUntil;
-pub use observer::{Endpoint, HttpObserver, Unobserved};
+pub use observer::{CertificateOf, Endpoint, HttpObserver, Unobserved};
 pub use origin::Origins;
 pub use request::{ApiRequest, ApiResponse};
 pub use retry::{RetryPolicy, parse_retry_after};
 pub use shared_limit::SharedLimit;
+pub use trust::ClientTls;
 
 use auth::{Grant, Token, TokenKeeper};
 use concurrency::{Load, Permit};
@@ -73,6 +78,8 @@ pub struct ClientOptions {
     pub max_concurrency: usize,
     /// A ceiling; 0 for none, which is the default.
     pub max_requests_per_second: u32,
+    /// Whom it trusts and what it shows. Default: as the system says, and nothing.
+    pub tls: ClientTls,
     /// What it shares with other connections, beside its own ceilings.
     pub shared_limit: Option<Arc<SharedLimit>>,
     /// Hours in which no request is sent. Default: none.
@@ -95,6 +102,7 @@ impl ClientOptions {
             timeout: Duration::from_secs(60),
             max_concurrency: 512,
             max_requests_per_second: 0,
+            tls: ClientTls::default(),
             shared_limit: None,
             closed_until: None,
             max_body_bytes: 64 << 20,
@@ -132,6 +140,9 @@ struct Shared {
     shared_limit: Option<Arc<SharedLimit>>,
     hours: Hours,
     tokens: TokenKeeper,
+    tls: ClientTls,
+    /// By origin, what its server showed last.
+    certificates: Mutex<HashMap<String, Vec<u8>>>,
     observer: Arc<dyn HttpObserver>,
 }
 
@@ -150,6 +161,7 @@ impl ApiClient {
             options.timeout,
             options.max_body_bytes,
             max_concurrency,
+            &options.tls,
         )?;
         let shared = Shared {
             name,
@@ -165,6 +177,8 @@ impl ApiClient {
             shared_limit: options.shared_limit,
             hours: Hours::new(options.closed_until),
             tokens: TokenKeeper::default(),
+            tls: options.tls,
+            certificates: Mutex::default(),
             observer,
         };
         let client = ApiClient {
@@ -363,7 +377,12 @@ impl ApiClient {
         let correlation =
             self.run.as_ref().and_then(|run| HeaderValue::try_from(format!("{run}-{number}")).ok());
         let began = Instant::now();
-        let answer = self.shared.wire.exchange(request, authorization, correlation).await;
+        let flight = InFlight::begin(self, origin);
+        let mut answer = self.shared.wire.exchange(request, authorization, correlation).await;
+        drop(flight);
+        if let Ok(response) = &mut answer {
+            self.look_at_certificate(origin, response.certificate.take());
+        }
 
         let outcome = match &answer {
             Ok(response) => {
@@ -377,7 +396,28 @@ impl ApiClient {
         };
         let endpoint = self.endpoint(origin);
         self.shared.observer.exchanged(endpoint, &request.method, outcome, began.elapsed());
+        let sent = request.body.as_ref().map_or(0, bytes::Bytes::len);
+        let received = answer.as_ref().map_or(0, |response| response.body.len());
+        self.shared.observer.carried(endpoint, sent, received);
         answer
+    }
+
+    /// Tells when it ends, if it is another one than before: they are renewed rarely.
+    fn look_at_certificate(&self, origin: &Origin, shown: Option<Vec<u8>>) {
+        let Some(shown) = shown else { return };
+        let mut known =
+            self.shared.certificates.lock().expect("nothing panics while it holds these");
+        if known.get(&origin.name) == Some(&shown) {
+            return;
+        }
+        let endpoint = self.endpoint(origin);
+        if let Some(ends) = certificate::ends_at(&shown) {
+            self.shared.observer.certificate(endpoint, CertificateOf::Server, ends);
+        }
+        for (of, ends) in self.shared.tls.ends() {
+            self.shared.observer.certificate(endpoint, of, ends);
+        }
+        known.insert(origin.name.clone(), shown);
     }
 
     /// Waits before another attempt, or says that there will be none.
@@ -393,9 +433,15 @@ impl ApiClient {
         if let Some(wait) = retry_after {
             let wait = wait.min(policy.max_retry_after);
             origin.close_for(wait);
-            self.shared.observer.paused(self.endpoint(origin), wait);
+            // A wait that no clock can add up is capped before it comes here.
+            let until = self.wall_time() + wait;
+            self.shared.observer.paused(self.endpoint(origin), wait, until);
         }
-        if attempts >= policy.max_attempts || !origin.spend_retry(&error) {
+        if attempts >= policy.max_attempts {
+            return Err(error.after(attempts));
+        }
+        if !origin.spend_retry(&error) {
+            self.shared.observer.budget_exhausted(self.endpoint(origin));
             return Err(error.after(attempts));
         }
         self.shared.observer.retried(self.endpoint(origin), error.kind());
@@ -447,7 +493,8 @@ impl ApiClient {
 
     fn token_renewed(&self, token_url: &Url, outcome: &Result<Grant, HttpError>) {
         let origin = self.origin_of(token_url);
-        let outcome = outcome.as_ref().map(|_| ()).map_err(HttpError::kind);
+        let ends = |grant: &Grant| self.wall_time() + grant.lifetime();
+        let outcome = outcome.as_ref().map(ends).map_err(HttpError::kind);
         self.shared.observer.token_renewed(self.endpoint(&origin), outcome);
     }
 
@@ -488,6 +535,25 @@ struct Admission {
     permit: Permit,
     _own: OwnedSemaphorePermit,
     _shared: Option<OwnedSemaphorePermit>,
+}
+
+/// An exchange that is under way, counted until it is answered or given up.
+struct InFlight<'a> {
+    client: &'a ApiClient,
+    origin: &'a Origin,
+}
+
+impl<'a> InFlight<'a> {
+    fn begin(client: &'a ApiClient, origin: &'a Origin) -> InFlight<'a> {
+        client.shared.observer.in_flight(client.endpoint(origin), 1);
+        InFlight { client, origin }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.client.shared.observer.in_flight(self.client.endpoint(self.origin), -1);
+    }
 }
 
 fn load_of(answer: &Result<ApiResponse, HttpError>) -> Load {

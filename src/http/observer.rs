@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use reqwest::Method;
 
 /// Where the counted things happened, as metric labels.
@@ -13,22 +14,55 @@ pub struct Endpoint<'a> {
     pub origin: &'a str,
 }
 
+/// Whose certificate it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateOf {
+    /// What the origin showed.
+    Server,
+    /// What is shown to it.
+    Client,
+    /// The authority that it is checked against, where the connection names its own.
+    Authority,
+}
+
+impl CertificateOf {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CertificateOf::Server => "server",
+            CertificateOf::Client => "client",
+            CertificateOf::Authority => "authority",
+        }
+    }
+}
+
 /// Told of everything that is worth a metric. Calls come from many tasks and must be quick.
 pub trait HttpObserver: Send + Sync {
     /// One exchange ended: with a status, or with the [`kind`](super::HttpError::kind) of an error.
     fn exchanged(&self, _: Endpoint<'_>, _: &Method, _: Result<u16, &'static str>, _: Duration) {}
 
+    /// So many more exchanges are under way; fewer, where it is negative.
+    fn in_flight(&self, _: Endpoint<'_>, _more: i64) {}
+
+    /// An exchange ended whose bodies were so long.
+    fn carried(&self, _: Endpoint<'_>, _sent: usize, _received: usize) {}
+
     /// A request will be sent again; the word is `429`'s or the error's kind.
     fn retried(&self, _: Endpoint<'_>, _why: &'static str) {}
 
-    /// An origin asked to be left alone for so long.
-    fn paused(&self, _: Endpoint<'_>, _: Duration) {}
+    /// A request is given up that had attempts left: the origin's budget of retries is used up.
+    fn budget_exhausted(&self, _: Endpoint<'_>) {}
+
+    /// An origin asked to be left alone for so long, until then.
+    fn paused(&self, _: Endpoint<'_>, _: Duration, _until: DateTime<Utc>) {}
 
     /// The adaptive limit of an origin moved to this.
     fn limit(&self, _: Endpoint<'_>, _in_force: usize) {}
 
-    /// A token was renewed, or not.
-    fn token_renewed(&self, _: Endpoint<'_>, _outcome: Result<(), &'static str>) {}
+    /// A token was renewed and ends then, or was not.
+    fn token_renewed(&self, _: Endpoint<'_>, _outcome: Result<DateTime<Utc>, &'static str>) {}
+
+    /// A certificate ends then. Told when it was seen first, and when another one is.
+    fn certificate(&self, _: Endpoint<'_>, _: CertificateOf, _ends: DateTime<Utc>) {}
 }
 
 /// Counts nothing.

@@ -152,6 +152,8 @@ pub struct ApiResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// What the server showed, where it spoke TLS.
+    pub(super) certificate: Option<Vec<u8>>,
 }
 
 impl ApiResponse {

@@ -137,6 +137,7 @@ fn judge_error(error: HttpError, alive: bool) -> Verdict {
         | HttpError::Unauthorized { .. }
         | HttpError::CredentialsMissing { .. }
         | HttpError::CredentialsUnreadable { .. }
+        | HttpError::CertificatesUnreadable { .. }
         | HttpError::CredentialsRefused { .. }
         | HttpError::TokenUnusable { .. }
         | HttpError::TooManyTokens { .. }

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::error::{HttpError, Place};
 use super::request::{ApiRequest, ApiResponse};
+use super::trust::{ClientTls, Renewed};
 
 /// How slowly a body may arrive: less than this within the window is a failure.
 const LEAST_BYTES: usize = 30 * 1024;
@@ -29,10 +30,46 @@ const CORRELATION_ID: HeaderName = HeaderName::from_static("correlation-id");
 /// A connection's own pool, so that a sick host holds nobody else's sockets.
 #[derive(Debug)]
 pub(super) struct Wire {
-    client: reqwest::Client,
+    client: Client,
     connection: Arc<str>,
     timeout: Duration,
     max_body_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Client {
+    Usual(reqwest::Client),
+    /// With certificates of its own.
+    Renewed {
+        profile: Profile,
+        renewed: Renewed,
+    },
+}
+
+/// What every client of a connection is like.
+#[derive(Clone, Debug)]
+struct Profile {
+    user_agent: String,
+    connect_within: Duration,
+    max_idle: usize,
+}
+
+impl Profile {
+    fn builder(&self) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
+            .user_agent(&self.user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .http1_only()
+            .gzip(true)
+            .retry(reqwest::retry::never())
+            .tcp_nodelay(true)
+            .tls_info(true)
+            .connect_timeout(self.connect_within)
+            .pool_idle_timeout(IDLE_FOR)
+            .pool_max_idle_per_host(self.max_idle)
+    }
 }
 
 impl Wire {
@@ -43,33 +80,38 @@ impl Wire {
         timeout: Duration,
         max_body_bytes: usize,
         max_idle: usize,
+        tls: &ClientTls,
     ) -> Result<Wire, HttpError> {
         // Another part of the process may have chosen a provider already; any will do.
         let _chosen_before = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(user_agent)
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .no_proxy()
-                .http1_only()
-                .gzip(true)
-                .retry(reqwest::retry::never())
-                .tcp_nodelay(true)
-                .connect_timeout(CONNECT_WITHIN.min(timeout))
-                .pool_idle_timeout(IDLE_FOR)
-                .pool_max_idle_per_host(max_idle)
+        let profile = Profile {
+            user_agent: user_agent.to_owned(),
+            connect_within: CONNECT_WITHIN.min(timeout),
+            max_idle,
         };
-        let client = match builder().build() {
+        if !tls.is_usual() {
+            let client = Client::Renewed { profile, renewed: Renewed::new(tls.clone()) };
+            return Ok(Wire { client, connection, timeout, max_body_bytes });
+        }
+        let client = match profile.builder().build() {
             // A machine without CA certificates can still speak plain http.
-            Err(_) if url.scheme() == "http" => builder().tls_certs_only([]).build(),
+            Err(_) if url.scheme() == "http" => profile.builder().tls_certs_only([]).build(),
             built => built,
         };
         let client = client.map_err(|error| HttpError::Setup {
             connection: Arc::clone(&connection),
             cause: Arc::new(error.without_url()),
         })?;
-        Ok(Wire { client, connection, timeout, max_body_bytes })
+        Ok(Wire { client: Client::Usual(client), connection, timeout, max_body_bytes })
+    }
+
+    fn client(&self) -> Result<reqwest::Client, HttpError> {
+        match &self.client {
+            Client::Usual(client) => Ok(client.clone()),
+            Client::Renewed { profile, renewed } => {
+                renewed.client(&self.connection, || profile.builder())
+            }
+        }
     }
 
     /// Sends a request once and receives its answer to the end.
@@ -94,13 +136,16 @@ impl Wire {
         outgoing: reqwest::Request,
         receiving: &AtomicBool,
     ) -> Result<ApiResponse, HttpError> {
+        let client = self.client()?;
         let mut response =
-            self.client.execute(outgoing).await.map_err(|error| self.explain(request, error))?;
+            client.execute(outgoing).await.map_err(|error| self.explain(request, error))?;
         receiving.store(true, Ordering::Relaxed);
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
+        let shown = response.extensions_mut().remove::<reqwest::tls::TlsInfo>();
+        let certificate = shown.and_then(|shown| shown.peer_certificate().map(<[u8]>::to_vec));
         let body = self.body(request, response).await?;
-        Ok(ApiResponse { status, headers, body })
+        Ok(ApiResponse { status, headers, body, certificate })
     }
 
     /// Collects a body up to the limit, which counts decompressed bytes.

@@ -1,8 +1,12 @@
 //! What is counted is what happened.
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::domain::{Stages, Window};
-use crate::engine::report::{ReportedError, Requests};
+use crate::domain::{
+    ChangeVersion, Outcome, ParkReason, ResourcePath, Stage, Stages, Tally, Window,
+};
+use crate::engine::report::{ReportedError, Requests, RunReport};
 
 fn pair() -> PairId {
     PairId { publication: "district-to-state".to_owned(), target: "state".to_owned() }
@@ -32,6 +36,10 @@ fn report(outcome: Outcome, upserts: Tally, error: Option<&str>) -> RunReport {
         may_pass: false,
         stopped: None,
     }
+}
+
+fn moment(seconds: i64) -> Timestamp {
+    chrono::DateTime::from_timestamp(seconds, 0).unwrap()
 }
 
 /// The value of the one sample with this name and all of these labels.
@@ -184,6 +192,20 @@ fn the_run_under_way_has_a_beginning_and_the_one_that_failed_an_error_until_anot
     assert_eq!(sample(&metrics, error, &[]), None);
 }
 
+/// Beyond what runs and requests tell.
+fn in_every_trouble() -> PairFigures {
+    PairFigures {
+        state: "blocked",
+        blocked_by: Some("deletes"),
+        watermark: Some(ChangeVersion(1)),
+        newest: Some(ChangeVersion(2)),
+        lag_versions: Some(1),
+        waiting_by_reason: BTreeMap::from([(ParkReason::Invalid, 1), (ParkReason::Forbidden, 2)]),
+        compared: Some((moment(1), false)),
+        ..PairFigures::default()
+    }
+}
+
 /// Every pair has had each kind of trouble that a label can tell, and each source of its own.
 #[test]
 fn six_hundred_pairs_stay_under_fifty_thousand_series() {
@@ -207,12 +229,135 @@ fn six_hundred_pairs_stay_under_fifty_thousand_series() {
         for why in ["429", "timeout"] {
             metrics.retried(at, why);
         }
-        metrics.paused(at, Duration::from_secs(1));
+        metrics.paused(at, Duration::from_secs(1), moment(1));
         metrics.limit(at, 3);
-        metrics.token_renewed(at, Ok(()));
+        metrics.in_flight(at, 1);
+        metrics.carried(at, 10, 1000);
+        metrics.budget_exhausted(at);
+        metrics.certificate(at, CertificateOf::Server, moment(1));
+        metrics.show(pair, &in_every_trouble());
+        metrics.token_renewed(at, Ok(moment(1)));
         metrics.token_renewed(at, Err("credentials"));
     }
 
+    // As many as run at once unless told otherwise.
+    let window = Window { after: None, through: ChangeVersion(7) };
+    for pair in &pairs[..32] {
+        metrics.observe(&Event::RunStarted { pair, run: "r", window, at: moment(1) });
+    }
+
     let series = metrics.text().lines().filter(|line| !line.starts_with('#')).count();
-    assert!((30_000..50_000).contains(&series), "{series}");
+    assert!((40_000..50_000).contains(&series), "{series}");
+}
+
+#[test]
+fn what_waits_is_told_by_why_and_what_blocks_by_its_cause_until_it_is_over() {
+    let metrics = Metrics::new(&[pair()], &["ok", "blocked"], 1);
+    let waiting = "tidemark_waiting_items";
+
+    metrics.show(&pair(), &in_every_trouble());
+    assert_eq!(sample(&metrics, waiting, &["forbidden"]), Some(2.0));
+    assert_eq!(sample(&metrics, "tidemark_pair_blocked", &[r#"reason="deletes""#]), Some(1.0));
+
+    let better = PairFigures {
+        state: "ok",
+        waiting_by_reason: BTreeMap::from([(ParkReason::Invalid, 3)]),
+        oldest_waiting: Some(moment(77)),
+        ..PairFigures::default()
+    };
+    metrics.show(&pair(), &better);
+    assert_eq!(sample(&metrics, waiting, &["forbidden"]), None);
+    assert_eq!(sample(&metrics, waiting, &["invalid"]), Some(3.0));
+    assert_eq!(sample(&metrics, "tidemark_oldest_waiting_timestamp_seconds", &[]), Some(77.0));
+    assert_eq!(sample(&metrics, "tidemark_pair_blocked", &[]), None);
+
+    metrics.forget_pair(&pair());
+    assert_eq!(sample(&metrics, waiting, &[]), None);
+}
+
+#[test]
+fn a_run_under_way_tells_how_many_resources_it_began_and_ended() {
+    let metrics = Metrics::new(&[pair()], &[], 1);
+    let (pair, resource) = (&pair(), &students());
+    let window = Window { after: None, through: ChangeVersion(7) };
+    let (stage, resources) = (Stage::Upserts, "tidemark_run_resources");
+
+    metrics.observe(&Event::RunStarted { pair, run: "r", window, at: moment(9) });
+    assert_eq!(sample(&metrics, resources, &["finished"]), Some(0.0));
+    metrics.observe(&Event::ResourceStarted { pair, stage, resource, expected: None });
+    metrics.observe(&Event::ResourceStarted { pair, stage, resource, expected: None });
+    metrics.observe(&Event::ResourceFinished { pair, stage, resource });
+
+    assert_eq!(sample(&metrics, resources, &["started"]), Some(2.0));
+    assert_eq!(sample(&metrics, resources, &["finished"]), Some(1.0));
+    let asked = sample(&metrics, "tidemark_newest_seen_timestamp_seconds", &[]);
+    assert_eq!(asked, Some(9.0));
+
+    let complete = report(Outcome::Complete, Tally::default(), None);
+    metrics.observe(&Event::RunEnded { pair, report: &complete });
+    assert_eq!(sample(&metrics, resources, &[]), None);
+}
+
+#[test]
+fn an_idle_source_was_asked_when_a_run_last_found_nothing() {
+    let metrics = Metrics::new(&[pair()], &["ok"], 1);
+    let found_nothing = |at| PairFigures { last_success: Some(moment(at)), ..Default::default() };
+
+    for at in [500, 800] {
+        metrics.show(&pair(), &found_nothing(at));
+
+        let asked = sample(&metrics, "tidemark_newest_seen_timestamp_seconds", &[]);
+        assert_eq!(asked, Some(at as f64));
+    }
+}
+
+#[test]
+fn what_an_api_asked_for_and_what_is_shown_to_it_is_told_by_moments() {
+    let metrics = Metrics::new(&[], &[], 1);
+    let at = Endpoint { connection: "state", origin: "https://127.0.0.1:1" };
+
+    metrics.paused(at, Duration::from_secs(60), moment(600));
+    metrics.paused(at, Duration::from_secs(5), moment(550));
+    metrics.token_renewed(at, Ok(moment(1800)));
+    metrics.certificate(at, CertificateOf::Client, moment(9000));
+    metrics.in_flight(at, 1);
+    metrics.in_flight(at, 1);
+    metrics.in_flight(at, -1);
+    metrics.carried(at, 7, 40);
+
+    let value = |name, labels: &[&str]| sample(&metrics, name, labels);
+    assert_eq!(value("tidemark_http_not_before_timestamp_seconds", &[]), Some(600.0));
+    assert_eq!(value("tidemark_token_expiry_timestamp_seconds", &[]), Some(1800.0));
+    let certificate = "tidemark_tls_certificate_expiry_timestamp_seconds";
+    assert_eq!(value(certificate, &[r#"kind="client""#]), Some(9000.0));
+    assert_eq!(value("tidemark_http_requests_in_flight", &[]), Some(1.0));
+    assert_eq!(value("tidemark_http_body_bytes_total", &["received"]), Some(40.0));
+    assert_eq!(value("tidemark_http_retry_budget_exhausted_total", &[]), Some(0.0));
+}
+
+#[test]
+fn the_process_tells_its_room_its_log_its_configuration_and_its_certificate() {
+    let metrics = Metrics::new(&[], &[], 1);
+    let value = |name| sample(&metrics, name, &[]);
+    assert_eq!(value("tidemark_server_certificate_expiry_timestamp_seconds"), None);
+
+    metrics.show_process(&ProcessFigures {
+        state_bytes: Some(123),
+        free_bytes: Some(456),
+        lost_log_records: 3,
+        certificate_ends: Some(moment(9)),
+    });
+    metrics.committed(Duration::from_millis(3));
+    metrics.reloaded(Some(moment(5)));
+    metrics.configured("before");
+    metrics.configured("after");
+
+    assert_eq!(value("tidemark_state_size_bytes"), Some(123.0));
+    assert_eq!(value("tidemark_state_free_bytes"), Some(456.0));
+    assert_eq!(value("tidemark_log_records_lost_total"), Some(3.0));
+    assert_eq!(value("tidemark_server_certificate_expiry_timestamp_seconds"), Some(9.0));
+    assert_eq!(value("tidemark_state_commit_duration_seconds_count"), Some(1.0));
+    assert_eq!(value("tidemark_config_reload_timestamp_seconds"), Some(5.0));
+    assert_eq!(sample(&metrics, "tidemark_config_info", &["before"]), None);
+    assert_eq!(sample(&metrics, "tidemark_config_info", &["after"]), Some(1.0));
 }

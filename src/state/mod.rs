@@ -12,8 +12,10 @@
 mod sled;
 mod memory;
 mod records;
+mod room;
 mod remembered;
 mod overlap;
+mod block;
 mod comparison;
 mod erasure;
 mod plan;
@@ -31,6 +33,8 @@ mod conformance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -43,6 +47,7 @@ use crate::domain::{
     ResourcePath, Scope, SourceId, Stages, Tally, TargetId, Watermark, Window,
 };
 
+pub use self::block::{Block, BlockCause, Deletes};
 pub use self::comparison::{Compared, Comparison, Looked, ResourceUnderWay, SpoolKey, SpooledSide};
 pub use self::draft::Draft;
 pub use self::erasure::ErasedKey;
@@ -54,6 +59,7 @@ pub use self::overlap::{
 };
 pub use self::plan::{ComparedOnSchedule, Pause, Plan};
 pub use self::records::{RUNS_KEPT, examine};
+pub use self::room::{Room, room};
 pub use self::sled::open;
 
 /// A pair by the names of its publication and target: what state belongs to (contract).
@@ -113,17 +119,6 @@ pub struct LeftOut {
     pub deletes: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Block {
-    pub cause: BlockCause,
-    /// What was found and what to do, in a sentence.
-    pub reason: String,
-    pub since: Timestamp,
-    /// What would have been deleted: a person allows exactly that, or does not (R27).
-    #[serde(default)]
-    pub deletes: Option<Deletes>,
-}
-
 /// What the last comparison of both ends found of one resource, for the report to whoever owns the data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Verified {
@@ -147,38 +142,6 @@ pub struct Verified {
     pub extra: Option<u64>,
     pub different: u64,
     pub parked: u64,
-}
-
-/// So many items of a resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deletes {
-    pub resource: ResourcePath,
-    pub count: u64,
-}
-
-/// What a person has to decide about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BlockCause {
-    /// Newest is below the watermark: the source was restored, or is another one (R18).
-    SourceRegressed,
-    /// The source no longer tells deletes and renames from the watermark on: its history was purged.
-    HistoryPurged,
-    /// The target's own newest version went back: it was restored (R18).
-    TargetRegressed,
-    /// The source does not tell the old records any more that it must still have: restored to
-    /// before them, or replaced, with higher versions than before (R20, S14).
-    HistoryChanged,
-    /// The source's credentials reach less than before (S19).
-    ScopeNarrowed,
-    /// Another database behind the same name (R19).
-    SourceChanged,
-    TargetChanged,
-    /// A run would delete more than the brake allows (R27).
-    Deletes,
-    /// A new pair between the ends of one that the configuration no longer names: renamed, as a
-    /// rule. Looked at again at each run.
-    Orphan,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -440,12 +403,19 @@ pub struct Step {
     pub audit: Option<AuditRecord>,
 }
 
+/// Is told how long a step took to be on disk; must be quick.
+pub type CommitWatcher = Arc<dyn Fn(Duration) + Send + Sync>;
+
 /// Where state is written. One suite of conformance tests holds every implementation to this.
 #[async_trait]
 pub trait StateStore: StateView {
     /// Whole or not at all; on disk when it returns `Ok`. Any error poisons the store: later calls
     /// fail too, and the process should end (design.md section 5).
     async fn commit(&self, pair: &PairId, step: Step) -> Result<(), StateError>;
+
+    /// Is told from now on how long each step took to be on disk. A store without a disk has nothing
+    /// to tell.
+    fn watch_commits(&self, _told: CommitWatcher) {}
 
     /// Writes down what changed no pair: who read, or did something to many. Records of before
     /// `forget_before` go.
@@ -550,10 +520,14 @@ pub trait StateView: Send + Sync {
     ) -> Result<Vec<AuditRecord>, StateError>;
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParkedCounts {
     pub parked: u64,
     pub dead: u64,
+    /// Both, by why.
+    pub by_reason: BTreeMap<ParkReason, u64>,
+    /// When the oldest of both was first seen.
+    pub oldest: Option<Timestamp>,
 }
 
 /// Why state could not be read or written. Exit code 4 is [`StateError::Locked`] alone, 5 the rest

@@ -19,7 +19,7 @@ use super::{
     Parked, ParkedCounts, Plan, Progress, RunJournal, RunRecord, Step, Verified,
 };
 use crate::clock::Timestamp;
-use crate::domain::{NaturalKey, ResourcePath};
+use crate::domain::{NaturalKey, ParkReason, ResourcePath};
 
 /// Runs kept for each pair; older ones go in the step that adds one.
 pub const RUNS_KEPT: usize = 100;
@@ -339,15 +339,22 @@ pub(super) fn verified(table: &dyn Table, pair: &PairId) -> Result<Vec<Verified>
 #[derive(Deserialize)]
 struct Counted {
     status: ParkStatus,
+    reason: ParkReason,
+    first_seen_at: Timestamp,
 }
 
 pub(super) fn parked_counts(table: &dyn Table, pair: &PairId) -> Result<ParkedCounts, Trouble> {
     let mut counts = ParkedCounts::default();
     for entry in under(table, &codec::kind_prefix(pair, Kind::Parked)) {
-        match codec::decode::<Counted>(&entry?.1)?.status {
+        let item: Counted = codec::decode(&entry?.1)?;
+        match item.status {
             ParkStatus::Parked => counts.parked += 1,
             ParkStatus::Dead => counts.dead += 1,
         }
+        *counts.by_reason.entry(item.reason).or_default() += 1;
+        let oldest =
+            counts.oldest.map_or(item.first_seen_at, |known| known.min(item.first_seen_at));
+        counts.oldest = Some(oldest);
     }
     Ok(counts)
 }

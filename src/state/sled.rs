@@ -24,7 +24,7 @@ use super::lock::{NotLocked, StateLock};
 use super::marker::{Marked, Marker};
 use super::migrate;
 use super::records::{self, Entries, Table, Writes};
-use super::{AuditRecord, PairId, StateError, StateStore, Step};
+use super::{AuditRecord, CommitWatcher, PairId, StateError, StateStore, Step};
 use crate::clock::{Clock, Timestamp};
 
 /// The state of a fleet is small; sled's own default would be a gigabyte.
@@ -60,6 +60,7 @@ struct Shared {
     writer: Mutex<Writer>,
     /// The first error after opening.
     broken: OnceLock<String>,
+    watcher: OnceLock<CommitWatcher>,
     path: String,
     _lock: StateLock,
 }
@@ -92,6 +93,7 @@ impl SledStore {
                 db,
                 writer: Mutex::new(Writer { steps, marker }),
                 broken: OnceLock::new(),
+                watcher: OnceLock::new(),
                 path: place.shown(),
                 _lock: lock,
             }),
@@ -143,13 +145,18 @@ impl Shared {
         // call was already waiting.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.still_whole()?;
+        let began = Instant::now();
         let steps = writer.steps + 1;
         let mut batch = batch_of(work(&*self.db)?);
         batch.insert(STEPS_KEY, &steps.to_be_bytes());
         self.db.apply_batch(batch).map_err(engine)?;
         self.db.flush().map_err(engine)?;
         writer.steps = steps;
-        writer.marker.count(steps).map_err(|error| Trouble::Engine(error.to_string()))
+        writer.marker.count(steps).map_err(|error| Trouble::Engine(error.to_string()))?;
+        if let Some(watcher) = self.watcher.get() {
+            watcher(began.elapsed());
+        }
+        Ok(())
     }
 }
 
@@ -474,6 +481,11 @@ impl Table for Tree {
 
 #[async_trait]
 impl StateStore for SledStore {
+    fn watch_commits(&self, told: CommitWatcher) {
+        // Of two who want to know, the first is told: a process has one.
+        let _ = self.shared.watcher.set(told);
+    }
+
     async fn commit(&self, pair: &PairId, step: Step) -> Result<(), StateError> {
         let pair = pair.clone();
         self.on_disk("saving a step", move |shared| shared.commit(&pair, &step)).await

@@ -15,6 +15,14 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Records that wait to be written: about a megabyte of them.
 pub(super) const RECORDS: usize = 4096;
+/// Since the process began. There is one log in a process, whoever counts.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Records that were lost since the process began because nobody read the log in time.
+pub fn lost_records() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
 /// Between two looks whether there is a place for the last word.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -78,6 +86,7 @@ impl Write for LogQueue {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         if self.waiting.try_send(Waiting::Record(record.to_vec())).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            LOST.fetch_add(1, Ordering::Relaxed);
         }
         Ok(record.len())
     }
@@ -139,6 +148,7 @@ mod tests {
         assert!(text.starts_with("record 0\nrecord 1\n"), "{text}");
         // Four wait, and one may have been taken to be written.
         assert!((95..=96).contains(&lost), "{lost}");
+        assert!(lost_records() >= lost);
         assert_eq!(text.lines().count() as u64, 100 - lost);
         assert_eq!(queue.lost.load(Ordering::Relaxed), 0, "it was said");
     }

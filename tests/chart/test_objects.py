@@ -132,6 +132,48 @@ def test_the_probes_ask_for_what_never_depends_on_another_api():
     assert startup["periodSeconds"] * startup["failureThreshold"] >= 60
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_probes_scrapes_and_policies_meet_at_the_port_that_the_daemon_listens_on(scenario):
+    objects = rendered(scenario)
+    pod = only(objects, "StatefulSet")["spec"]["template"]["spec"]
+    [container] = [each for each in pod["containers"] if each["name"] == "tidemark"]
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    apart = "TIDEMARK__SERVER__METRICS_LISTEN" in variables
+
+    listens = variables["TIDEMARK__SERVER__METRICS_LISTEN" if apart else "TIDEMARK__SERVER__LISTEN"]
+    name = "metrics" if apart else "http"
+    assert listens.rsplit(":", 1)[1] == str(ports[name])
+    assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")} == {name}
+    served = {each["name"]: each["targetPort"] for each in only(objects, "Service")["spec"]["ports"]}
+    assert served == {each: each for each in ports}
+    for monitor in of_kind(objects, "ServiceMonitor"):
+        assert [each["port"] for each in monitor["spec"]["endpoints"]] == [name]
+    for policy in of_kind(objects, "NetworkPolicy"):
+        assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} <= set(ports)
+    assert apart == (scenario in ("everything", "locked-down"))
+
+
+def test_who_scrapes_reaches_nothing_but_the_metrics():
+    [console, metrics] = only(rendered("locked-down"), "NetworkPolicy")["spec"]["ingress"]
+
+    assert [console["ports"][0]["port"], metrics["ports"][0]["port"]] == ["http", "metrics"]
+    assert "operations" in json.dumps(console["from"]) and "monitoring" in json.dumps(metrics["from"])
+    none = only(rendered("locked-down", 4, "--set", "networkPolicy.ingressFrom=null,networkPolicy.metricsFrom=null"), "NetworkPolicy")
+    assert none["spec"]["ingress"] == []
+
+
+def test_under_tls_the_probes_do_not_speak_it():
+    """The chart cannot read texts, so the values file that ends TLS in the pod is held to it."""
+    for scenario in SCENARIOS:
+        texts = "".join(text for each in of_kind(rendered(scenario), "ConfigMap") for text in each.get("data", {}).values())
+        if re.search(r"^server:\n  tls:", texts, re.M):
+            pod = only(rendered(scenario), "StatefulSet")["spec"]["template"]["spec"]
+            assert pod["containers"][0]["readinessProbe"]["httpGet"]["port"] == "metrics"
+            return
+    raise AssertionError("no values file ends TLS in the pod")
+
+
 def test_there_is_one_pod_with_a_claim_that_stays():
     spec = only(rendered("empty"), "StatefulSet")["spec"]
 

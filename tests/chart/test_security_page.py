@@ -1,5 +1,6 @@
 """The security page says of each control what holds it, and that is there."""
 
+import json
 import re
 import subprocess
 
@@ -43,6 +44,18 @@ def test_neither_openssl_nor_http_2_nor_a_way_around_certificates_is_in_the_prog
     assert crates & {"openssl", "openssl-sys", "native-tls", "aws-lc-rs", "h2", "hyper-tls"} == set()
     program = "".join(file.read_text() for file in (ROOT / "src").rglob("*.rs"))
     assert "danger_accept" not in program and "dangerous()" not in program
+
+
+def test_nothing_that_is_not_needed_is_compiled_into_the_client():
+    """`system-proxy` would read the environment, `cookies` keep what a server says, `charset` guess."""
+    metadata = json.loads(cargo("metadata", "--locked", "--format-version", "1"))
+    names = {each["id"]: each["name"] for each in metadata["packages"]}
+    features = {names[each["id"]]: set(each["features"]) for each in metadata["resolve"]["nodes"]}
+
+    asked = {"gzip", "rustls-no-provider", "stream"}
+    assert asked <= features["reqwest"]
+    brought = {each for each in features["reqwest"] if not each.startswith("__")} - asked
+    assert brought == set(), "each of these is one more way to be led astray"
 
 
 def cargo(*arguments):

@@ -27,6 +27,8 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
         ("state.persistence.size=much", "size"),
         ("log.level=verbose", "level"),
         ("service.port=0", "port"),
+        ("metricsListener.port=8642", "port"),
+        ("extraEnv[0].name=TIDEMARK__SERVER__METRICS_LISTEN,extraEnv[0].value=x", "extraEnv"),
         ("secrets.existing={credentials}", "existing"),
         ("config.existing[0].nam=x", "existing"),
         ("image.digest=sha256:1234", "digest"),

@@ -40,8 +40,7 @@ class Image:
         self.commit = run("git", "rev-parse", "HEAD", cwd=ROOT)
         self.version = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.M)[1]
         self.buildah(
-            "build", "--build-arg", "BINARY=given", "--build-arg", f"COMMIT={self.commit}",
-            "--build-arg", f"VERSION={self.version}", "--tag", "tidemark", ROOT,
+            "build", "--build-arg", "BINARY=given", "--build-arg", f"COMMIT={self.commit}", "--tag", "tidemark", ROOT,
         )
         self.settings = json.loads(self.buildah("inspect", "--type", "image", "tidemark"))["OCIv1"]["config"]
         self.container = self.buildah("from", "tidemark")
@@ -99,6 +98,23 @@ def test_the_first_stage_makes_what_the_test_gives():
     assert {"files/etc/ssl/certs", "files/etc/tidemark", "files/var/lib", "state", "files/tidemark"} == made
 
 
+def test_the_label_of_the_version_is_that_of_the_program():
+    version = re.search(r'^version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.M)[1]
+
+    assert re.findall(r"^ARG VERSION=(.*)$", DOCKERFILE, re.M) == [version]
+    assert 'image.version="${VERSION}"' in DOCKERFILE and 'image.revision="${COMMIT}"' in DOCKERFILE
+
+
+def test_there_are_several_stages_and_the_last_is_empty_but_for_what_it_needs():
+    stages = re.findall(r"^FROM (\S+)(?: AS (\w+))?$", DOCKERFILE, re.M)
+
+    assert [name for _, name in stages] == ["built", "given", "binary", ""]
+    assert stages[-1][0] == "scratch"
+    last = DOCKERFILE.rsplit("\nFROM scratch\n", 1)[1]
+    assert not re.search(r"^(RUN|ADD|VOLUME)\b", last, re.M), "nothing is run in it, and nothing fetched"
+    assert re.search(r"^USER [1-9]\d+:[1-9]\d+$", last, re.M)
+
+
 def test_it_says_what_it_is_and_who_it_runs_as(image):
     labels = image.settings["Labels"]
 
@@ -144,6 +160,7 @@ def test_it_starts_as_that_user_becomes_ready_and_stops_when_told(image, tmp_pat
         "--env", f"TIDEMARK__SERVER__LISTEN=127.0.0.1:{port}", image.container, "--", "/tidemark", "serve",
     )
 
+    before = written(image.files)
     started = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         until(lambda: ask(port, "/readyz") == 200, started)
@@ -159,12 +176,20 @@ def test_it_starts_as_that_user_becomes_ready_and_stops_when_told(image, tmp_pat
         assert (claim / "state").stat().st_mode & 0o777 == 0o700
         os.kill(program, signal.SIGTERM)
         assert started.wait(BOUND) == 0
+        assert written(image.files) == before, "its root may be read-only: it writes to the claim alone"
     finally:
         # Ours alone, should it still be there.
         for program in programs(port):
             os.kill(program, signal.SIGKILL)
         started.kill()
         started.wait(BOUND)
+
+
+def written(files):
+    """What is in the files of the image, and when each was written; mount points are not of it."""
+    mounted = ("etc/tidemark", "var/lib/tidemark", "proc", "sys", "dev", "run", "etc/hosts", "etc/resolv.conf")
+    names = {str(file.relative_to(files)): file for file in files.rglob("*") if file.is_file()}
+    return {name: file.stat().st_mtime_ns for name, file in names.items() if not name.startswith(mounted)}
 
 
 def programs(port):

@@ -63,6 +63,7 @@ fn source(sandbox: &Sandbox, page_size: usize) -> EdfiSource {
 
 fn source_at(url: &str, page_size: usize) -> EdfiSource {
     let settings = ConnectionSettings {
+        tls: tidemark::http::ClientTls::default(),
         name: "district".to_owned(),
         url: Url::parse(url).unwrap(),
         key: Arc::new(|| Ok(SecretString::from("sandbox-key"))),

@@ -67,6 +67,7 @@ async fn with_school(options: SandboxOptions) -> Sandbox {
 
 fn settings(url: &str) -> ConnectionSettings {
     ConnectionSettings {
+        tls: tidemark::http::ClientTls::default(),
         name: "state".to_owned(),
         url: Url::parse(url).unwrap(),
         key: Arc::new(|| Ok(SecretString::from("sandbox-key"))),

@@ -238,6 +238,7 @@ pub(crate) fn connect(name: &str, url: &str, origins: &Origins) -> Arc<Api> {
         Arc::new(move || Ok(SecretString::from(text)))
     };
     let settings = ConnectionSettings {
+        tls: tidemark::http::ClientTls::default(),
         name: name.to_owned(),
         url: url.parse().unwrap(),
         key: text("sandbox-key"),

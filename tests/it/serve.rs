@@ -504,6 +504,24 @@ async fn two_daemons_on_one_state_end_with_4() {
     first.stop().await;
 }
 
+/// Row 11 of the security checklist: memory holds secrets, tokens and pages about children.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_memory_of_a_process_of_ours_is_never_dumped() {
+    let house = House::new();
+    let (_source, _target, _) = one_pair(&house).await;
+    let mut process = Process::serve(&house);
+    process.says("ready").await;
+
+    let id = process.child.id().expect("it runs");
+    let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
+
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    process.signal("TERM").await;
+    assert_eq!(process.end().await.0, Some(0));
+}
+
 /// Whether a server asked to be left alone.
 async fn paused(address: SocketAddr) -> bool {
     let (_, text) = get(address, "/metrics").await;

@@ -7,6 +7,7 @@ import http.server
 import json
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -27,7 +28,7 @@ config:
       state: {{backup: {{every: 5s, keep: 2}}}}
       connections:
         district: {{kind: ed-fi, url: "{source}", key: {{env: SANDBOX_KEY}}, secret: {{env: SANDBOX_SECRET}}}}
-        state: {{kind: ed-fi, timeout: 3s, url: "{target}", key: {{env: SANDBOX_KEY}}, secret: {{env: SANDBOX_SECRET}}}}
+        state: {{kind: ed-fi, timeout: 3s, url: "{target}", tls: {{authorities: "{authorities}"}}, key: {{env: SANDBOX_KEY}}, secret: {{env: SANDBOX_SECRET}}}}
         nobody: {{kind: ed-fi, url: "http://127.0.0.1:9", key: {{env: SANDBOX_KEY}}, secret: {{env: SANDBOX_SECRET}}}}
       defaults:
         publication: {{source: district, isolation: bounded, first_overlap_versions: all, overlap: 0s}}
@@ -49,21 +50,25 @@ PROXIES = {name: "http://127.0.0.1:9" for name in ("HTTP_PROXY", "http_proxy", "
 
 
 class Gate(http.server.ThreadingHTTPServer):
-    """Stands before the target: passes on, and now and then is throttled, cut off, or down."""
+    """Stands before the target, under TLS: passes on, and now and then is throttled, cut off, or down."""
 
     daemon_threads = True
 
-    def __init__(self, behind):
+    def __init__(self, behind, certificate, key):
         self.behind = behind
         self.count = 0
         self.down = False
         self.refused = set()
         super().__init__(("127.0.0.1", 0), Passing)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        # Each client is agreed with on its own thread.
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"https://127.0.0.1:{self.server_port}"
 
 
 class Passing(http.server.BaseHTTPRequestHandler):
@@ -87,10 +92,10 @@ class Passing(http.server.BaseHTTPRequestHandler):
         with contextlib.closing(upstream):
             upstream.request(self.command, self.path, body, {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")})
             answer = upstream.getresponse()
-            content = answer.read().replace(f"//{gate.behind}".encode(), f"//127.0.0.1:{gate.server_port}".encode())
+            content = answer.read().replace(f"http://{gate.behind}".encode(), gate.url.encode())
         kept = {name: value for name, value in answer.getheaders() if name.lower() not in ("content-length", "connection", "transfer-encoding")}
         if "Location" in kept:
-            kept["Location"] = kept["Location"].replace(gate.behind, f"127.0.0.1:{gate.server_port}")
+            kept["Location"] = kept["Location"].replace(f"http://{gate.behind}", gate.url)
         self.answer(answer.status, content, kept)
 
     do_GET = do_POST = do_PUT = do_DELETE = pass_on
@@ -138,13 +143,26 @@ def scene(tmp_path_factory):
     directory = tmp_path_factory.mktemp("live")
     with contextlib.ExitStack() as ends:
         sandboxes = [sandbox(ends, directory, *more) for more in ((), ("--empty",))]
-        gate = ends.enter_context(Gate(sandboxes[1].removeprefix("http://")))
+        certificate = issue(directory)
+        gate = ends.enter_context(Gate(sandboxes[1].removeprefix("http://"), certificate, directory / "key.pem"))
         ends.callback(gate.shutdown)
-        (directory / "values.yaml").write_text(VALUES.format(source=sandboxes[0], target=gate.url, far=(time.gmtime().tm_hour + 12) % 24))
+        (directory / "values.yaml").write_text(VALUES.format(source=sandboxes[0], target=gate.url, authorities=certificate, far=(time.gmtime().tm_hour + 12) % 24))
         objects = rendering.rendered("empty", 4, "--values", directory / "values.yaml")
         daemon = start_daemon(ends, directory, objects)
         prometheus = start_prometheus(ends, directory, objects, daemon)
         yield Scene(prometheus, gate, daemon, sandboxes[0])
+
+
+def issue(directory):
+    """A certificate that no system knows, for the forty days of an authority of one's own."""
+    certificate = directory / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "40", "-subj", "/CN=gate",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-keyout", directory / "key.pem", "-out", certificate],
+        check=True, capture_output=True, timeout=60,
+    )
+    return certificate
 
 
 def sandbox(ends, directory, *more):
@@ -271,6 +289,18 @@ def test_the_pair_into_nobody_fails_with_its_reason(scene):
     [told] = until("it has failed", lambda: [each for each in scene.now(ALERTS["TidemarkPairFailing"]["expr"]) if each["target"] == "nobody"])
 
     assert told["kind"] == "unreachable"
+
+
+def test_a_certificate_that_ends_is_told_in_time(scene):
+    def days():
+        answer = get(f"{scene.prometheus}/api/v1/query", query='certificate:tidemark_validity_seconds{connection="state", kind="server"} / 86400')
+        return [float(series["value"][1]) for series in answer["data"]["result"]]
+
+    [left] = until("the target has shown its certificate", days)
+    assert 39 < left <= 40
+    assert scene.now(ALERTS["TidemarkCertificateEndsSoon"]["expr"]) == [], "there are forty days"
+    renewed = ALERTS["TidemarkCertificateEndsSoon"]["expr"].replace("30 *", "60 *")
+    assert {each["kind"] for each in scene.now(renewed)} == {"server", "authority"}
 
 
 def test_a_proxy_of_the_environment_is_not_asked(scene):

@@ -59,6 +59,11 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{/* The port that answers for metrics and health. */}}
+{{- define "tidemark.metricsPort" -}}
+{{ ternary "metrics" "http" .Values.metricsListener.enabled }}
+{{- end }}
+
 {{- define "tidemark.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "tidemark.fullname" .) .Values.serviceAccount.name }}

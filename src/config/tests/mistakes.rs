@@ -563,3 +563,44 @@ t.yaml:12:51: publications.nightly.resources.include[2]: a single value is due h
         "t.yaml:12:5: publications.nightly.interval: unknown key; known here: after, create_only, deadline, deletes, every, first_overlap_versions, first_run, isolation, key_changes, labels, max_deletes, max_deletes_above, on_missing_snapshot, overlap, page_size, resources, retry, schedule, shared, sole_writer, source, spread, targets, time_zone, verify",
     ),
 ];
+
+#[test]
+fn an_address_in_the_clear_is_doubted_beyond_private_networks() {
+    for (host, doubted) in [
+        ("api.district.example", true),
+        ("192.0.2.7:8001", true),
+        ("[2001:db8::1]", true),
+        ("localhost:8001", false),
+        ("127.0.0.1", false),
+        ("[::1]:8001", false),
+        ("10.1.2.3", false),
+        ("[fd00::1]", false),
+        ("ods", false),
+        ("ods.district.svc.cluster.local", false),
+        ("ods.internal.", false),
+    ] {
+        let text = pair("", "").replace("https://district.example", &format!("http://{host}"));
+
+        let warnings = one_file(&text).warnings();
+
+        assert_eq!(warnings.contains("sent in the clear"), doubted, "{host}: {warnings}");
+        assert_eq!(warnings.contains("connections.district.url"), doubted, "{host}: {warnings}");
+    }
+}
+
+#[test]
+fn a_connection_shows_a_certificate_only_with_its_key() {
+    let authority = pair("tls: {authorities: ca.pem}", "");
+    let both = pair("tls: {certificate: a.pem, key: b.pem}", "");
+    let connection = |text: &str| {
+        let config = one_file(text).load(&[]).unwrap().config;
+        config.connections.get("district").unwrap().tls.clone()
+    };
+
+    assert_eq!(connection(&authority).authorities, Some("ca.pem".into()));
+    assert_eq!(connection(&authority).shown, None);
+    let shown = connection(&both).shown.unwrap();
+    assert_eq!((shown.certificate, shown.key), ("a.pem".into(), "b.pem".into()));
+    let mistakes = one_file(&pair("tls: {certificate: a.pem}", "")).mistakes(&[]);
+    assert!(mistakes.ends_with("connections.district.tls.key: missing: add it"), "{mistakes}");
+}

@@ -245,6 +245,7 @@ fn requests_and_answers_print_neither_query_nor_headers_nor_body() {
         .header("authorization", TOKEN)
         .json(Bytes::from_static(BODY.as_bytes()));
     let response = ApiResponse {
+        certificate: None,
         status: StatusCode::OK,
         headers: request.headers.clone(),
         body: request.body.clone().expect("it has one"),

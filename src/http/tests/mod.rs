@@ -6,6 +6,7 @@ mod faults;
 mod sending;
 mod shared;
 mod tokens;
+mod trust;
 
 use std::error::Error;
 use std::future::Future;

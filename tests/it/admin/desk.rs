@@ -47,7 +47,7 @@ pub(crate) fn status() -> PairStatus {
         parked: 3,
         dead: 1,
         next_run_at: Some(moment()),
-        compared_equal: None,
+        measured: Default::default(),
     }
 }
 

@@ -339,6 +339,7 @@ fn connect(
     let text =
         |text: &'static str| -> SecretSource { Arc::new(move || Ok(SecretString::from(text))) };
     let settings = ConnectionSettings {
+        tls: tidemark::http::ClientTls::default(),
         name: name.to_owned(),
         url: url.parse().unwrap(),
         key: text("sandbox-key"),
