@@ -211,7 +211,7 @@ impl Assembly {
             clock: self.clock.clone(),
             observers: Observers(all),
             stop,
-            configured: Some(Arc::new(self.all_pairs().map(|pair| pair.id.clone()).collect())),
+            configured: Some(self.all_pairs().cloned().collect()),
         }
     }
 

@@ -47,6 +47,13 @@ impl Fingerprint {
         }
         None
     }
+
+    /// Whether both are found at one address: what one writes there the other sees.
+    pub fn is_same_place(&self, other: &Fingerprint) -> bool {
+        self.data_url == other.data_url
+            && self.school_year == other.school_year
+            && self.instance == other.instance
+    }
 }
 
 fn major(version: &str) -> &str {

@@ -82,7 +82,7 @@ async fn write(
         let error = match run.target(|target| target.upsert(resource, item)).await {
             Ok(upserted) => {
                 run.agreed(resource, item).await?;
-                remembered::wrote(run, resource, item, upserted.id).await?;
+                remembered::wrote(run, resource, item, upserted).await?;
                 return Ok(Settled::Applied);
             }
             Err(error) => error,

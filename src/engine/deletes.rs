@@ -2,7 +2,8 @@
 //!
 //! Names are tombstones, old keys of key changes, and parked records that something named (R3).
 //! Each is found at the target by its journalled id or by its key, compared field by field (R4),
-//! and sent only if the source's view holds no live item under it (I8).
+//! and sent only if the source's view holds no live item under it (I8), nor that of another pair of
+//! the target (R28a).
 
 use std::sync::Arc;
 
@@ -21,9 +22,10 @@ use super::brake::{self, Told};
 use super::left_behind::Left;
 use super::names::Of;
 use super::observe::Event;
+use super::others::Elsewhere;
 use super::parked::Parking;
 use super::under_way::{Run, lock};
-use super::{RunError, history, left_behind, names, order, remembered};
+use super::{RunError, history, left_behind, names, order, others, remembered};
 
 /// Names looked at together.
 const AT_ONCE: usize = 500;
@@ -324,7 +326,17 @@ async fn agree_that_gone(
         run.confirm_what_came().await?;
     }
     let mut settled = Settled::Skipped;
-    for id in ids {
+    for (id, shown) in ids {
+        match others::who_has(run, resource, &shown).await? {
+            Elsewhere::Absent => {}
+            // It is theirs from now on, and goes when they lose it (R28a).
+            Elsewhere::Lives => continue,
+            Elsewhere::Unknown => {
+                let doubt = ParkReason::Doubtful;
+                return park(run, resource, named, doubt, Refusal::default(), Some(id))
+                    .map(Gone::Settled);
+            }
+        }
         remembered::deleted(run, resource, &id).await?;
         match run.target(|target| target.delete(resource, &id)).await {
             Ok(Deleted::Deleted) => settled = Settled::Applied,
@@ -411,7 +423,8 @@ fn new_key_is_parked(run: &Run, resource: &ResourcePath, named: &Named) -> bool 
 }
 
 enum AtTarget {
-    Ids(Vec<TargetId>),
+    /// With the key that each shows.
+    Ids(Vec<(TargetId, NaturalKey)>),
     Doubtful(Vec<String>),
 }
 
@@ -425,9 +438,9 @@ async fn find_at_target(
 ) -> Result<AtTarget, RunError> {
     let mut ids = Vec::new();
     if let Some(id) = remembered_id(run, resource, named, key).await?
-        && may_go_by_id(run, resource, &id, key).await?
+        && let Some(shown) = what_may_go_by_id(run, resource, &id, key).await?
     {
-        ids.push(id);
+        ids.push((id, shown));
     }
     let found = match run.target(|target| target.find(resource, key)).await {
         Ok(found) => found,
@@ -438,12 +451,12 @@ async fn find_at_target(
         Err(error) => return Err(RunError::Target(error)),
     };
     match found {
-        Match::One(found) if ids.contains(&found.id) => {}
+        Match::One(found) if ids.iter().any(|(id, _)| *id == found.id) => {}
         Match::One(found) => {
             if is_one_key_with_the_new(run, resource, named, key, &found.id).await? {
                 return Ok(AtTarget::Ids(ids));
             }
-            ids.push(found.id);
+            ids.push((found.id, key.clone()));
         }
         Match::None => {}
         Match::Doubtful { members } if ids.is_empty() => return Ok(AtTarget::Doubtful(members)),
@@ -471,30 +484,34 @@ async fn remembered_id(
     Ok(run.journalled(resource, key).await?.flatten())
 }
 
-/// What that id shows now goes, unless it lives at the source (R5).
-async fn may_go_by_id(
+/// What that id shows now goes, unless it lives at the source (R5); nothing if it does.
+async fn what_may_go_by_id(
     run: &Arc<Run>,
     resource: &ResourcePath,
     id: &TargetId,
     key: &NaturalKey,
-) -> Result<bool, RunError> {
+) -> Result<Option<NaturalKey>, RunError> {
     let shown = match run.target(|target| target.get(resource, id)).await {
         Ok(Some(found)) => found.key,
-        Ok(None) => return Ok(false),
+        Ok(None) => return Ok(None),
         // A person whose association is gone is not shown; the id was theirs, and keys of people
         // cannot be changed (R26).
-        Err(error) if error.refusal().is_some() => return Ok(run.graph.is_person(resource)),
+        Err(error) if error.refusal().is_some() => {
+            return Ok(run.graph.is_person(resource).then(|| key.clone()));
+        }
         Err(error) => return Err(RunError::Target(error)),
     };
-    let Some(shown) = shown else { return Ok(false) };
+    let Some(shown) = shown else { return Ok(None) };
     if shown.is(key) {
-        return Ok(true);
+        return Ok(Some(shown));
     }
     match run.reader.find(resource, &shown).await.map_err(RunError::Source)? {
-        // Another item may wait under that name for its new key.
-        Lookup::Absent => Ok(!history::is_old_key_of_a_parked_item(run, resource, &shown).await?),
-        Lookup::Lives(_) | Lookup::Hidden => Ok(false),
+        Lookup::Absent => {}
+        Lookup::Lives(_) | Lookup::Hidden => return Ok(None),
     }
+    // Another item may wait under that name for its new key.
+    let waits = history::is_old_key_of_a_parked_item(run, resource, &shown).await?;
+    Ok((!waits).then_some(shown))
 }
 
 /// Old and new key differ in case, width or trailing space alone, and no other item has the new

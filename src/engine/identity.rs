@@ -1,11 +1,9 @@
 //! Whether both ends are still who they were: asked before anything is written, and answered by
 //! blocking the pair in doubt (R18, R19, I22).
 
-use std::collections::BTreeSet;
-
 use crate::domain::ChangeVersion;
 use crate::sources::Reader;
-use crate::state::{BlockCause, PairId, PairState, StateView};
+use crate::state::{BlockCause, PairState, StateView};
 
 use super::{Pair, Publish, RunError};
 
@@ -127,13 +125,13 @@ pub(super) async fn check_orphans(
     store: &dyn StateView,
     pair: &Pair,
     state: &PairState,
-    configured: &BTreeSet<PairId>,
+    configured: &[Pair],
 ) -> Result<(), RunError> {
     if state.watermark.is_some() || state.started_over {
         return Ok(());
     }
     for orphan in store.pairs().await.map_err(RunError::State)? {
-        if configured.contains(&orphan) {
+        if configured.iter().any(|pair| pair.id == orphan) {
             continue;
         }
         let before = store.load(&orphan).await.map_err(RunError::State)?.unwrap_or_default();

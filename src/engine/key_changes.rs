@@ -12,14 +12,15 @@ use futures_util::StreamExt;
 
 use crate::domain::{ChangeVersion, NaturalKey, ParkReason, ResourcePath, Stage, Tally, TargetId};
 use crate::sources::Lookup;
-use crate::targets::{Disposition, Match};
+use crate::targets::{Disposition, Match, Upserted};
 
 use super::apply::Settled;
 use super::history::{self, Renamed};
 use super::names::Of;
 use super::observe::Event;
+use super::others::Elsewhere;
 use super::under_way::{Run, lock};
-use super::{Publish, RunError, names, references, remembered};
+use super::{Publish, RunError, names, others, references, remembered};
 
 /// Items looked at together.
 const AT_ONCE: usize = 100;
@@ -282,7 +283,8 @@ async fn rename(
     match run.target(|target| target.rename(resource, &target_id, &item)).await {
         Ok(()) => {
             run.note_renamed(resource, &renamed.id);
-            remembered::wrote(run, resource, &item, Some(target_id)).await?;
+            let renamed = Upserted { id: Some(target_id), created: false };
+            remembered::wrote(run, resource, &item, renamed).await?;
             run.agreed(resource, &item).await?;
             Ok(Settled::Applied)
         }
@@ -352,5 +354,6 @@ async fn guards_allow(
             Lookup::Lives(_) | Lookup::Hidden => return Ok(false),
         }
     }
-    Ok(true)
+    // What another pair has under that name stays there (R28a).
+    Ok(others::who_has_or_hangs_on(run, resource, shown).await? == Elsewhere::Absent)
 }

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use crate::domain::{NaturalKey, ParkReason, ResourcePath, SourceId, Stage, Tally, TargetId};
 use crate::sources::Lookup;
 use crate::state::{JournalledName, LeftBehind, Operation};
-use crate::targets::{Deleted, Disposition, WriteError};
+use crate::targets::{Deleted, Disposition, Refusal, WriteError};
 
 use super::apply::Settled;
+use super::others::Elsewhere;
 use super::parked::Parking;
 use super::under_way::Run;
-use super::{Publish, RunError, history, remembered};
+use super::{Publish, RunError, history, others, remembered};
 
 /// Keys are read so many at once; what is kept of them is ids (R30).
 const NAMES_AT_ONCE: usize = 1_000;
@@ -97,16 +98,27 @@ async fn dead_key(run: &Arc<Run>, left: &Left) -> Result<Option<NaturalKey>, Run
 async fn delete_one(run: &Arc<Run>, left: &Left, key: NaturalKey) -> Result<Settled, RunError> {
     let Left { resource, target_id, .. } = left;
     run.confirm_what_came().await?;
+    match others::who_has(run, resource, &key).await? {
+        Elsewhere::Absent => {}
+        Elsewhere::Lives => return Ok(Settled::Skipped),
+        Elsewhere::Unknown => {
+            return park(run, left, key, ParkReason::Doubtful, Refusal::default());
+        }
+    }
     remembered::deleted(run, resource, target_id).await?;
     match run.target(|target| target.delete(resource, target_id)).await {
         Ok(Deleted::Deleted) => Ok(Settled::Applied),
         Ok(Deleted::AlreadyGone) => Ok(Settled::Skipped),
-        Err(error) => park(run, left, key, error),
+        Err(error) => refused(run, left, key, error),
     }
 }
 
-/// Refused: it waits as any other name for a deletion does, by the id that was remembered.
-fn park(run: &Run, left: &Left, key: NaturalKey, error: WriteError) -> Result<Settled, RunError> {
+fn refused(
+    run: &Run,
+    left: &Left,
+    key: NaturalKey,
+    error: WriteError,
+) -> Result<Settled, RunError> {
     let refusal = error.refusal().cloned().unwrap_or_default();
     let reason = match error.disposition() {
         Disposition::FailRun => return Err(RunError::Target(error)),
@@ -120,6 +132,17 @@ fn park(run: &Run, left: &Left, key: NaturalKey, error: WriteError) -> Result<Se
         Disposition::PlainAgreement => ParkReason::Invalid,
         Disposition::ReadAgain => ParkReason::Contended,
     };
+    park(run, left, key, reason, refusal)
+}
+
+/// It waits as any other name for a deletion does, by the id that was remembered.
+fn park(
+    run: &Run,
+    left: &Left,
+    key: NaturalKey,
+    reason: ParkReason,
+    refusal: Refusal,
+) -> Result<Settled, RunError> {
     run.park(Parking {
         resource: left.resource.clone(),
         source_id: left.id.clone(),

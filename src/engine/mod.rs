@@ -17,8 +17,8 @@
 //! read together, as a [`cohort`].
 //! [`order`] starts a resource when what it needs has finished; [`apply`] is one change at one
 //! target, [`references`] what it needs there first; [`names`] are target ids looked up before
-//! anything moves, [`brake`] stops what would delete too much, [`ownership`] is what belongs to
-//! others too; [`parked`] is what waits. [`plan`], [`completeness`] and [`verify`] look without
+//! anything moves, [`brake`] stops what would delete too much, [`ownership`] is what a
+//! person has said belongs to others too, and [`others`] asks them; [`parked`] is what waits. [`plan`], [`completeness`] and [`verify`] look without
 //! publishing, [`verified`] is what is kept of the last, and [`single`] is one item for whoever mends it.
 //!
 //! # Invariants held here
@@ -39,6 +39,8 @@
 //! * Two items that exchange a unique value stay parked as taken.
 //! * Without a snapshot, a key that lived when the key changes were read and has gone when the
 //!   guard asks can leave one item behind, which `verify` finds.
+//! * What another pair publishes between the question whether its source has a key (R28a) and the
+//!   delete of it is gone, and `verify` of that pair finds it.
 
 pub mod runner;
 pub mod stopping;
@@ -66,6 +68,7 @@ mod brake;
 mod references;
 mod apply;
 mod ownership;
+mod others;
 pub mod parked;
 mod attempts;
 pub mod plan;

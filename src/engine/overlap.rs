@@ -145,9 +145,12 @@ pub(super) fn worth_remembering_since(
         return None;
     }
     let reached = anchor(overlap, through, policy.isolation).map(|anchor| anchor - length);
-    let known = reached.filter(|reached| newest_at(overlap, *reached).is_some());
+    let known = reached.and_then(|reached| Some((reached, seen_at(overlap, reached)?)));
     // Else the next window goes to the floor, and brings all of it again.
-    Some(known.map_or(Timestamp::MIN_UTC, |reached| reached - CLOCK_MARGIN))
+    let Some((reached, seen)) = known else { return Some(Timestamp::MIN_UTC) };
+    // It goes to a version that was seen at some look before that moment, and brings what was modified
+    // after the last such look: a day of it where there is one look a night.
+    Some(seen.last_at.min(reached) - CLOCK_MARGIN)
 }
 
 fn length(policy: &Policy) -> TimeDelta {
@@ -181,7 +184,11 @@ fn first_seen(overlap: &Overlap, version: ChangeVersion) -> Option<Timestamp> {
 
 /// What had been seen as the newest version by then.
 fn newest_at(overlap: &Overlap, at: Timestamp) -> Option<ChangeVersion> {
-    overlap.seen.iter().rev().find(|seen| seen.first_at <= at).map(|seen| seen.newest)
+    seen_at(overlap, at).map(|seen| seen.newest)
+}
+
+fn seen_at(overlap: &Overlap, at: Timestamp) -> Option<&Seen> {
+    overlap.seen.iter().rev().find(|seen| seen.first_at <= at)
 }
 
 /// The highest version of which it is known that the source had it before `time`: what changes from
@@ -315,7 +322,8 @@ mod tests {
         let since = worth_remembering_since(&early, version(1010), &policy);
         assert_eq!(since, Some(Timestamp::MIN_UTC));
         assert_eq!(reach(&later, version(1020), &policy), version(1010));
-        assert_eq!(worth_remembering_since(&later, version(1020), &policy), Some(at(0)));
+        // What is above 1010 was modified after the look at 1, less what clocks may differ.
+        assert_eq!(worth_remembering_since(&later, version(1020), &policy), Some(at(1 - 5)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::domain::scan::{Scanner, is_name};
 use crate::domain::{ChangeVersion, Item, ResourcePath, SourceId, TargetId, Tombstone};
 use crate::state::{Forgotten, LeftBehind, SettledTombstone, Step, Written};
+use crate::targets::Upserted;
 
 use super::RunError;
 use super::under_way::{Run, lock};
@@ -98,25 +99,27 @@ pub(super) async fn unchanged(
     Ok(unchanged)
 }
 
-/// The target took `item` and answered with `target_id`.
+/// The target took `item` and answered as `upserted` says.
 pub(super) async fn wrote(
     run: &Run,
     resource: &ResourcePath,
     item: &Item,
-    target_id: Option<TargetId>,
+    upserted: Upserted,
 ) -> Result<(), RunError> {
     if !run.looks_back(resource) {
         return Ok(());
     }
     let before = last_written(run, resource, &item.id).await?;
-    let Some(target_id) = target_id else {
+    let Some(target_id) = upserted.id else {
         if before.is_some() {
             lock(&run.learnt).forget(resource, &item.id);
         }
         return Ok(());
     };
     let other = item_behind(run, resource, &target_id).await?;
-    let keep = is_worth_remembering(run, resource, item);
+    let keep = is_worth_remembering(run, resource, item)
+        || upserted.created
+        || may_have_moved(run, before.as_ref(), &target_id);
     let mut learnt = lock(&run.learnt);
     if let Some(other) = other.filter(|other| *other != item.id) {
         learnt.forget(resource, &other); // Its key is this item's by now.
@@ -152,9 +155,12 @@ pub(super) async fn deleted(
     resource: &ResourcePath,
     target_id: &TargetId,
 ) -> Result<(), RunError> {
-    if run.looks_back(resource)
-        && let Some(id) = item_behind(run, resource, target_id).await?
-    {
+    if !run.looks_back(resource) {
+        return Ok(());
+    }
+    let Some(id) = item_behind(run, resource, target_id).await? else { return Ok(()) };
+    let last = last_written(run, resource, &id).await?;
+    if last.is_some_and(|last| last.target_id == *target_id) {
         lock(&run.learnt).forget(resource, &id);
     }
     Ok(())
@@ -221,7 +227,8 @@ async fn last_written(
     Ok(written.map_err(RunError::State)?.pop())
 }
 
-/// The item that was written last under this target id.
+/// The item that was written last under this target id. It may have been written under another one
+/// since: then this id is left behind.
 pub(super) async fn item_behind(
     run: &Run,
     resource: &ResourcePath,
@@ -238,13 +245,23 @@ pub(super) async fn item_behind(
 }
 
 /// Bounded space: only what the next window may bring again has a hash. That is what changed within
-/// the overlap, and what a rename moved, which leaves its date alone.
+/// the overlap, and what a rename moved, which leaves its date alone. See also [`may_have_moved`].
 fn is_worth_remembering(run: &Run, resource: &ResourcePath, item: &Item) -> bool {
     let Some(since) = run.worth_remembering_since else { return false };
     if lock(&run.moved_by_renames).contains(resource) {
         return true;
     }
     last_modified(item).is_some_and(|modified| modified >= since)
+}
+
+/// Whether the item may have been renamed after its feed of key changes was read, which leaves its date
+/// alone: what it is called now is an old key of it, if it is renamed on and the feed folds both (R7).
+/// Under an upper edge such an item comes only where it is missing, and is created.
+fn may_have_moved(run: &Run, before: Option<&Written>, target_id: &TargetId) -> bool {
+    match before {
+        Some(before) => before.target_id != *target_id,
+        None => !run.reader.isolation().bounds_upserts(),
+    }
 }
 
 fn last_modified(item: &Item) -> Option<Timestamp> {

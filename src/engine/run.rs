@@ -1,6 +1,6 @@
 //! One run of one pair, from its state to its commit. [`publish`] is the specification.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,9 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{ChangeVersion, Outcome, Scope, Stage, Stages, Tally, Watermark, Window};
 use crate::sources::{Isolation, Reader};
-use crate::state::{
-    Forgotten, LastRun, LeftOut, Overlap, PairId, PairState, RunRecord, StateStore, Step,
-};
+use crate::state::{Forgotten, LastRun, LeftOut, Overlap, PairState, RunRecord, StateStore, Step};
 
 use super::observe::{Event, Observers};
 use super::parked::ParkedBook;
@@ -31,8 +29,9 @@ pub struct Surroundings {
     pub observers: Observers,
     pub stop: CancellationToken,
     /// Every pair of the configuration: others with state are orphans, and a new pair between the
-    /// same ends waits for a person. `None`: nothing is taken for an orphan.
-    pub configured: Option<Arc<BTreeSet<PairId>>>,
+    /// same ends waits for a person; those that publish to the same target are asked before
+    /// something goes (R28a). `None`: nothing is taken for an orphan, and nobody is asked.
+    pub configured: Option<Arc<[Pair]>>,
 }
 
 /// What a run reads through.
@@ -388,6 +387,11 @@ impl RunProgress {
         lock(&self.began).as_ref().map_or(0, |run| run.not_visible())
     }
 
+    /// Requests sent to the sources of other pairs (R28a).
+    pub(super) fn asked_of_others(&self) -> u64 {
+        lock(&self.began).as_ref().map_or(0, |run| run.others.requests())
+    }
+
     /// What a person should know beside the outcome.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut all = lock(&self.notes).clone();
@@ -415,6 +419,12 @@ fn notes(run: &Run) -> Vec<String> {
     if hidden > 0 {
         notes.push(format!(
             "not visible: {hidden} of the deleted people are not shown by the target, so they were skipped; if they are there, its credentials do not reach them"
+        ));
+    }
+    let kept = run.others.kept();
+    if kept > 0 {
+        notes.push(format!(
+            "kept for others: {kept} of the deleted or renamed items stay at the target under these names, because they live at the source of another publication that writes there"
         ));
     }
     let policy = &run.pair.policy;

@@ -331,6 +331,7 @@ async fn run_pair(
         requests: Requests {
             source: view.requests
                 + pair.source.requests()
+                + progress.asked_of_others()
                 + shared.map_or(0, |opened| opened.reader.requests()),
             target: pair.target.requests(),
         },
@@ -571,6 +572,6 @@ fn blocked_by(error: &RunError, now: Timestamp) -> Option<Block> {
 }
 
 /// Sixteen hexadecimal digits; also sent to both APIs as correlation id.
-fn new_run_id() -> String {
+pub(super) fn new_run_id() -> String {
     format!("{:016x}", rand::random::<u64>())
 }

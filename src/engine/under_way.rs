@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
 use crate::domain::{
@@ -24,6 +25,7 @@ use super::canaries::Told;
 use super::cohort::confirmation::Confirmation;
 use super::journal::Unconfirmed;
 use super::observe::Event;
+use super::others::Others;
 use super::overlap;
 use super::ownership::Ownership;
 use super::parked::{ParkedBook, Parking};
@@ -55,6 +57,7 @@ pub(super) struct Run {
     /// Every resource that the target has.
     target_resources: Arc<ResourceGraph>,
     pub(super) ownership: Ownership,
+    pub(super) others: Others,
     /// Selected resources for which the watermark does not speak, with the version after which
     /// each is read (R17).
     joiners: BTreeMap<ResourcePath, Option<ChangeVersion>>,
@@ -175,6 +178,7 @@ impl Run {
             graph: target_resources.restricted_to(&selected),
             target_resources,
             ownership,
+            others: Others::default(),
             joiners,
             begun_before,
             coverage,
@@ -496,6 +500,15 @@ impl Run {
 
     pub(super) fn store(&self) -> &dyn StateStore {
         &*self.around.store
+    }
+
+    /// Every pair of the configuration, where it is known.
+    pub(super) fn configured(&self) -> &[Pair] {
+        self.around.configured.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn stop(&self) -> CancellationToken {
+        self.around.stop.clone()
     }
 
     /// Whether windows reach back over this one for the resource, so that it is worth remembering

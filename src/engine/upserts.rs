@@ -251,7 +251,9 @@ async fn retry_parked(run: &Arc<Run>, record: &Parked) -> Result<Settled, RunErr
         return Ok(Settled::Parked);
     }
     if found.is_empty() {
-        // Absent and not named: nothing to write, and nothing may be deleted (R3).
+        // Absent and not named: nothing to write, and nothing may be deleted (R3). A snapshot that took
+        // the place of the one that was opened may be from before the item (R11).
+        run.confirm_what_came().await?;
         run.book().settle_record(&record.id);
         return Ok(Settled::Skipped);
     }

@@ -107,6 +107,7 @@ every_store! {
     key_changes_come_item_by_item_and_no_page_cuts_one,
     what_was_written_is_found_by_either_id,
     a_target_id_that_went_to_another_item_stays_with_it,
+    an_item_that_got_another_target_id_is_not_found_by_the_one_before,
     what_the_overlap_has_passed_goes_and_nothing_else,
     what_was_left_behind_goes_with_its_journal,
     all_that_an_overlap_needs_goes_at_once,

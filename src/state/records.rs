@@ -74,7 +74,7 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
         let key = codec::verified_key(pair, &verified.resource);
         writes.insert(key, Some(codec::encode(verified)?));
     }
-    remembered::write(pair, step, &mut writes)?;
+    remembered::write(table, pair, step, &mut writes)?;
     add_runs(table, pair, step.history.iter().chain(&step.run), &mut writes)?;
     if let Some(record) = &step.audit {
         writes.insert(codec::audit_key(record.at, &record.id), Some(codec::encode(record)?));

@@ -9,7 +9,12 @@ use super::records::{Table, Writes, remove_all, under};
 use super::{Forgotten, LeftBehind, PairId, RememberedKeyChange, SettledTombstone, Step, Written};
 use crate::domain::{ChangeVersion, ResourcePath, SourceId, TargetId};
 
-pub(super) fn write(pair: &PairId, step: &Step, writes: &mut Writes) -> Result<(), Trouble> {
+pub(super) fn write(
+    table: &dyn Table,
+    pair: &PairId,
+    step: &Step,
+    writes: &mut Writes,
+) -> Result<(), Trouble> {
     for remembered in &step.key_changes {
         let RememberedKeyChange { resource, change, .. } = remembered;
         let key = codec::version_key(pair, Kind::KeyChange, resource, &change.id, change.version);
@@ -19,6 +24,10 @@ pub(super) fn write(pair: &PairId, step: &Step, writes: &mut Writes) -> Result<(
         let SettledTombstone { resource, id, version, .. } = tombstone;
         let key = codec::version_key(pair, Kind::Tombstone, resource, id, *version);
         writes.insert(key, Some(codec::encode(tombstone)?));
+    }
+    // First all of it: two items may have changed their target ids for each other's.
+    for written in &step.written {
+        forget_written(table, pair, &written.resource, &written.id, writes)?;
     }
     for written in &step.written {
         let Written { resource, id, target_id, .. } = written;

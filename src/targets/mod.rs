@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    Body, ChangeVersion, Fingerprint, Item, KeyShape, NaturalKey, ParkReason, ResourceGraph,
-    ResourcePath, TargetId,
+    Body, ChangeVersion, Fingerprint, Item, KeyShape, NaturalKey, ParkReason, Position,
+    ResourceGraph, ResourcePath, TargetId,
 };
 
 /// What one target is and can do.
@@ -66,6 +66,16 @@ pub trait Target: Send + Sync {
     /// Everything of one resource, for `verify`: offsets or cursors, on live data.
     fn pages(&self, resource: &ResourcePath) -> Box<dyn FoundPages>;
 
+    /// The same from the page that begins at `position` on; `None` where nothing can begin there. The
+    /// server may still refuse it with the first page.
+    fn pages_from(
+        &self,
+        _resource: &ResourcePath,
+        _position: &Position,
+    ) -> Option<Box<dyn FoundPages>> {
+        None
+    }
+
     /// See [`crate::sources::Reader::key_shape`].
     async fn key_shape(&self, resource: &ResourcePath)
     -> Result<Option<Arc<KeyShape>>, WriteError>;
@@ -115,6 +125,12 @@ pub enum Match {
 #[async_trait]
 pub trait FoundPages: Send {
     async fn next(&mut self) -> Result<Option<Vec<Found>>, WriteError>;
+
+    /// Where the page that came last begins, so that reading from there brings it again; `None` where
+    /// only the beginning of all is such a place.
+    fn position(&self) -> Option<Position> {
+        None
+    }
 }
 
 /// What the engine does about a target's answer (agreement, "Answers of a target").

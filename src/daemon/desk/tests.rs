@@ -6,8 +6,11 @@ use super::*;
 use crate::clock::Clock;
 use crate::config;
 use crate::desk::Role;
-use crate::domain::{NaturalKey, ParkReason, ResourcePath};
-use crate::state::{MemoryStore, Operation, PairState, ParkStatus, Parked, RefusalRecord, Step};
+use crate::domain::{NaturalKey, ParkReason, ResourcePath, SourceId, TargetId};
+use crate::state::{
+    Block, BlockCause, Coverage, JournalledName, LeftBehind, MemoryStore, Operation, PairState,
+    ParkStatus, Parked, RefusalRecord, Step,
+};
 
 const CONFIGURATION: &str = r#"
 connections:
@@ -211,6 +214,57 @@ async fn a_watermark_that_moved_meanwhile_is_not_moved() {
     assert!(matches!(unreasoned, Err(DeskError::Refused(_))));
     assert_eq!(moved.unwrap().watermark, None);
     assert_eq!(actions(&desk).await, ["watermark reset"]);
+}
+
+#[tokio::test]
+async fn r5_ids_that_no_feed_tells_again_outlive_a_watermark_that_is_moved() {
+    let admin = caller(Role::Admin, &[]);
+    let id = pair("north-to-state");
+    let sections = ResourcePath::parse("/ed-fi/sections").unwrap();
+    let ids = |at: &str| TargetId(at.to_owned());
+    for (to, cause, stays) in [
+        (Moved::To(ChangeVersion(3)), None, true),
+        (Moved::Reset, None, true),
+        (Moved::Reset, Some(BlockCause::SourceRegressed), true),
+        // In another database they name nothing.
+        (Moved::Reset, Some(BlockCause::SourceChanged), false),
+        (Moved::To(ChangeVersion(3)), Some(BlockCause::TargetChanged), false),
+    ] {
+        let desk = desk().await;
+        let store = &desk.assembly.store;
+        let blocked = cause.map(|cause| Block {
+            cause,
+            reason: "a reason".to_owned(),
+            since: moment("2026-01-30T10:00:00Z"),
+            deletes: None,
+        });
+        let name = JournalledName {
+            resource: sections.clone(),
+            key: NaturalKey(BTreeMap::new()),
+            target_id: Some(ids("t1")),
+            deleted: true,
+        };
+        let left = LeftBehind {
+            resource: sections.clone(),
+            id: SourceId("s2".to_owned()),
+            target_id: ids("t2"),
+        };
+        let spoken_for = [sections.clone()].into();
+        let known = Step {
+            state: Some(PairState { blocked, ..PairState::default() }),
+            coverage: Some(Coverage { spoken_for, ..Coverage::default() }),
+            names: vec![name.clone()],
+            left_behind: vec![left.clone()],
+            ..Step::default()
+        };
+        store.commit(&id, known).await.unwrap();
+
+        desk.move_watermark(&admin, &id, to, Some(None), "why not").await.unwrap();
+
+        let (names, lefts) = if stays { (vec![name], vec![left]) } else { (vec![], vec![]) };
+        assert_eq!(store.names(&id).await.unwrap(), names, "{to:?} {cause:?}");
+        assert_eq!(store.left_behind(&id).await.unwrap(), lefts, "{to:?} {cause:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,16 @@
 //! Watermarks that a person moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FleetDesk, of_run, of_state};
 use crate::clock::Timestamp;
 use crate::desk::{Caller, DeskError, Moved};
-use crate::domain::{ChangeVersion, Watermark};
+use crate::domain::{ChangeVersion, ResourcePath, Watermark};
 use crate::engine::{Pair, RunError, newest_before};
-use crate::state::{BlockCause, Coverage, Forgotten, Overlap, PairState, RUNS_KEPT, Step};
+use crate::state::{
+    BlockCause, Coverage, Forgotten, JournalledName, Overlap, PairId, PairState, RUNS_KEPT,
+    StateError, StateView, Step,
+};
 
 impl FleetDesk {
     pub(super) async fn set_watermark(
@@ -66,7 +69,9 @@ impl FleetDesk {
     }
 
     /// The state of a pair that goes on from `to`. What it knew of both ends is forgotten with what
-    /// blocked it: the next run takes them as they are then.
+    /// blocked it: the next run takes them as they are then. What no feed tells a second time stays:
+    /// target ids that were journalled or left behind before a rename moved what had them (R5, R7),
+    /// unless one of the ends is another database, in which they name nothing.
     pub(super) async fn moved(
         &self,
         pair: &Pair,
@@ -81,6 +86,13 @@ impl FleetDesk {
                 Some(everything_selected(pair).await.map_err(of_run)?)
             }
             Some(_) => None,
+        };
+        let (left_behind, keep_names_of) = match is_another_database(&state) {
+            true => Default::default(),
+            false => (
+                store.left_behind(&pair.id).await.map_err(of_state)?,
+                resources_with_names(&**store, &pair.id).await.map_err(of_state)?,
+            ),
         };
         let state = PairState {
             watermark: to.map(Watermark::ChangeVersion),
@@ -98,7 +110,36 @@ impl FleetDesk {
             ..state
         };
         let forget = Forgotten { all: true, ..Forgotten::default() };
-        Ok(Step { state: Some(state), coverage, end_journal: true, forget, ..Step::default() })
+        Ok(Step {
+            state: Some(state),
+            coverage,
+            end_journal: true,
+            keep_names_of,
+            left_behind,
+            forget,
+            ..Step::default()
+        })
+    }
+}
+
+fn is_another_database(state: &PairState) -> bool {
+    state.blocked.as_ref().is_some_and(|block| {
+        matches!(block.cause, BlockCause::SourceChanged | BlockCause::TargetChanged)
+    })
+}
+
+async fn resources_with_names(
+    store: &dyn StateView,
+    pair: &PairId,
+) -> Result<BTreeSet<ResourcePath>, StateError> {
+    const PAGE: usize = 1_000;
+    let mut resources = BTreeSet::new();
+    let mut after: Option<JournalledName> = None;
+    loop {
+        let page = store.names_after(pair, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(resources) };
+        after = Some(last.clone());
+        resources.extend(page.into_iter().map(|name| name.resource));
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::domain::{KeyShape, NaturalKey, ResourcePath, SourceId, TargetId};
 use crate::sources::{ItemPages, Lookup};
 use crate::state::{Compared, Comparison, Looked, ResourceUnderWay, SpooledSide, Step};
-use crate::targets::{Found, Match};
+use crate::targets::{Found, FoundPages, Match};
 
 use super::super::RunError;
 use super::super::run::Surroundings;
@@ -167,20 +167,53 @@ impl Comparing<'_> {
         if way.target.is_whole && self.spool.writer(TARGET, way.target.bytes)?.is_some() {
             return Ok(());
         }
-        way.target = SpooledSide::default();
-        way.looked = None;
-        let mut writer = self.spool.new_writer(TARGET)?;
-        let mut pages = run.pair.target.pages(subject.resource);
-        while let Some(page) = pages.next().await.map_err(RunError::Target)? {
+        let (mut pages, mut page, mut writer) = self.target_pages(subject, way).await?;
+        let mut noted = way.target.items;
+        while let Some(found) = page {
             run.check_stop()?;
-            for found in page {
+            if way.target.items >= noted + NOTED_EVERY
+                && let Some(position) = pages.position()
+            {
+                way.target.bytes = writer.sync()?;
+                way.target.position = Some(position);
+                self.note(Some(way)).await?;
+                noted = way.target.items;
+            }
+            for found in found {
                 let key = subject.key_of(found.key)?;
                 writer.write(&self.entry(subject, &key, found.body.bytes(), found.id.0))?;
                 way.target.items += 1;
             }
+            page = pages.next().await.map_err(RunError::Target)?;
         }
         way.target.is_whole = true;
         self.side_is_whole(way, writer, |way| &mut way.target).await
+    }
+
+    /// The same of the target. It is live: what has come or gone behind that place since is looked at
+    /// once more like everything that differs.
+    async fn target_pages(
+        &self,
+        subject: &Subject<'_>,
+        way: &mut ResourceUnderWay,
+    ) -> Result<(Box<dyn FoundPages>, Option<Vec<Found>>, Writer), RunError> {
+        let target = &self.run.pair.target;
+        if let Some(position) = &way.target.position
+            && let Some(writer) = self.spool.writer(TARGET, way.target.bytes)?
+            && let Some(mut pages) = target.pages_from(subject.resource, position)
+        {
+            match pages.next().await {
+                Ok(first) => return Ok((pages, first, writer)),
+                // The server does not know its own cursor any more.
+                Err(error) if error.refusal().is_some() => {}
+                Err(error) => return Err(RunError::Target(error)),
+            }
+        }
+        way.target = SpooledSide::default();
+        way.looked = None;
+        let mut pages = target.pages(subject.resource);
+        let first = pages.next().await.map_err(RunError::Target)?;
+        Ok((pages, first, self.spool.new_writer(TARGET)?))
     }
 
     async fn side_is_whole(

@@ -84,6 +84,23 @@ pub(super) async fn a_target_id_that_went_to_another_item_stays_with_it(stand: &
     assert_eq!(owner.unwrap(), Some(SourceId("f".to_owned())));
 }
 
+pub(super) async fn an_item_that_got_another_target_id_is_not_found_by_the_one_before(
+    stand: &mut Stand,
+) {
+    let store = stand.store();
+    store.commit(&pair("a"), all_kinds()).await.unwrap();
+
+    // `e` takes what `f` had, and `f` something new.
+    let moved = vec![written("e", "t-f", 9), written("f", "t-new", 9)];
+    store.commit(&pair("a"), Step { written: moved, ..Step::default() }).await.unwrap();
+
+    for (target_id, item) in [("t-e", None), ("t-f", Some("e")), ("t-new", Some("f"))] {
+        let asked = TargetId(target_id.to_owned());
+        let found = store.written_as(&pair("a"), &students(), &asked).await.unwrap();
+        assert_eq!(found, item.map(|id| SourceId(id.to_owned())), "{target_id}");
+    }
+}
+
 pub(super) async fn what_the_overlap_has_passed_goes_and_nothing_else(stand: &mut Stand) {
     let store = stand.store();
     store.commit(&pair("a"), all_kinds()).await.unwrap();

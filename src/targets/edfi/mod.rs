@@ -17,8 +17,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    Body, ChangeVersion, Item, KeyShape, NaturalKey, ParkReason, ResourceGraph, ResourcePath,
-    TargetId,
+    Body, ChangeVersion, Item, KeyShape, NaturalKey, ParkReason, Position, ResourceGraph,
+    ResourcePath, TargetId,
 };
 use crate::edfi::json::{is_markup, single_item, split_page};
 use crate::edfi::{Api, ApiError, Problem, lookup as asking};
@@ -184,6 +184,15 @@ impl Target for EdfiTarget {
 
     fn pages(&self, resource: &ResourcePath) -> Box<dyn FoundPages> {
         Box::new(pages::Pages::new(Arc::clone(&self.api), resource.clone()))
+    }
+
+    fn pages_from(
+        &self,
+        resource: &ResourcePath,
+        position: &Position,
+    ) -> Option<Box<dyn FoundPages>> {
+        let pages = pages::Pages::from(Arc::clone(&self.api), resource.clone(), position);
+        Some(Box::new(pages))
     }
 
     async fn key_shape(

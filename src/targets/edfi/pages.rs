@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{At, found};
-use crate::domain::ResourcePath;
+use crate::domain::{Position, ResourcePath};
 use crate::edfi::{Api, Discovery, lookup as asking};
 use crate::http::ApiRequest;
 use crate::targets::{Found, FoundPages, WriteError};
@@ -16,6 +16,8 @@ pub(super) struct Pages {
     api: Arc<Api>,
     resource: ResourcePath,
     next: Next,
+    /// The cursor of the page that came last. Offsets are no places: what is there moves (R12).
+    came_from: Option<String>,
 }
 
 enum Next {
@@ -27,7 +29,12 @@ enum Next {
 
 impl Pages {
     pub(super) fn new(api: Arc<Api>, resource: ResourcePath) -> Pages {
-        Pages { api, resource, next: Next::First }
+        Pages { api, resource, next: Next::First, came_from: None }
+    }
+
+    /// From the page on that a cursor of this server begins with.
+    pub(super) fn from(api: Arc<Api>, resource: ResourcePath, position: &Position) -> Pages {
+        Pages { api, resource, next: Next::Cursor(position.0.clone()), came_from: None }
     }
 
     fn request(&self, discovery: &Discovery) -> Option<ApiRequest> {
@@ -72,11 +79,18 @@ impl FoundPages for Pages {
             {
                 return Err(at.shape("the page tokens go round in a circle".to_owned()));
             }
-            self.next = next;
+            self.came_from = match std::mem::replace(&mut self.next, next) {
+                Next::Cursor(token) => Some(token),
+                Next::First | Next::Offset(_) | Next::End => None,
+            };
             if !page.is_empty() {
                 return Ok(Some(page.into_iter().map(|i| found(i, shape.as_deref())).collect()));
             }
         }
         Ok(None)
+    }
+
+    fn position(&self) -> Option<Position> {
+        self.came_from.clone().map(Position)
     }
 }

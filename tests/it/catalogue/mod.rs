@@ -5,4 +5,5 @@ mod ordering;
 mod process;
 mod source;
 mod target;
+mod tls;
 mod wire;

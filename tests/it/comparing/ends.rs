@@ -329,7 +329,13 @@ impl Target for LargeTarget {
 
     fn pages(&self, _: &ResourcePath) -> Box<dyn FoundPages> {
         let last = self.0.source.end.max(self.0.target.end);
-        Box::new(TargetPages { target: self.clone(), next: 0, last })
+        Box::new(TargetPages { target: self.clone(), next: 0, begun: 0, last })
+    }
+
+    fn pages_from(&self, _: &ResourcePath, position: &Position) -> Option<Box<dyn FoundPages>> {
+        let next = position.0.parse().unwrap();
+        let last = self.0.source.end.max(self.0.target.end);
+        Some(Box::new(TargetPages { target: self.clone(), next, begun: next, last }))
     }
 
     async fn key_shape(&self, _: &ResourcePath) -> Result<Option<Arc<KeyShape>>, WriteError> {
@@ -348,6 +354,7 @@ impl Target for LargeTarget {
 struct TargetPages {
     target: LargeTarget,
     next: u64,
+    begun: u64,
     last: u64,
 }
 
@@ -359,11 +366,15 @@ impl FoundPages for TargetPages {
             let end = (self.next + PAGE).min(self.last);
             let page: Vec<Found> =
                 (self.next..end).filter_map(|number| self.target.found(number)).collect();
-            self.next = end;
+            self.begun = std::mem::replace(&mut self.next, end);
             if !page.is_empty() {
                 return Ok(Some(page));
             }
         }
         Ok(None)
+    }
+
+    fn position(&self) -> Option<Position> {
+        Some(Position(self.begun.to_string()))
     }
 }

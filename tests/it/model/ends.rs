@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use tidemark::clock::Clock;
 use tidemark::domain::{Fingerprint, KeyShape, NaturalKey, ResourceGraph, ResourcePath};
 use tidemark::edfi::Shapes;
 use tidemark::sandbox::{Database, PeopleAuthorization, SandboxOptions, Seed, Shown, View};
@@ -18,10 +19,12 @@ const ABOVE: [&str; 2] = ["localEducationAgencies", "schools"];
 /// Everything that both ends have.
 pub(super) static GRAPH: LazyLock<Arc<ResourceGraph>> = LazyLock::new(|| Arc::new(graph()));
 
-/// A database that holds what every history begins with.
+/// A database that holds what every history begins with, written long before: what is written after
+/// it cannot be older, and an item's date says whether it is worth a hash (R16).
 static BARE: LazyLock<Database> = LazyLock::new(|| {
-    Database::load(&SandboxOptions { data: Seed::Descriptors, ..SandboxOptions::default() })
-        .unwrap()
+    let clock = Clock::held_at(chrono::DateTime::from_timestamp(1_780_000_000, 0).unwrap());
+    let options = SandboxOptions { data: Seed::Descriptors, clock, ..SandboxOptions::default() };
+    Database::load(&options).unwrap()
 });
 
 pub(super) fn source(options: &SandboxOptions) -> Database {

@@ -27,10 +27,11 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
         1 => Just(FirstOverlap::All),
     ];
     let weighted = |p| prop::bool::weighted(p);
-    let others = (weighted(0.12), weighted(0.15), weighted(0.2), weighted(0.08));
+    let others = (weighted(0.12), weighted(0.15), weighted(0.2), weighted(0.1));
+    let others = (others, weighted(0.3));
     (isolation, 1..=4_usize, any::<bool>(), first_overlap, others).prop_map(
         |(isolation, page_size, by_version, first_overlap, others)| {
-            let (people, descriptors, folds, elsewhere) = others;
+            let ((people, descriptors, folds, elsewhere), shared) = others;
             Frame {
                 isolation,
                 page_size,
@@ -40,6 +41,7 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
                 first_overlap,
                 folds,
                 elsewhere,
+                shared: shared && elsewhere,
             }
         },
     )
@@ -71,7 +73,7 @@ pub(super) fn transitions(state: &State) -> BoxedStrategy<Transition> {
     }
     if state.frame.elsewhere {
         all.push((5, edits_elsewhere(state).prop_map(Transition::EditElsewhere).boxed()));
-        all.push((4, faults().prop_map(Transition::RunElsewhere).boxed()));
+        all.push((4, faults_elsewhere().prop_map(Transition::RunElsewhere).boxed()));
     }
     prop::strategy::Union::new_weighted(all).boxed()
 }
@@ -257,12 +259,17 @@ fn trouble(state: &State) -> impl Strategy<Value = Trouble> + use<> {
         1 => select(&COLLECTIONS[1..]).prop_map(Trouble::Without),
         2 => of_snapshots,
         1 => Just(Trouble::Scheduled),
+        if state.frame.elsewhere { 2 } else { 0 } => Just(Trouble::Silent),
     ]
 }
 
 /// What goes wrong in a run of the other district.
-fn faults() -> impl Strategy<Value = Vec<Trouble>> {
-    prop_oneof![2 => Just(Vec::new()), 1 => fault().prop_map(|fault| vec![fault])]
+fn faults_elsewhere() -> impl Strategy<Value = Vec<Trouble>> {
+    prop_oneof![
+        4 => Just(Vec::new()),
+        2 => fault().prop_map(|fault| vec![fault]),
+        1 => Just(vec![Trouble::Silent]),
+    ]
 }
 
 /// What goes wrong on the way, whatever either end holds.

@@ -53,9 +53,10 @@ pub(super) struct Frame {
     /// The feed of key changes tells the first old and the last new key of an item, and no hop
     /// between them, as it does where thousands changed (R7).
     pub(super) folds: bool,
-    /// Another district publishes to the same target, people and descriptors among them, and what
-    /// both write is shared (R28a).
+    /// Another district publishes to the same target, people and descriptors among them (R28a).
     pub(super) elsewhere: bool,
+    /// Both say that what both write is shared.
+    pub(super) shared: bool,
 }
 
 /// One thing that happens.
@@ -123,6 +124,8 @@ pub(super) enum Trouble {
     OldSnapshot(u8),
     /// Parked items wait until they are due.
     Scheduled,
+    /// The other district does not answer.
+    Silent,
 }
 
 pub(super) struct Machine;
@@ -200,7 +203,8 @@ impl Trouble {
             | Trouble::PutBack(..)
             | Trouble::Without(_)
             | Trouble::OldSnapshot(_)
-            | Trouble::Scheduled => None,
+            | Trouble::Scheduled
+            | Trouble::Silent => None,
         }
     }
 }

@@ -39,7 +39,8 @@ pub(super) fn check_report(report: &RunReport, troubles: &[Trouble]) -> Result<(
         | Trouble::Renewed(..)
         | Trouble::Without(_)
         | Trouble::OldSnapshot(_)
-        | Trouble::Scheduled => false,
+        | Trouble::Scheduled
+        | Trouble::Silent => false,
     };
     let is_never =
         ["not-conserved", "blocked", "unknown-key", "cannot-tell", "missing-at-target", "defect"]
@@ -51,7 +52,7 @@ pub(super) fn check_report(report: &RunReport, troubles: &[Trouble]) -> Result<(
 }
 
 /// I8 and I9: nothing is deleted that lives at the source, and nothing is written that it never
-/// showed to the run. R28a: nothing of what is shared is deleted or renamed.
+/// showed to the run.
 pub(super) fn check_writes(frame: Frame, script: &Script) -> Result<(), String> {
     let moments = match frame.isolation == Isolation::Snapshot {
         true => script.snapshots(),
@@ -60,21 +61,18 @@ pub(super) fn check_writes(frame: Frame, script: &Script) -> Result<(), String> 
     for written in script.written() {
         let (resource, key) = (&written.resource, &written.key);
         let shows = |view: &View| view.find(resource.as_str(), &ends::parts(key));
-        if elsewhere::is_shared(frame, resource) && !matches!(written.what, What::Body(_)) {
-            return Err(format!("{resource} {} is shared, and was not upserted (R28a)", told(key)));
-        }
         match &written.what {
             What::Deleted if moments.iter().all(|view| shows(view).is_some()) => {
                 return Err(format!("{resource} {} was deleted, and lives (I8)", told(key)));
             }
-            What::Body(body) | What::Renamed(body)
+            What::Body(body) | What::Renamed(body, _)
                 if !moments
                     .iter()
                     .any(|view| shows(view).is_some_and(|shown| shown.body() == body)) =>
             {
                 return Err(format!("{resource} {} was written as it never was (I9)", told(key)));
             }
-            What::Deleted | What::Body(_) | What::Renamed(_) => {}
+            What::Deleted | What::Body(_) | What::Renamed(..) => {}
         }
     }
     Ok(())
@@ -123,6 +121,8 @@ struct Account {
     named: HashSet<Slot>,
     /// What nobody can delete.
     kept: BTreeSet<Slot>,
+    /// The other district has not come to rest.
+    others_go_on: bool,
     watermark: i64,
 }
 
@@ -141,7 +141,8 @@ impl Account {
             }
         }
         let (parked, kept) = (play.parked().await, people::kept(play));
-        Account { parked, journalled: ids.collect(), named, kept, watermark }
+        let others_go_on = elsewhere::goes_on(play).await;
+        Account { parked, journalled: ids.collect(), named, kept, others_go_on, watermark }
     }
 
     fn knows(&self, play: &Play, resource: &ResourcePath, difference: &Difference) -> bool {
@@ -164,7 +165,7 @@ impl Account {
             || their_id.as_ref().is_some_and(|id| self.journalled.contains(id))
             || self.parked.iter().any(is_parked)
             || (ours.is_none() && self.kept.contains(&slot))
-            || elsewhere::accepts(play, resource, difference)
+            || elsewhere::accepts(play, resource, difference, self.others_go_on)
     }
 }
 
@@ -231,7 +232,7 @@ pub(super) async fn check_agreement(play: &Play) -> Result<(), String> {
             let is_kept = kept.contains(&(resource.clone(), one.key.clone()))
                 || is_circle_at_the_target(resource, &parked);
             let accepted =
-                (one.ours.is_none() && is_kept) || elsewhere::accepts(play, resource, &one);
+                (one.ours.is_none() && is_kept) || elsewhere::accepts(play, resource, &one, false);
             if !accepted {
                 return Err(format!(
                     "{} at the target: {resource} {} (I6)",

@@ -174,7 +174,8 @@ impl Play {
         let before = self.target.view();
 
         let pair = self.pair(troubles, &script);
-        let reports = self.run_through(pair, troubles, &script).await;
+        let other = elsewhere::pair_to_ask(self, troubles);
+        let reports = self.run_through(pair, other, troubles, &script).await;
         script.catch_up();
         for image in script.snapshots().into_iter().skip(1) {
             self.keep_image(image);
@@ -194,6 +195,7 @@ impl Play {
             oracle::check_report(report, troubles).map_err(said)?;
         }
         oracle::check_writes(self.frame, &script).map_err(said)?;
+        elsewhere::check_writes(self, &script).map_err(said)?;
         oracle::check_state(self).await.map_err(said)?;
         oracle::check_renamed(self, &script).await.map_err(said)?;
         if self.was_settled && troubles.is_empty() && self.refuses.is_empty() {
@@ -207,7 +209,8 @@ impl Play {
             }
         }
         self.watermark = self.committed_watermark().await;
-        self.folds_above = self.folds_above.or(self.watermark);
+        // A first run may have written what is newer than its watermark, and keeps no history of it.
+        self.folds_above = self.folds_above.or(self.watermark.map(|_| self.source.newest()));
         let is_whole = reports.last().is_some_and(|report| report.outcome != Outcome::Failed);
         self.was_settled = is_whole && self.parked().await.is_empty() && !was_partial(troubles);
         Ok(())
@@ -253,6 +256,7 @@ impl Play {
     pub(super) async fn run_through(
         &mut self,
         pair: Pair,
+        other: Option<Pair>,
         troubles: &[Trouble],
         script: &Arc<Script>,
     ) -> Vec<RunReport> {
@@ -266,7 +270,7 @@ impl Play {
             clock: self.clock.clone(),
             observers: Observers::default(),
             stop: script.stop.clone(),
-            configured: None,
+            configured: other.map(|other| [pair.clone(), other].into()),
         };
         let options = RunOptions {
             allow_deletes: false,
@@ -307,7 +311,7 @@ impl Play {
         }
     }
 
-    fn pair(&self, troubles: &[Trouble], script: &Arc<Script>) -> Pair {
+    pub(super) fn pair(&self, troubles: &[Trouble], script: &Arc<Script>) -> Pair {
         let published = GRAPH.resources().filter(|resource| self.is_published(resource));
         let mut selection = Selection {
             descriptors: self.frame.descriptors,
@@ -476,7 +480,7 @@ fn compare(database: &Database, district: &District) -> Result<(), String> {
 /// What took effect, by key.
 pub(super) fn note_written(wrote: &mut BTreeMap<Slot, Arc<str>>, script: &Script) {
     for written in script.written() {
-        if let What::Body(body) | What::Renamed(body) = written.what {
+        if let What::Body(body) | What::Renamed(body, _) = written.what {
             wrote.insert((written.resource, written.key), body);
         }
     }

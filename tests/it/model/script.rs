@@ -18,6 +18,8 @@ pub(super) struct Script {
     source: Arc<Database>,
     /// The images that were taken before, newest first.
     older: Vec<View>,
+    /// Of what another's run asks.
+    is_the_other: bool,
     pub(super) stop: CancellationToken,
     crashed: Notify,
     noted: Mutex<Noted>,
@@ -52,8 +54,8 @@ pub(super) struct Written {
 pub(super) enum What {
     /// Created or updated to this.
     Body(Arc<str>),
-    /// The same by PUT, from another key.
-    Renamed(Arc<str>),
+    /// The same by PUT, from the key that it showed.
+    Renamed(Arc<str>, Option<NaturalKey>),
     Deleted,
 }
 
@@ -78,10 +80,19 @@ impl Script {
             troubles: troubles.to_vec(),
             source,
             older: images,
+            is_the_other: false,
             stop: CancellationToken::new(),
             crashed: Notify::new(),
             noted: Mutex::new(noted),
         }
+    }
+
+    /// Of an end that is asked by another's run, and does not answer if that is among its troubles.
+    pub(super) fn of_the_other(troubles: &[Trouble], source: Arc<Database>) -> Script {
+        let silent: Vec<Trouble> =
+            troubles.iter().filter(|trouble| **trouble == Trouble::Silent).cloned().collect();
+        let image = source.view();
+        Script { is_the_other: true, ..Script::new(&silent, source, vec![image]) }
     }
 
     /// One call of a side. Fails if it is to fail; does not return if the process ends here.
@@ -99,6 +110,7 @@ impl Script {
                     self.crashed.notify_one();
                     std::future::pending::<()>().await;
                 }
+                Trouble::Silent if self.is_the_other => return Err("it does not answer"),
                 Trouble::Fail(at, n) if (*at, *n) == (side, call) => return Err("it fails"),
                 Trouble::Stop(at, n) if (*at, *n) == (side, call) => self.stop.cancel(),
                 Trouble::Meanwhile(n, steps) if (Side::Source, *n) == (side, call) => {

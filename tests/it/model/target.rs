@@ -196,7 +196,9 @@ impl Target for ModelTarget {
         self.script.asked(Side::Target).await.map_err(failed)?;
         let body = body_for_target(item);
         let key = ends::key_of(resource, &body);
-        self.write(Doing::Put, resource, &key, What::Renamed(body.as_str().into()), || {
+        let shown = self.database.view().of_everyone().item(resource.as_str(), &id.0);
+        let old = shown.and_then(Result::ok).map(|shown| ends::key_of(resource, shown.body()));
+        self.write(Doing::Put, resource, &key, What::Renamed(body.as_str().into(), old), || {
             self.database.put(resource.as_str(), &id.0, &body)
         })
     }

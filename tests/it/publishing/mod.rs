@@ -11,6 +11,7 @@ mod parked;
 mod selection;
 mod doubt;
 mod many_targets;
+mod several_sources;
 mod overlap;
 mod resume;
 mod resumed_pages;
