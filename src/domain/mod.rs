@@ -13,12 +13,14 @@ pub mod graph;
 pub mod selection;
 pub mod window;
 pub mod identity;
+pub mod organizations;
 pub mod outcome;
 
 pub use change::{Body, Item, KeyChange, SourceId, TargetId, Tombstone};
 pub use graph::{DependencyCycle, ResourceGraph};
 pub use identity::{Canary, CanaryKind, Fingerprint, Scope};
 pub use key::{KeyText, NaturalKey};
+pub use organizations::Organizations;
 pub use outcome::{Outcome, ParkReason, Stage, Stages, Tally};
 pub use resource::ResourcePath;
 pub use selection::{Selection, SelectionError, named};

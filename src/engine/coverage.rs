@@ -14,6 +14,7 @@ impl Run {
     /// items at the target that only the feeds can name (I9), also of what commits late (R14).
     pub(super) fn coverage_with_begun(&self) -> Coverage {
         let mut coverage = self.coverage.clone();
+        coverage.organizations = self.organizations.known();
         for resource in self.graph.resources() {
             if self.window_of(resource).is_some_and(|window| window.after.is_none()) {
                 let since = overlap::floor(self.window.through, &self.pair.policy);

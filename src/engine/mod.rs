@@ -61,6 +61,7 @@ mod key_changes;
 mod upserts;
 mod pages;
 mod coverage;
+mod noted_organizations;
 mod deletes;
 mod left_behind;
 mod names;

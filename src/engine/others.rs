@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use futures_util::StreamExt;
 use tokio::sync::OnceCell;
 
-use crate::domain::{Fingerprint, NaturalKey, ResourcePath};
+use crate::domain::{Fingerprint, NaturalKey, Organizations, ResourcePath};
 use crate::sources::{Isolation, Lookup, Reader, Source, SourceError};
-use crate::state::{PairId, PairState};
+use crate::state::{Coverage, PairId, PairState};
 
 use super::runner::new_run_id;
 use super::under_way::Run;
@@ -47,6 +47,9 @@ struct Other {
     source: Arc<dyn Source>,
     /// The resources that its state speaks for, or spoke for and will go on with.
     covers: BTreeSet<ResourcePath>,
+    spoken_for: BTreeSet<ResourcePath>,
+    /// What its state says of the organizations of its source.
+    organizations: Option<Organizations>,
     view: OnceCell<Arc<dyn Reader>>,
     /// It did not answer: what may live there waits, and is not waited for again in this run.
     is_silent: AtomicBool,
@@ -94,6 +97,8 @@ async fn ask<'a>(
     resource: &ResourcePath,
     key: &NaturalKey,
 ) -> Result<Elsewhere, RunError> {
+    let ours = run.organizations.known();
+    let others = others.filter(|other| !other.cannot_have(ours.as_ref(), key));
     let questions: Vec<_> = others.map(|other| other.shows(resource, key)).collect();
     let mut answers = futures_util::stream::iter(questions).buffer_unordered(AT_ONCE);
     let mut all = Elsewhere::Absent;
@@ -110,6 +115,13 @@ async fn ask<'a>(
 }
 
 impl Other {
+    /// An item whose key names an organization that the pair has never seen is none of its own. One
+    /// that joins its source now will be published by it after what goes now has gone.
+    fn cannot_have(&self, ours: Option<&Organizations>, key: &NaturalKey) -> bool {
+        let Some((ours, theirs)) = ours.zip(self.organizations.as_ref()) else { return false };
+        ours.has_of_which_others_do_not_know(key, theirs, &self.spoken_for)
+    }
+
     async fn shows(&self, resource: &ResourcePath, key: &NaturalKey) -> Elsewhere {
         if self.is_silent.load(Ordering::Relaxed) {
             return Elsewhere::Unknown;
@@ -156,6 +168,7 @@ async fn find(run: &Run) -> Result<Vec<Other>, RunError> {
     let own_target = run.pair.target.capabilities().await.map_err(RunError::Target)?;
     for pair in run.configured().iter().filter(|pair| pair.id != run.pair.id) {
         let coverage = run.store().coverage(&pair.id).await.map_err(RunError::State)?;
+        let Coverage { spoken_for, organizations, .. } = coverage.clone();
         let mut covers = coverage.spoken_for;
         covers.extend(coverage.begun.into_keys());
         covers.extend(coverage.left.into_keys());
@@ -173,6 +186,8 @@ async fn find(run: &Run) -> Result<Vec<Other>, RunError> {
             id: pair.id.clone(),
             source: pair.source.for_run(&new_run_id(), run.stop()),
             covers,
+            spoken_for,
+            organizations,
             view: OnceCell::new(),
             is_silent: AtomicBool::new(false),
         });

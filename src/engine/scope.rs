@@ -82,7 +82,11 @@ fn widened(
     reach: ChangeVersion,
     joins: impl Fn(&ResourcePath) -> bool,
 ) -> Coverage {
-    let mut after = Coverage { begun: before.begun, ..Coverage::default() };
+    let mut after = Coverage {
+        begun: before.begun,
+        organizations: before.organizations,
+        ..Coverage::default()
+    };
     let mut begin = |resource: ResourcePath, edge: ChangeVersion| {
         let begun = after.begun.entry(resource).or_insert(edge);
         *begun = edge.min(*begun);

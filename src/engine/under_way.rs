@@ -24,6 +24,7 @@ use super::apply::Settled;
 use super::canaries::Told;
 use super::cohort::confirmation::Confirmation;
 use super::journal::Unconfirmed;
+use super::noted_organizations::NotedOrganizations;
 use super::observe::Event;
 use super::others::Others;
 use super::overlap;
@@ -65,6 +66,7 @@ pub(super) struct Run {
     /// after which it may have changed at the source since.
     begun_before: BTreeMap<ResourcePath, ChangeVersion>,
     pub(super) coverage: Coverage,
+    pub(super) organizations: NotedOrganizations,
     /// What another run of this window has done (R12).
     pub(super) before: Before,
     /// The journal speaks of versions that this window does not reach.
@@ -158,6 +160,8 @@ impl Run {
             .map(|resource| (resource.clone(), coverage.left.get(resource).copied()))
             .collect();
         let begun_before = coverage.begun.clone();
+        let begins_anew = window.after.is_none() && !before.is_gone_on_from();
+        let organizations = NotedOrganizations::begin(&coverage, begins_anew);
         before.retain(&selected);
         let mut stages = Stages::default();
         for tally in before.finished.values() {
@@ -181,6 +185,7 @@ impl Run {
             others: Others::default(),
             joiners,
             begun_before,
+            organizations,
             coverage,
             pair: pair.clone(),
             reader,
@@ -561,7 +566,8 @@ impl Run {
         self.around.observers.want_totals()
     }
 
-    pub(super) async fn write(&self, step: Step) -> Result<(), RunError> {
+    pub(super) async fn write(&self, mut step: Step) -> Result<(), RunError> {
+        let _turn = self.organizations.join(&mut step, || self.coverage_with_begun()).await;
         self.around.store.commit(&self.pair.id, step).await.map_err(RunError::State)
     }
 }

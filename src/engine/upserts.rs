@@ -88,8 +88,11 @@ pub(super) async fn publish_page(
 ) -> Result<Tally, RunError> {
     run.take_up(Stage::Upserts, page.len().try_into().unwrap_or(u64::MAX));
     let mut tally = Tally::default();
-    let page = leave_out_what_needs_nothing(run, resource, page, &mut tally).await?;
     let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
+    if let Some(shape) = shape.as_deref().filter(|shape| shape.is_organization()) {
+        run.organizations.note(resource, shape, &page);
+    }
+    let page = leave_out_what_needs_nothing(run, resource, page, &mut tally).await?;
     let generations = match &shape {
         Some(shape) if shape.refers_to(resource) => parents_first(shape, resource, page),
         _ => vec![page],

@@ -43,8 +43,8 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    Canary, ChangeVersion, Fingerprint, NaturalKey, Outcome, ParkReason, Position, Reference,
-    ResourcePath, Scope, SourceId, Stages, Tally, TargetId, Watermark, Window,
+    Canary, ChangeVersion, Fingerprint, NaturalKey, Organizations, Outcome, ParkReason, Position,
+    Reference, ResourcePath, Scope, SourceId, Stages, Tally, TargetId, Watermark, Window,
 };
 
 pub use self::block::{Block, BlockCause, Deletes};
@@ -164,6 +164,10 @@ pub struct Coverage {
     /// and the feeds tell so from there on.
     #[serde(default)]
     pub begun: BTreeMap<ResourcePath, ChangeVersion>,
+    /// Education organizations of the source, every one that what is spoken for has; `None` where
+    /// that was not followed from the beginning.
+    #[serde(default)]
+    pub organizations: Option<Organizations>,
 }
 
 /// A change that waits, by key and never by content (R21).

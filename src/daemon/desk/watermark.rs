@@ -85,6 +85,12 @@ impl FleetDesk {
             Some(_) if coverage == Coverage::default() => {
                 Some(everything_selected(pair).await.map_err(of_run)?)
             }
+            // What is left out may be of organizations that nobody has noted (R28a).
+            Some(version)
+                if state.watermark.as_ref().is_none_or(|w| w.change_version() < version) =>
+            {
+                Some(Coverage { organizations: None, ..coverage })
+            }
             Some(_) => None,
         };
         let (left_behind, keep_names_of) = match is_another_database(&state) {

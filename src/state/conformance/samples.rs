@@ -145,6 +145,8 @@ pub(in crate::state) fn run(number: i64) -> RunRecord {
 }
 
 pub(in crate::state) fn coverage() -> Coverage {
+    let mut organizations = Organizations::default();
+    organizations.add(&students(), "255901001");
     Coverage {
         spoken_for: BTreeSet::from([students()]),
         left: BTreeMap::from([(
@@ -152,6 +154,7 @@ pub(in crate::state) fn coverage() -> Coverage {
             ChangeVersion(3),
         )]),
         begun: BTreeMap::from([(students(), ChangeVersion(7))]),
+        organizations: Some(organizations),
     }
 }
 

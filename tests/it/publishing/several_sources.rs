@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use serde_json::{Value, json};
 use tidemark::domain::ParkReason;
 use tidemark::engine::report::RunReport;
 use tidemark::engine::run::Surroundings;
@@ -12,11 +13,12 @@ use tidemark::engine::{Pair, Policy};
 use tidemark::http::Origins;
 use tidemark::sandbox::{Fault, Harm, LoggedRequest, Refusal, Sandbox};
 use tidemark::sources::edfi::EdfiSource;
-use tidemark::state::PairId;
+use tidemark::state::{Coverage, PairId, Step};
 use tidemark::targets::edfi::EdfiTarget;
 
 use crate::district::{
-    class_period, class_period_key, open_school, section, section_key, student, student_key,
+    SCHOOL, class_period, class_period_key, open_school, school, section, section_key, student,
+    student_key,
 };
 use crate::scene::{Scene, assert_ended, bare, connect, put};
 
@@ -185,4 +187,69 @@ async fn r28a_nobody_is_asked_who_does_not_publish_the_same_to_the_same_target()
     assert_ended(&two.run().await, "complete");
     assert!(!two.target_has(STUDENTS, &student_key("701")));
     assert!(two.other.requests().is_empty());
+}
+
+/// A second school, and a period of it.
+fn open_second_school(source: &Sandbox) {
+    let mut school = school();
+    school["schoolId"] = json!(SECOND_SCHOOL);
+    put(source, "schools", &school);
+    let mut period = class_period("Early");
+    period["schoolReference"]["schoolId"] = json!(SECOND_SCHOOL);
+    put(source, "classPeriods", &period);
+}
+
+const SECOND_SCHOOL: i64 = SCHOOL + 1;
+
+fn period_of_second_school() -> Value {
+    json!({"classPeriodName": "Early", "schoolId": SECOND_SCHOOL})
+}
+
+#[tokio::test]
+async fn r28a_what_belongs_to_a_school_that_another_source_never_had_goes_without_a_question() {
+    let mut two = TwoDistricts::with(|_| {}).await;
+    open_second_school(&two.scene.source);
+    assert_ended(&two.run().await, "complete");
+    two.address = "http://127.0.0.1:9/".to_owned();
+    two.scene.source.delete(PERIODS, &period_of_second_school()).unwrap();
+
+    let report = two.run().await;
+
+    assert_ended(&report, "complete");
+    assert!(!two.target_has(PERIODS, &period_of_second_school()));
+    assert!(two.other.requests().is_empty());
+}
+
+#[tokio::test]
+async fn r28a_a_school_that_another_publication_has_brought_meanwhile_is_asked_about_again() {
+    let two = TwoDistricts::with(|_| {}).await;
+    open_second_school(&two.scene.source);
+    assert_ended(&two.run().await, "complete");
+    open_second_school(&two.other);
+    assert_ended(&two.run_other().await, "complete");
+    two.scene.source.delete(PERIODS, &period_of_second_school()).unwrap();
+
+    let report = two.run().await;
+
+    assert_ended(&report, "complete");
+    assert!(two.target_has(PERIODS, &period_of_second_school()), "the other has it");
+}
+
+#[tokio::test]
+async fn r28a_whoever_has_not_read_its_schools_from_the_beginning_is_asked() {
+    let two = TwoDistricts::with(|_| {}).await;
+    open_second_school(&two.scene.source);
+    assert_ended(&two.run().await, "complete");
+    open_second_school(&two.other);
+    let [_, other] = two.pairs();
+    let coverage = two.scene.store.coverage(&other.id).await.unwrap();
+    assert!(coverage.organizations.is_some());
+    let unfollowed = Coverage { organizations: None, ..coverage };
+    let step = Step { coverage: Some(unfollowed), ..Step::default() };
+    two.scene.store.commit(&other.id, step).await.unwrap();
+    two.scene.source.delete(PERIODS, &period_of_second_school()).unwrap();
+
+    assert_ended(&two.run().await, "complete");
+
+    assert!(two.target_has(PERIODS, &period_of_second_school()), "its source has it");
 }
