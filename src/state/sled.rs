@@ -145,7 +145,7 @@ impl Shared {
         // call was already waiting.
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.still_whole()?;
-        let began = Instant::now();
+        let began = tokio::time::Instant::now();
         let steps = writer.steps + 1;
         let mut batch = batch_of(work(&*self.db)?);
         batch.insert(STEPS_KEY, &steps.to_be_bytes());
