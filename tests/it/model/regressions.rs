@@ -542,25 +542,6 @@ fn r7_what_was_written_under_a_name_that_the_feed_folds_away_goes() {
     }
 }
 
-/// The same of an item that nobody has touched for long: a rename leaves its date alone.
-#[test]
-fn r7_what_moved_after_its_feed_was_read_is_remembered_whatever_its_date() {
-    let frame = Frame { isolation: Isolation::Open, folds: true, ..FRAME };
-    for call in 0..20 {
-        let mut history = vec![Edit(vec![Put(Session(2), 0)]), Run(vec![])];
-        for content in 0..5 {
-            history.push(Edit(vec![Put(Period(2), content)]));
-            history.push(Run(vec![]));
-        }
-        history.extend([
-            Edit(vec![Put(Period(2), 5)]),
-            Run(vec![Meanwhile(call, vec![Rename(Session(2), Session(0))])]),
-            Edit(vec![Rename(Session(0), Session(1))]),
-        ]);
-        assert_agrees(frame, &history);
-    }
-}
-
 /// The same of a first run, which keeps no history: what changed while it went on is told hop by hop.
 #[test]
 fn r7_what_a_first_run_wrote_under_a_name_that_came_meanwhile_goes() {
