@@ -39,7 +39,9 @@ pub(super) fn frame() -> impl Strategy<Value = Frame> {
                 people: people && !elsewhere,
                 descriptors: descriptors || elsewhere,
                 first_overlap,
-                folds,
+                // A name that ours had for a moment keeps what the other has under it, and is told by
+                // nobody where the feed folds it away.
+                folds: folds && (shared || !elsewhere),
                 elsewhere,
                 shared: shared && elsewhere,
             }

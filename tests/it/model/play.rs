@@ -167,7 +167,9 @@ impl Play {
             (true, 0) => TimeDelta::minutes(20),
             (true, _) => TimeDelta::minutes(10),
         });
-        self.end_what_the_first_overlap_does_not_reach();
+        if self.watermark.is_none() {
+            self.end_what_the_first_overlap_does_not_reach(self.source.newest());
+        }
         self.take_snapshot(troubles);
         let images = self.images.iter().cloned().collect();
         let script = Arc::new(Script::new(troubles, Arc::clone(&self.source), images));
@@ -208,7 +210,12 @@ impl Play {
                 return Err(said(format!("{refused} was refused in a clean run (I20)")));
             }
         }
+        let before = self.watermark;
         self.watermark = self.committed_watermark().await;
+        if let (None, Some(watermark)) = (before, self.watermark) {
+            // What was edited before the first view was opened took versions as well.
+            self.end_what_the_first_overlap_does_not_reach(watermark);
+        }
         // A first run may have written what is newer than its watermark, and keeps no history of it.
         self.folds_above = self.folds_above.or(self.watermark.map(|_| self.source.newest()));
         let is_whole = reports.last().is_some_and(|report| report.outcome != Outcome::Failed);
@@ -218,12 +225,9 @@ impl Play {
 
     /// The contract of `first_overlap_versions`: no transaction goes on while the sequence gives
     /// out more versions than that. One that does is rolled back, and done again when it ends.
-    fn end_what_the_first_overlap_does_not_reach(&mut self) {
-        let (None, FirstOverlap::Versions(versions)) = (self.watermark, self.frame.first_overlap)
-        else {
-            return;
-        };
-        let reached = self.source.newest() - i64::try_from(versions).unwrap();
+    fn end_what_the_first_overlap_does_not_reach(&mut self, newest: i64) {
+        let FirstOverlap::Versions(versions) = self.frame.first_overlap else { return };
+        let reached = newest - i64::try_from(versions).unwrap();
         for reserved in &mut self.slow {
             if reserved.first().is_some_and(|first| *first <= reached) {
                 reserved.clear();
