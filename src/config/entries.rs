@@ -9,7 +9,6 @@ use config::{Value, ValueKind};
 
 use super::decode::{Fields, Placed, Report, place_of};
 use super::names::{ConnectionName, LimitName, PublicationName};
-use super::not_yet::Section;
 use super::problem::shown;
 use super::server;
 use super::tree::{
@@ -22,6 +21,8 @@ use super::values;
 /// The sections of a file.
 pub(super) const SECTIONS: &[&str] =
     &["state", "server", "limits", "defaults", "templates", "connections", "publications"];
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What could be read. Entries with mistakes are left out of `config`, but not out of `names`.
 pub(super) struct Decoded {
@@ -44,13 +45,13 @@ pub(super) struct References {
 }
 
 pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
-    let mut fields = Fields::open(report, Section::Root, Vec::new(), Some(root));
-    let state = state(fields.nested("state", Section::State));
-    let server = server::decode(fields.nested("server", Section::Server));
-    defaults(fields.nested("defaults", Section::Defaults));
+    let mut fields = Fields::open(report, Vec::new(), Some(root));
+    let state = state(fields.nested("state"));
+    let server = server::decode(fields.nested("server"));
+    defaults(fields.nested("defaults"));
     for key in ["limits", "templates", "connections", "publications"] {
         // Asked for here; read below, templates before: their keys are the user's own names.
-        drop(fields.nested(key, Section::Root));
+        drop(fields.nested(key));
     }
     fields.finish();
 
@@ -63,7 +64,7 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
         if parsed.is_none() {
             misnamed(report, &path, value);
         }
-        let limit = limit(Fields::open(report, Section::Limit, path, Some(value)));
+        let limit = limit(Fields::open(report, path, Some(value)));
         limits.extend(parsed.map(|name| (name, limit)));
     }
     let mut names = Vec::new();
@@ -76,7 +77,7 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
         if parsed.is_none() {
             misnamed(report, &path, value);
         }
-        let fields = Fields::open(report, Section::Connection, path, Some(value));
+        let fields = Fields::open(report, path, Some(value));
         let secrets = state.secrets_dir.as_ref().map(|folder| folder.join(name));
         let (connection, limit) = connection(fields, secrets.as_deref());
         connections.extend(parsed.zip(connection));
@@ -90,7 +91,7 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
         if parsed.is_none() {
             misnamed(report, &path, value);
         }
-        let fields = Fields::open(report, Section::Publication, path, Some(value));
+        let fields = Fields::open(report, path, Some(value));
         let (publication, named) = publication(fields);
         publications.extend(parsed.zip(publication));
         references.push(References { publication: name.clone(), ..named });
@@ -120,13 +121,13 @@ fn state(mut fields: Fields<'_, '_>) -> StateConfig {
     fields.choice("store", (), &[("sled", ())]);
     let path = fields.or("path", "data/state".into(), values::path);
     let secrets_dir = fields.optional("secrets_dir", values::path);
-    let backup = backup(fields.nested("backup", Section::Backup), &path);
+    let backup = backup(fields.nested("backup"), &path);
+    let audit_for = fields.or("audit_for", 400 * DAY, values::positive_duration);
     fields.finish();
-    StateConfig { path, secrets_dir, backup }
+    StateConfig { path, secrets_dir, backup, audit_for }
 }
 
 fn backup(mut fields: Fields<'_, '_>, state: &Path) -> Option<BackupConfig> {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let every = fields.or("every", DAY, values::off_or_at_least_a_second);
     let path = fields.optional("path", values::path);
     let keep = fields.or("keep", 14, values::positive);
@@ -149,8 +150,8 @@ fn beside(state: &Path) -> PathBuf {
 
 /// Read for its mistakes alone; what it holds has been put under the entries before.
 fn defaults(mut fields: Fields<'_, '_>) {
-    connection(fields.nested("connection", Section::Connection).partial(), None);
-    publication(fields.nested("publication", Section::Publication).partial());
+    connection(fields.nested("connection").partial(), None);
+    publication(fields.nested("publication").partial());
     fields.finish();
 }
 
@@ -188,7 +189,7 @@ fn connection(
     let limit = fields.placed("limit", limit_name);
     let mut closed = Vec::new();
     for (path, value) in fields.mappings("closed") {
-        let hours = Fields::open(fields.report, Section::Closed, path, Some(value));
+        let hours = Fields::open(fields.report, path, Some(value));
         closed.extend(closed_hours(hours));
     }
     fields.finish();
@@ -263,14 +264,14 @@ fn publication(mut fields: Fields<'_, '_>) -> (Option<PublicationConfig>, Refere
     let shared = resource_names(&mut fields, "shared");
     let create_only = resource_names(&mut fields, "create_only");
     let page_size = fields.or("page_size", 500, values::positive);
-    let resources = resources(fields.nested("resources", Section::Resources));
-    let retry = retry(fields.nested("retry", Section::Retry));
+    let resources = resources(fields.nested("resources"));
+    let retry = retry(fields.nested("retry"));
     let first_run = fields.choice(
         "first_run",
         FirstRun::Full,
         &[("full", FirstRun::Full), ("from-now", FirstRun::FromNow), ("refuse", FirstRun::Refuse)],
     );
-    let verify = verify(fields.nested("verify", Section::Verify));
+    let verify = verify(fields.nested("verify"));
     fields.finish();
 
     let named = source.as_ref().map(|source| source.value.clone());

@@ -49,6 +49,7 @@ const STATE: &[Key] = &[
     ("path", Form::Text),
     ("secrets_dir", Form::Text),
     ("backup", Form::Keys(BACKUP)),
+    ("audit_for", Form::Duration),
 ];
 
 const BACKUP: &[Key] = &[("every", Form::Duration), ("path", Form::Text), ("keep", Form::Whole(1))];

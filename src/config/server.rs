@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::decode::Fields;
-use super::not_yet::Section;
 use super::secret::Secret;
 use super::tree::ServerConfig;
 use super::values;
@@ -63,7 +62,7 @@ fn tokens(fields: &mut Fields<'_, '_>) -> Vec<TokenConfig> {
     let mut tokens = Vec::new();
     let mut names = BTreeSet::from([ADMIN_TOKEN.to_owned()]);
     for (path, value) in fields.mappings("tokens") {
-        let mut token = Fields::open(fields.report, Section::Token, path, Some(value));
+        let mut token = Fields::open(fields.report, path, Some(value));
         let name = token.required("name", values::text);
         if let Some(name) = &name
             && !names.insert(name.value.clone())
@@ -93,7 +92,7 @@ fn tokens(fields: &mut Fields<'_, '_>) -> Vec<TokenConfig> {
 }
 
 fn tls(fields: &mut Fields<'_, '_>) -> Option<TlsConfig> {
-    let tls = fields.nested("tls", Section::Tls);
+    let tls = fields.nested("tls");
     // Neither is plain HTTP; one alone is a mistake.
     let is_given = tls.has("certificate") || tls.has("key");
     let mut tls = if is_given { tls } else { tls.partial() };

@@ -34,6 +34,9 @@ pub struct StateConfig {
     pub secrets_dir: Option<PathBuf>,
     /// `None` when `every` is 0.
     pub backup: Option<BackupConfig>,
+    /// How long the audit is kept; what is older goes when the next line is written. Default 400
+    /// days.
+    pub audit_for: Duration,
 }
 
 /// Exports of the state that `serve` makes while it runs.

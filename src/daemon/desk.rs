@@ -33,9 +33,6 @@ use crate::domain::ChangeVersion;
 use crate::engine::{Pair, RunError};
 use crate::state::{AuditRecord, ErasedKey, PairId, StateError};
 
-/// Until the configuration says otherwise (contract, `state.audit_for`).
-const AUDIT_KEPT: TimeDelta = TimeDelta::days(400);
-
 /// Whose runs are asked of and given orders: the daemon at work.
 #[async_trait]
 pub trait RunControl: Send + Sync {
@@ -152,7 +149,9 @@ impl FleetDesk {
 
     /// Writes down what was read, and lets go of what is too old.
     async fn note(&self, record: AuditRecord) -> Result<(), DeskError> {
-        let before = record.at.checked_sub_signed(AUDIT_KEPT);
+        // What is longer than time itself keeps everything.
+        let kept = TimeDelta::from_std(self.assembly.config.state.audit_for).ok();
+        let before = kept.and_then(|kept| record.at.checked_sub_signed(kept));
         self.assembly.store.note(record, before).await.map_err(of_state)
     }
 }

@@ -265,10 +265,10 @@ t.yaml:2:13: templates.district: `for_each` is missing: name the rows
 t.yaml:3:1: limits2: unknown section; did you mean `limits`?",
     ),
     (
-        "state: {store: postgres, audit_for: 400d, secrets_dir: /x}",
+        "state: {store: postgres, audit_for: 0s, secrets_dir: /x}",
         "\
 t.yaml:1:16: state.store: not in this version: `postgres`; write `sled`
-t.yaml:1:26: state.audit_for: not in this version: remove it",
+t.yaml:1:26: state.audit_for: must be longer than 0s",
     ),
     (
         "state: {backup: {every: 500ms, keep: 0, path: '', to: x}}",
