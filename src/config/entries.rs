@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use config::{Value, ValueKind};
+use url::Url;
 
 use super::decode::{Fields, Placed, Report, place_of};
 use super::names::{ConnectionName, LimitName, PublicationName};
@@ -19,8 +20,16 @@ use super::tree::{
 use super::values;
 
 /// The sections of a file.
-pub(super) const SECTIONS: &[&str] =
-    &["state", "server", "limits", "defaults", "templates", "connections", "publications"];
+pub(super) const SECTIONS: &[&str] = &[
+    "state",
+    "server",
+    "telemetry",
+    "limits",
+    "defaults",
+    "templates",
+    "connections",
+    "publications",
+];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -48,6 +57,7 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
     let mut fields = Fields::open(report, Vec::new(), Some(root));
     let state = state(fields.nested("state"));
     let server = server::decode(fields.nested("server"));
+    let otlp = telemetry(fields.nested("telemetry"));
     defaults(fields.nested("defaults"));
     for key in ["limits", "templates", "connections", "publications"] {
         // Asked for here; read below, templates before: their keys are the user's own names.
@@ -96,7 +106,7 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
         publications.extend(parsed.zip(publication));
         references.push(References { publication: name.clone(), ..named });
     }
-    let config = Config { state, server, limits, connections, publications };
+    let config = Config { state, server, otlp, limits, connections, publications };
     Decoded { config, names, limits: limit_names, limited, references }
 }
 
@@ -125,6 +135,20 @@ fn state(mut fields: Fields<'_, '_>) -> StateConfig {
     let audit_for = fields.or("audit_for", 400 * DAY, values::positive_duration);
     fields.finish();
     StateConfig { path, secrets_dir, backup, audit_for }
+}
+
+/// Where traces are sent.
+fn telemetry(mut fields: Fields<'_, '_>) -> Option<Url> {
+    let mut otlp = fields.nested("otlp");
+    let endpoint = otlp.placed("endpoint", values::url);
+    if let Some(endpoint) = endpoint.as_ref().filter(|_| !cfg!(feature = "otlp")) {
+        let message = "this program was built without traces: remove it, or build with `--features \
+                       otlp`";
+        otlp.report.problem(&endpoint.path, endpoint.place.clone(), message.to_owned());
+    }
+    otlp.finish();
+    fields.finish();
+    endpoint.map(|endpoint| endpoint.value)
 }
 
 fn backup(mut fields: Fields<'_, '_>, state: &Path) -> Option<BackupConfig> {

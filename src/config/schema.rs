@@ -73,6 +73,10 @@ const TOKEN: &[Key] = &[
 
 const TLS: &[Key] = &[("certificate", Form::Text), ("key", Form::Text)];
 
+const TELEMETRY: &[Key] = &[("otlp", Form::Keys(OTLP))];
+
+const OTLP: &[Key] = &[("endpoint", Form::Pattern("^https?://"))];
+
 const LIMIT: &[Key] =
     &[("max_concurrency", Form::Whole(1)), ("max_requests_per_second", Form::Whole(0))];
 
@@ -167,6 +171,7 @@ pub fn schema() -> Value {
         "properties": {
             "state": plain.mapping(&["state"], STATE),
             "server": plain.mapping(&["server"], SERVER),
+            "telemetry": plain.mapping(&["telemetry"], TELEMETRY),
             "limits": named("limit"),
             "defaults": {
                 "type": ["object", "null"],

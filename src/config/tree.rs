@@ -20,6 +20,8 @@ use super::server::{TlsConfig, TokenConfig};
 pub struct Config {
     pub state: StateConfig,
     pub server: ServerConfig,
+    /// The collector of OTLP that traces are sent to. Default: there is none.
+    pub otlp: Option<Url>,
     pub limits: BTreeMap<LimitName, LimitConfig>,
     pub connections: BTreeMap<ConnectionName, ConnectionConfig>,
     pub publications: BTreeMap<PublicationName, PublicationConfig>,

@@ -18,6 +18,8 @@ mod kills;
 mod layers;
 mod model;
 mod night;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod peers;
 mod publishing;
 mod sandbox;

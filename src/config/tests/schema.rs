@@ -37,6 +37,7 @@ fn the_schema_has_every_key_that_works_and_no_other() {
     for (mapping, path) in [
         (&schema["properties"]["state"], &["state"][..]),
         (&schema["properties"]["server"], &["server"]),
+        (&schema["properties"]["telemetry"], &["telemetry"]),
         (&schema["$defs"]["limit"], &["limits", "one"]),
         (&schema["$defs"]["connection"], &["connections", "district"]),
         (&schema["$defs"]["publication"], &["publications", "nightly"]),
