@@ -25,7 +25,7 @@ SCENARIOS ?=
 SECONDS_EACH ?= 60
 
 .PHONY: help demo test test-lint test-engine test-peers test-kills test-demo test-instructions \
-        test-chart test-monitoring test-image sbom dashboards chart-readme \
+        test-otlp test-chart test-monitoring test-image sbom dashboards chart-readme \
         bench soak-fuzz soak-kill soak-simulation soak-model soak-night soak-serve ablations \
         needs needs-fuzz needs-image needs-instructions needs-lint needs-monitoring needs-operate \
         needs-peers
@@ -39,7 +39,7 @@ demo: needs ## The whole job on this machine: builds, then publishes between san
 
 test: ## Everything; each part has a target of its own
 	@tools/part.sh begin
-	@$(MAKE) --no-print-directory test-lint test-engine test-peers test-kills test-demo \
+	@$(MAKE) --no-print-directory test-lint test-engine test-otlp test-peers test-kills test-demo \
 		test-instructions test-chart test-monitoring test-image
 	@tools/part.sh end
 
@@ -48,6 +48,9 @@ test-lint: needs-lint ## Formatting, lints, documentation, licences of what we d
 
 test-engine: needs ## Everything that needs no other program and kills nothing
 	@tools/part.sh tests engine
+
+test-otlp: needs ## Traces, in a program that is built with them
+	@tools/part.sh run otlp cargo test --locked --features otlp --test it -- otlp::
 
 test-peers: needs-peers ## Clients that nobody here wrote, against the sandbox
 	@TIDEMARK_EDFI_CLIENT_PYTHON=$(PEERS_PYTHON) tools/part.sh tests peers

@@ -12,6 +12,8 @@
 pub mod agenda;
 pub mod at_work;
 pub mod backups;
+mod check;
+pub mod comparisons;
 pub mod desk;
 mod control;
 mod front;
@@ -21,6 +23,9 @@ mod reload;
 pub mod select;
 pub mod serve;
 pub mod status;
+#[cfg(feature = "otlp")]
+mod traces;
+mod verbosity;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -49,6 +54,7 @@ use crate::sources::Isolation;
 use crate::sources::edfi::EdfiSource;
 use crate::state::{PairId, StateError, StateStore};
 use crate::targets::edfi::EdfiTarget;
+use crate::telemetry;
 
 use crate::desk::PairCondition;
 
@@ -155,6 +161,11 @@ impl Assembly {
         put_together(config, store, clock, Arc::clone(&self.metrics), shared, Some(self))
     }
 
+    /// Where `{env: NAME}` secrets are looked up.
+    fn env(&self) -> &BTreeMap<String, String> {
+        &self.shared.env
+    }
+
     /// Why the secrets of a connection cannot be read now; `None` when they can.
     pub fn locked(&self, connection: &str) -> Option<String> {
         let config = self.config.connections.get(connection)?;
@@ -227,6 +238,20 @@ impl Assembly {
     pub fn pair(&self, id: &PairId) -> Option<&Pair> {
         self.pairs.get(&id.publication)?.iter().find(|pair| pair.id == *id)
     }
+}
+
+/// What is wrong with the secrets of a connection, each with its key path.
+pub fn unreadable(
+    name: &ConnectionName,
+    connection: &ConnectionConfig,
+    env: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let secrets = [("key", &connection.key), ("secret", &connection.secret)].into_iter();
+    let problems = secrets.filter_map(|(key, secret)| {
+        let error = secret.read(env).err()?;
+        Some(format!("connections.{name}.{key}: {}", telemetry::chain(&error)))
+    });
+    problems.collect()
 }
 
 fn pair_id(publication: &PublicationName, target: &ConnectionName) -> PairId {

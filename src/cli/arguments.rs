@@ -17,8 +17,8 @@ use crate::telemetry::{LogFormat, LogLevel};
 
 pub(super) use self::fleet::{
     AuditCommand, AuditListArguments, CancelArguments, CompletionsArguments, ForgetArguments,
-    PauseArguments, ReportArguments, ResumeArguments, RunsCommand, RunsListArguments,
-    RunsShowArguments, Since,
+    LogLevelArguments, PauseArguments, ReportArguments, ResumeArguments, RunsCommand,
+    RunsListArguments, RunsShowArguments, Since,
 };
 
 /// Keeps target APIs in step with a source API
@@ -117,6 +117,8 @@ pub(super) enum Command {
     Audit(AuditCommand),
     /// Erase a natural key from all that is remembered
     Forget(ForgetArguments),
+    /// Show how much the daemon logs, or change it for a while
+    LogLevel(LogLevelArguments),
     /// Tell the one who owns the data how complete it is: counts, and no keys
     Report(ReportArguments),
     /// Print what makes a shell complete these commands

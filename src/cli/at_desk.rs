@@ -32,10 +32,7 @@ pub(super) async fn desk(context: &Context) -> Result<AtDesk, Failure> {
         return Ok(over_http(context, RemoteDesk::reach(context)?));
     }
     match context.assembly() {
-        Ok(assembly) => {
-            let desk = Box::new(FleetDesk::new(Arc::new(assembly), None));
-            Ok(AtDesk { desk, by: caller(context) })
-        }
+        Ok(assembly) => Ok(AtDesk::here(context, FleetDesk::new(Arc::new(assembly), None))),
         Err(failure) if failure.exit == Exit::Locked => of_the_daemon(context, failure).await,
         Err(failure) => Err(failure),
     }
@@ -65,6 +62,11 @@ fn caller(context: &Context) -> Caller {
 }
 
 impl AtDesk {
+    /// Before a desk of this process.
+    pub(super) fn here(context: &Context, desk: FleetDesk) -> AtDesk {
+        AtDesk { desk: Box::new(desk), by: caller(context) }
+    }
+
     /// The same person, looking at what shows no keys: nothing of it is written into the audit.
     pub(super) fn without_keys(&self) -> Caller {
         Caller { role: Role::Viewer, ..self.by.clone() }

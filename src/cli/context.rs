@@ -13,7 +13,7 @@ use crate::daemon::{self, Assembly};
 use crate::engine::Pair;
 use crate::http::Url;
 use crate::state::{MemoryStore, StateStore};
-use crate::telemetry::{self, LogLevel, LogQueue};
+use crate::telemetry::{self, LogLevel, Logging};
 
 use super::arguments::{Form, Global, Output};
 use super::failure::Failure;
@@ -120,7 +120,7 @@ impl Context {
     }
 
     /// Logs to standard error as a daemon does, which goes on when nobody reads it.
-    pub(super) fn log_fully(&self) -> Result<LogQueue, Failure> {
+    pub(super) fn log_fully(&self) -> Result<Logging, Failure> {
         let level = self.log_level("info");
         telemetry::init_queued(self.global.log_format, level)
             .map_err(|error| Failure::failed(telemetry::chain(&error)))
@@ -143,6 +143,15 @@ impl Context {
             for warning in &loaded.warnings {
                 show::warning(&warning.to_string());
             }
+        }
+        Ok(loaded.config)
+    }
+
+    /// The same for a process that must not wait for whoever reads its warnings: they are logged.
+    pub(super) fn config_logging_warnings(&self) -> Result<Config, Failure> {
+        let loaded = self.loaded()?;
+        for warning in &loaded.warnings {
+            tracing::warn!(%warning, "the configuration");
         }
         Ok(loaded.config)
     }
@@ -190,12 +199,6 @@ impl Context {
         name: &ConnectionName,
         connection: &ConnectionConfig,
     ) -> Vec<String> {
-        [("key", &connection.key), ("secret", &connection.secret)]
-            .into_iter()
-            .filter_map(|(key, secret)| {
-                let error = secret.read(&self.env).err()?;
-                Some(format!("connections.{name}.{key}: {}", telemetry::chain(&error)))
-            })
-            .collect()
+        daemon::unreadable(name, connection, &self.env)
     }
 }

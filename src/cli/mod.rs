@@ -17,6 +17,7 @@ mod context;
 mod demo;
 mod failure;
 mod forget;
+mod log_level;
 mod not_yet;
 mod parked;
 mod parked_groups;
@@ -39,6 +40,7 @@ mod signals;
 mod state;
 mod status;
 mod verify;
+mod verify_there;
 mod watermark;
 
 use std::process::ExitCode;
@@ -98,6 +100,7 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Runs(command) => runs::run(&context, command).await,
         Command::Audit(command) => audit::run(&context, command).await,
         Command::Forget(options) => forget::run(&context, &options).await,
+        Command::LogLevel(options) => log_level::run(&context, &options).await,
         Command::Report(options) => report::run(&context, &options).await,
         Command::Completions(options) => completions::print(options.shell),
         Command::Man => completions::manual(),

@@ -17,11 +17,13 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, Timestamp};
 use crate::config::ServerConfig;
 use crate::desk::orders::{
-    ApproveOrder, Changed, Counted, MoveOrder, ParkedOrder, PauseOrder, RunOrder, WatermarkOrder,
+    ApproveOrder, Changed, CompareOrder, Counted, ForgetOrder, LogLevelOrder, MoveOrder,
+    ParkedOrder, PauseOrder, RepairOrder, RunOrder, WatermarkOrder, WouldDecide,
 };
 use crate::desk::{
-    Approval, AuditEntry, Caller, Decided, Desk, DeskError, Moved, Page, PairStatus, ParkedChoice,
-    ParkedFilter, ParkedItem, Part, Report, Role, RunShown, Selectors, Started, StatusReport,
+    Approval, Attempted, AuditEntry, Caller, Checks, Comparing, ComparisonShown, Decided, Desk,
+    DeskError, LiveItem, Moved, Page, PairStatus, ParkedChoice, ParkedFilter, ParkedItem, Part,
+    PlanShown, ProcessStatus, Report, Role, RunShown, Selectors, Started, StatusReport,
     VerificationShown,
 };
 use crate::domain::ChangeVersion;
@@ -29,7 +31,7 @@ use crate::http::{
     ApiClient, ApiRequest, ApiResponse, ClientOptions, HttpError, Method, Origins, RetryPolicy,
     StatusCode, Unobserved, Url,
 };
-use crate::state::PairId;
+use crate::state::{ErasedKey, PairId};
 use crate::telemetry;
 
 use super::context::Context;
@@ -256,6 +258,99 @@ impl Desk for RemoteDesk {
         self.get(url).await
     }
 
+    async fn look(&self, _: &Caller, id: &str) -> Result<LiveItem, DeskError> {
+        self.get(self.url(&["parked", id, "live"])).await
+    }
+
+    async fn attempt(&self, _: &Caller, id: &str) -> Result<Attempted, DeskError> {
+        let url = self.url(&["parked", id, "attempt"]);
+        read(self.send(ApiRequest::post(url)).await?)
+    }
+
+    async fn records_with(&self, _: &Caller, key: &ErasedKey) -> Result<u64, DeskError> {
+        let order = ForgetOrder::new(key, true, None);
+        let counted: Counted = self.post(&["forget"], &order).await?;
+        Ok(counted.count)
+    }
+
+    async fn forget_key(
+        &self,
+        _: &Caller,
+        key: &ErasedKey,
+        reason: Option<&str>,
+    ) -> Result<u64, DeskError> {
+        let order = ForgetOrder::new(key, false, reason);
+        let counted: Counted = self.post(&["forget"], &order).await?;
+        Ok(counted.count)
+    }
+
+    async fn would_approve(
+        &self,
+        _: &Caller,
+        pair: &PairId,
+        approval: &Approval,
+    ) -> Result<Option<Decided>, DeskError> {
+        let mut url = self.url(&["pairs", &pair.publication, &pair.target, "approve"]);
+        let ApproveOrder { decision, resource, .. } = ApproveOrder::new(approval, "");
+        add(&mut url, "decision", Some(decision.as_str()));
+        add(&mut url, "resource", resource.as_deref());
+        let would: WouldDecide = self.get(url).await?;
+        Ok(would.decided)
+    }
+
+    async fn plan(&self, _: &Caller, pair: &PairId) -> Result<PlanShown, DeskError> {
+        self.get(self.url(&["plan", &pair.publication, &pair.target])).await
+    }
+
+    async fn check(&self, _: &Caller, which: &Selectors) -> Result<Checks, DeskError> {
+        let mut url = self.url(&["checks"]);
+        add_selectors(&mut url, which);
+        self.get(url).await
+    }
+
+    async fn compare(
+        &self,
+        _: &Caller,
+        pair: &PairId,
+        wanted: &Comparing,
+    ) -> Result<ComparisonShown, DeskError> {
+        let PairId { publication, target } = pair;
+        if wanted.repair || wanted.delete_extra {
+            let path = ["verify", publication, target, "repair"];
+            return self.post(&path, &RepairOrder::new(wanted)).await;
+        }
+        let Comparing { resources, content, .. } = wanted.clone();
+        self.post(&["verify", publication, target], &CompareOrder { resources, content }).await
+    }
+
+    async fn comparison(&self, _: &Caller, id: &str) -> Result<ComparisonShown, DeskError> {
+        self.get(self.url(&["comparisons", id])).await
+    }
+
+    async fn cancel_comparison(&self, _: &Caller, id: &str) -> Result<(), DeskError> {
+        let url = self.url(&["comparisons", id, "cancel"]);
+        succeeded(self.send(ApiRequest::post(url)).await?)?;
+        Ok(())
+    }
+
+    async fn process(&self, _: &Caller) -> Result<ProcessStatus, DeskError> {
+        self.get(self.url(&["status"])).await
+    }
+
+    async fn set_log_level(
+        &self,
+        _: &Caller,
+        level: &str,
+        lasting: Duration,
+    ) -> Result<ProcessStatus, DeskError> {
+        let order = body(&LogLevelOrder::new(level, lasting))?;
+        read(self.send(ApiRequest::put(self.url(&["log-level"])).json(order)).await?)
+    }
+
+    async fn pair(&self, _: &Caller, pair: &PairId) -> Result<PairStatus, DeskError> {
+        self.get(self.url(&["pairs", &pair.publication, &pair.target])).await
+    }
+
     async fn parked_item(&self, _: &Caller, id: &str) -> Result<ParkedItem, DeskError> {
         self.get(self.url(&["parked", id])).await
     }
@@ -336,7 +431,7 @@ impl Desk for RemoteDesk {
             && let Ok(told) = serde_json::from_slice::<Told>(answer.body())
             && let Some(already_running) = told.already_running
         {
-            return Ok(Started { runs: Vec::new(), already_running });
+            return Ok(Started { already_running, ..Started::default() });
         }
         read(answer)
     }

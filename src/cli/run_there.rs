@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::desk::{PairCondition, PairStatus, RunShown};
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use crate::desk::{PairCondition, PairStatus, RunShown, Started};
 use crate::domain::Outcome;
+use crate::state::PairId;
 
 use super::arguments::{Output, RunArguments};
 use super::at_desk::AtDesk;
@@ -15,6 +19,10 @@ use super::{runs, show};
 
 /// From one question about a run to the next.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Orders on the way at once: each waits a little for the ids of its runs.
+const STARTED_AT_ONCE: usize = 128;
+/// Runs that are asked of at once.
+const FOLLOWED_AT_ONCE: usize = 32;
 
 pub(super) async fn run(
     context: &Context,
@@ -28,19 +36,19 @@ pub(super) async fn run(
              `server.max_running` says: leave `--max-running` out",
         ));
     }
-    let started = start(at, arguments).await?;
-    let mut ended = Vec::new();
-    for id in &started {
-        tokio::select! {
-            run = follow(at, id) => ended.push(run?),
-            () = signals.received() => {
-                show::error(
-                    "no longer followed: the runs go on in the daemon; `tidemark cancel` ends them",
-                );
-                return Ok(Exit::Failed);
-            }
+    let followed = async {
+        let begun = start(at, arguments).await?;
+        follow_all(at, begun).await
+    };
+    let ended = tokio::select! {
+        ended = followed => ended?,
+        () = signals.received() => {
+            show::error(
+                "no longer followed: the runs go on in the daemon; `tidemark cancel` ends them",
+            );
+            return Ok(Exit::Failed);
         }
-    }
+    };
     match context.output() {
         Output::Json => show::json("runs", &ended)?,
         Output::Text => show::answer(&runs::told(&ended))?,
@@ -48,28 +56,98 @@ pub(super) async fn run(
     Ok(worst(&ended))
 }
 
-/// The ids of the runs that began now, and of those that went on already.
-async fn start(at: &AtDesk, arguments: &RunArguments) -> Result<Vec<String>, Failure> {
+/// A run that is to be followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Begun {
+    Run(String),
+    /// Something holds it: it is the first run of the pair that is not this one.
+    Waiting {
+        pair: PairId,
+        last: Option<String>,
+    },
+}
+
+/// All of them at once: those that began now, those that went on already, and those that wait.
+async fn start(at: &AtDesk, arguments: &RunArguments) -> Result<Vec<Begun>, Failure> {
     let mut pairs = at.pairs(&arguments.selector).await?;
     pairs.retain(|pair| pair.state != PairCondition::Orphaned);
     if arguments.first {
         pairs.retain(|pair| pair.watermark.is_none());
     }
-    let mut targets: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for PairStatus { publication, target, .. } in pairs {
-        targets.entry(publication).or_default().push(target);
+    let mut publications: BTreeMap<String, Vec<PairStatus>> = BTreeMap::new();
+    for pair in pairs {
+        publications.entry(pair.publication.clone()).or_default().push(pair);
     }
-    let mut ids = Vec::new();
-    for (publication, targets) in targets {
+    let starting = publications.iter().map(|(publication, pairs)| async move {
+        let targets: Vec<String> = pairs.iter().map(|pair| pair.target.clone()).collect();
         let allow = arguments.allow_deletes;
-        let started = at.desk.start(&at.by, &publication, &targets, allow).await?;
-        for id in started.already_running {
-            show::note(&format!("{publication}: run {id} went on already, and is followed"));
-            ids.push(id);
-        }
-        ids.extend(started.runs);
+        let started = at.desk.start(&at.by, publication, &targets, allow).await?;
+        Ok::<_, Failure>(begun(publication, pairs, started))
+    });
+    let started: Vec<_> = stream::iter(starting).buffered(STARTED_AT_ONCE).collect().await;
+    let mut begun = Vec::new();
+    for started in started {
+        begun.extend(started?);
     }
-    Ok(ids)
+    Ok(begun)
+}
+
+fn begun(publication: &str, pairs: &[PairStatus], started: Started) -> Vec<Begun> {
+    for id in &started.already_running {
+        show::note(&format!("{publication}: run {id} went on already, and is followed"));
+    }
+    let runs = started.already_running.into_iter().chain(started.runs).map(Begun::Run);
+    let waiting = pairs.iter().filter(|pair| started.waiting.contains(&pair.target));
+    let waiting = waiting.map(|pair| {
+        let last = pair.last_run.as_ref().map(|run| run.id.clone());
+        Begun::Waiting { pair: pair.id(), last }
+    });
+    runs.chain(waiting).collect()
+}
+
+/// Every run to its end, in order.
+async fn follow_all(at: &AtDesk, begun: Vec<Begun>) -> Result<Vec<RunShown>, Failure> {
+    let following = begun.into_iter().map(|begun| async move {
+        match begun {
+            Begun::Run(id) => follow(at, &id).await.map(Some),
+            Begun::Waiting { pair, last } => match wait_for(at, &pair, last).await? {
+                Some(id) => follow(at, &id).await.map(Some),
+                None => Ok(None),
+            },
+        }
+    });
+    let ended: Vec<_> = stream::iter(following).buffered(FOLLOWED_AT_ONCE).collect().await;
+    let mut runs = Vec::new();
+    for run in ended {
+        runs.extend(run?);
+    }
+    Ok(runs)
+}
+
+/// The id of the run that begins when nothing holds it any more; `None` where somebody has paused
+/// the pair meanwhile.
+async fn wait_for(
+    at: &AtDesk,
+    pair: &PairId,
+    last: Option<String>,
+) -> Result<Option<String>, Failure> {
+    let mut said = None;
+    loop {
+        let status = at.desk.pair(&at.by, pair).await?;
+        let ended = status.last_run.map(|run| run.id).filter(|id| Some(id) != last.as_ref());
+        if let Some(id) = status.run_id.or(ended) {
+            return Ok(Some(id));
+        }
+        if status.state == PairCondition::Paused {
+            show::error(&format!("{pair} was paused before its run began"));
+            return Ok(None);
+        }
+        if status.state == PairCondition::Waiting && said != status.reason {
+            said = status.reason;
+            show::note(&format!("{pair} waits: {}", said.as_deref().unwrap_or("for its turn")));
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
 }
 
 async fn follow(at: &AtDesk, id: &str) -> Result<RunShown, Failure> {
@@ -104,14 +182,20 @@ mod tests {
     use crate::clock::{Clock, Timestamp};
     use crate::daemon::desk::{FleetDesk, RunControl};
     use crate::daemon::status::{LivePairs, NobodyRuns};
-    use crate::desk::{Caller, DeskError, Role, Started};
+    use crate::desk::{
+        Caller, ComparisonShown, DeskError, LogLevelShown, RefusedConfiguration, Role, Started,
+    };
     use crate::domain::Stages;
-    use crate::state::{MemoryStore, PairId, RunRecord, StateStore, Step};
+    use crate::engine::verify::VerifyOptions;
+    use crate::state::{LastRun, MemoryStore, PairState, RunRecord, StateStore, Step};
+    use crate::telemetry::LogLevel;
 
     /// A daemon whose run ends when it has been asked of three times.
     struct AtWork {
         store: Arc<MemoryStore>,
         asked: AtomicU64,
+        /// Its run begins later, when somebody else has ended.
+        is_held: bool,
         outcome: Outcome,
     }
 
@@ -148,7 +232,11 @@ mod tests {
 
         async fn start(&self, pairs: &[PairId], _: bool) -> Result<Started, DeskError> {
             assert_eq!(pairs.len(), 1);
-            Ok(Started { runs: vec!["r1".to_owned()], already_running: Vec::new() })
+            let (runs, waiting) = match self.is_held {
+                true => (Vec::new(), vec!["b".to_owned()]),
+                false => (vec!["r1".to_owned()], Vec::new()),
+            };
+            Ok(Started { runs, waiting, ..Started::default() })
         }
 
         async fn cancel(&self, _: &PairId) -> Result<(), DeskError> {
@@ -171,10 +259,38 @@ mod tests {
         async fn parked_due(&self, _: &PairId) -> Result<(), DeskError> {
             Ok(())
         }
+
+        fn compare(&self, _: &PairId, _: &VerifyOptions) -> Result<ComparisonShown, DeskError> {
+            Err(DeskError::NotNow("nothing is compared here".to_owned()))
+        }
+
+        fn comparison(&self, _: &str) -> Option<(PairId, ComparisonShown)> {
+            None
+        }
+
+        fn cancel_comparison(&self, _: &str) -> bool {
+            false
+        }
+
+        fn refused_configuration(&self) -> Option<RefusedConfiguration> {
+            None
+        }
+
+        fn log_level(&self) -> Option<LogLevelShown> {
+            None
+        }
+
+        fn set_log_level(&self, _: LogLevel, _: Duration) -> bool {
+            false
+        }
     }
 
     /// A desk of one pair, and the state that its runs end in.
     fn before_a_daemon(outcome: Outcome) -> (AtDesk, Arc<AtWork>) {
+        before(outcome, false)
+    }
+
+    fn before(outcome: Outcome, is_held: bool) -> (AtDesk, Arc<AtWork>) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("tidemark.yaml");
         let connection = "{kind: ed-fi, url: \"http://127.0.0.1:9/\", key: k, secret: s}";
@@ -189,7 +305,7 @@ mod tests {
         let held: Arc<dyn StateStore> = Arc::<MemoryStore>::clone(&store);
         let clock = Clock::held_at(Timestamp::UNIX_EPOCH);
         let assembly = crate::daemon::assemble(config, &env, held, clock).unwrap();
-        let at_work = Arc::new(AtWork { store, asked: AtomicU64::new(0), outcome });
+        let at_work = Arc::new(AtWork { store, asked: AtomicU64::new(0), is_held, outcome });
         let control: Arc<dyn RunControl> = Arc::<AtWork>::clone(&at_work) as Arc<dyn RunControl>;
         let desk = FleetDesk::new(Arc::new(assembly), Some(control));
         let by =
@@ -220,10 +336,36 @@ mod tests {
         at_work.store.commit(&pair, step).await.unwrap();
         let ended = following.await.unwrap();
 
-        assert_eq!(started, ["r1"]);
+        assert_eq!(started, [Begun::Run("r1".to_owned())]);
         assert!(early.is_none(), "it still goes on");
         assert_eq!(ended.outcome, Some(Outcome::Parked));
         assert_eq!(worst(&[ended]), Exit::Parked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_something_holds_is_waited_for_and_followed_too() {
+        let (at, at_work) = before(Outcome::Complete, true);
+        let pair = PairId { publication: "p".to_owned(), target: "b".to_owned() };
+        at_work.asked.store(3, Ordering::Relaxed);
+        let ended_as = |id: &str| {
+            let record = RunRecord { id: id.to_owned(), ..at_work.record() };
+            let last =
+                LastRun { id: id.to_owned(), outcome: record.outcome, ended_at: record.ended_at };
+            let state = PairState { last_run: Some(last), ..PairState::default() };
+            Step { state: Some(state), run: Some(record), ..Step::default() }
+        };
+        at_work.store.commit(&pair, ended_as("r0")).await.unwrap();
+
+        let begun = start(&at, &everything()).await.unwrap();
+        let following = follow_all(&at, begun.clone());
+        tokio::pin!(following);
+        let early = following.as_mut().now_or_never();
+        at_work.store.commit(&pair, ended_as("r1")).await.unwrap();
+        let ended = following.await.unwrap();
+
+        assert_eq!(begun, [Begun::Waiting { pair, last: Some("r0".to_owned()) }]);
+        assert!(early.is_none(), "the run before is another one");
+        assert_eq!(ended.iter().map(|run| run.id.as_str()).collect::<Vec<_>>(), ["r1"]);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::daemon::serve::Reloading;
 use crate::tasks::Tasks;
+use crate::telemetry::{Logging, Telling};
 use crate::{daemon, telemetry};
 
 use super::arguments::ServeArguments;
@@ -17,14 +18,18 @@ use super::signals::{self, Signals};
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(context: &Context, arguments: &ServeArguments) -> Result<Exit, Failure> {
-    let log = context.log_fully()?;
-    let ended = serve(context, arguments).await;
-    log.flush(LAST_WORDS).await;
+    let Logging { queue, telling } = context.log_fully()?;
+    let ended = serve(context, arguments, telling).await;
+    queue.flush(LAST_WORDS).await;
     ended
 }
 
-async fn serve(context: &Context, arguments: &ServeArguments) -> Result<Exit, Failure> {
-    let config = context.config()?;
+async fn serve(
+    context: &Context,
+    arguments: &ServeArguments,
+    telling: Telling,
+) -> Result<Exit, Failure> {
+    let config = context.config_logging_warnings()?;
     let signals = Signals::listen()?;
     let tasks = Tasks::new();
     let stop = CancellationToken::new();
@@ -33,7 +38,8 @@ async fn serve(context: &Context, arguments: &ServeArguments) -> Result<Exit, Fa
         env: context.env.clone(),
         now: signals::hangups(&tasks)?,
     };
-    let work = daemon::serve::serve(config, reloading, arguments.wait_for_state, stop.clone());
+    let wait = arguments.wait_for_state;
+    let work = daemon::serve::serve(config, reloading, telling, wait, stop.clone());
     let ended = signals.heeding(&stop, || tracing::info!("stopping"), work).await;
     tasks.stop().await;
     ended.map(|()| Exit::Done).map_err(|error| Failure {

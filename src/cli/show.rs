@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::clock::Timestamp;
+pub(super) use crate::desk::words::{count, few, many, number};
 use crate::domain::{Stage, Stages, Window};
 
 use super::failure::Failure;
@@ -49,9 +50,9 @@ pub(super) fn json_object<T: Serialize>(object: &T) -> Result<(), Failure> {
     answer(&pretty(object)?)
 }
 
-/// What [`json`] prints, to be printed later.
-pub(super) fn json_text<T: Serialize>(name: &str, value: &T) -> Result<String, Failure> {
-    pretty(&BTreeMap::from([(name, value)]))
+/// What [`json_object`] prints, to be printed later.
+pub(super) fn json_object_text<T: Serialize>(object: &T) -> Result<String, Failure> {
+    pretty(object)
 }
 
 fn pretty<T: Serialize>(object: &T) -> Result<String, Failure> {
@@ -177,29 +178,6 @@ pub(super) fn wrapped(text: &str, first: &str, next: &str) -> String {
     lines + &line + "\n"
 }
 
-/// `34,288`
-pub(super) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 item`, `34,288 items`
-pub(super) fn count(many: u64, one: &str) -> String {
-    if many == 1 { format!("1 {one}") } else { format!("{} {one}s", number(many)) }
-}
-
-/// A number of things in memory as one that is shown.
-pub(super) fn many(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
-}
-
 /// `0.4 s`, `3 min 20 s`, `2 h 5 min`
 pub(super) fn seconds(seconds: f64) -> String {
     if seconds < 60.0 {
@@ -259,16 +237,6 @@ pub(super) fn told_once(happened: Vec<(String, String)>) -> Vec<(String, String)
         }
     }
     told.into_iter().map(|(what, pairs)| (few(&pairs), what)).collect()
-}
-
-/// The first few, and how many more there are.
-pub(super) fn few<T: ToString>(all: &[T]) -> String {
-    const SHOWN: usize = 10;
-    let mut text = all.iter().take(SHOWN).map(T::to_string).collect::<Vec<_>>().join(", ");
-    if all.len() > SHOWN {
-        text.push_str(&format!(" and {} more", number(many(all.len() - SHOWN))));
-    }
-    text
 }
 
 /// `-` for what is not there.

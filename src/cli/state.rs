@@ -6,16 +6,16 @@
 
 mod api_publisher;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::desk::{DeskError, PairCondition, PairStatus, Selectors};
+use crate::desk::{DeskError, PairCondition, PairStatus};
 use crate::domain::ChangeVersion;
-use crate::state::{Draft, PairId};
+use crate::state::{Draft, LastRun, PairId};
 
 use super::arguments::{
     ImportForm, Output, StateCommand, StateForgetArguments, StateImportArguments,
@@ -113,7 +113,7 @@ struct Listed {
     watermark: Option<ChangeVersion>,
     parked: u64,
     dead: u64,
-    runs: usize,
+    last_run: Option<LastRun>,
 }
 
 async fn list(context: &Context) -> Result<Exit, Failure> {
@@ -128,12 +128,7 @@ async fn print(context: &Context, at: &AtDesk, only: Option<Vec<PairId>>) -> Res
         let only: BTreeSet<PairId> = only.into_iter().collect();
         pairs.retain(|pair| only.contains(&pair.id()));
     }
-    let mut runs: BTreeMap<PairId, usize> = BTreeMap::new();
-    for run in at.runs(&Selectors::default(), usize::MAX).await? {
-        let pair = PairId { publication: run.publication, target: run.target };
-        *runs.entry(pair).or_default() += usize::from(run.outcome.is_some());
-    }
-    let listed: Vec<Listed> = pairs.into_iter().map(|pair| one(pair, &runs)).collect();
+    let listed: Vec<Listed> = pairs.into_iter().map(one).collect();
     match context.output() {
         Output::Json => show::json_list(&listed)?,
         Output::Text if listed.is_empty() => show::answer("no pair has state")?,
@@ -142,16 +137,16 @@ async fn print(context: &Context, at: &AtDesk, only: Option<Vec<PairId>>) -> Res
     Ok(Exit::Done)
 }
 
-fn one(pair: PairStatus, runs: &BTreeMap<PairId, usize>) -> Listed {
+fn one(pair: PairStatus) -> Listed {
     let orphaned = pair.state == PairCondition::Orphaned;
     Listed {
-        runs: runs.get(&pair.id()).copied().unwrap_or(0),
         publication: pair.publication,
         target: pair.target,
         state: if orphaned { "orphaned" } else { "configured" },
         watermark: pair.watermark,
         parked: pair.parked,
         dead: pair.dead,
+        last_run: pair.last_run,
     }
 }
 
@@ -163,7 +158,7 @@ fn table(listed: &[Listed]) -> String {
         Column::Number("watermark"),
         Column::Number("parked"),
         Column::Number("dead"),
-        Column::Number("runs"),
+        Column::Text("last run"),
     ];
     let row = |pair: &Listed| {
         vec![
@@ -173,7 +168,7 @@ fn table(listed: &[Listed]) -> String {
             pair.watermark.map_or("none".to_owned(), |at| at.to_string()),
             show::number(pair.parked),
             show::number(pair.dead),
-            show::number(show::many(pair.runs)),
+            show::or_dash(pair.last_run.as_ref().map(|run| run.ended_at.format("%Y-%m-%d %H:%M"))),
         ]
     };
     show::table(&columns, listed.iter().map(row).collect())

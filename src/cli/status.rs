@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::clock::Timestamp;
-use crate::desk::{PairCondition, PairStatus};
+use crate::desk::{PairCondition, PairStatus, ProcessStatus, RefusedConfiguration};
 use crate::domain::Outcome;
 
 use super::arguments::{Output, Sort, StatusArguments};
@@ -28,8 +30,8 @@ pub(super) async fn run(context: &Context, arguments: &StatusArguments) -> Resul
     if arguments.watch {
         return watch(context, arguments, &states).await;
     }
-    let pairs = statuses(context, arguments).await?;
-    show::answer(&answer(context, arguments, &states, pairs)?)?;
+    let (process, pairs) = statuses(context, arguments).await?;
+    show::answer(&answer(context, arguments, &states, &process, pairs)?)?;
     Ok(Exit::Done)
 }
 
@@ -43,7 +45,7 @@ async fn watch(
     let mut signals = Signals::listen()?;
     loop {
         let text = match statuses(context, arguments).await {
-            Ok(pairs) => answer(context, arguments, states, pairs)?,
+            Ok((process, pairs)) => answer(context, arguments, states, &process, pairs)?,
             Err(locked) if locked.exit == Exit::Locked => format!("{}\n", locked.message),
             Err(failure) => return Err(failure),
         };
@@ -61,14 +63,16 @@ async fn watch(
 async fn statuses(
     context: &Context,
     arguments: &StatusArguments,
-) -> Result<Vec<PairStatus>, Failure> {
-    at_desk::desk(context).await?.pairs(&arguments.selector).await
+) -> Result<(ProcessStatus, Vec<PairStatus>), Failure> {
+    let at = at_desk::desk(context).await?;
+    Ok((at.desk.process(&at.by).await?, at.pairs(&arguments.selector).await?))
 }
 
 fn answer(
     context: &Context,
     arguments: &StatusArguments,
     states: &[PairCondition],
+    process: &ProcessStatus,
     mut pairs: Vec<PairStatus>,
 ) -> Result<String, Failure> {
     if !states.is_empty() {
@@ -83,9 +87,34 @@ fn answer(
         (None, _) => {}
     }
     match context.output() {
-        Output::Json => show::json_text("pairs", &pairs),
-        Output::Text => Ok(text(&pairs, now)),
+        Output::Json => show::json_object_text(&Shown {
+            pairs: &pairs,
+            refused_configuration: process.refused_configuration.as_ref(),
+        }),
+        Output::Text => Ok(refused(process, now) + &text(&pairs, now)),
     }
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    pairs: &'a [PairStatus],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused_configuration: Option<&'a RefusedConfiguration>,
+}
+
+/// What is wrong with the configuration on disk, before everything else: what is shown below is not
+/// what somebody has written since.
+fn refused(process: &ProcessStatus, now: Timestamp) -> String {
+    let Some(refused) = &process.refused_configuration else { return String::new() };
+    let mut text = format!(
+        "the configuration on disk was refused {}, and the last good one is in force:\n",
+        show::ago(now, refused.since)
+    );
+    for problem in &refused.problems {
+        text.push_str(&format!("  {problem}\n"));
+    }
+    text.push('\n');
+    text
 }
 
 fn states(words: &[String]) -> Result<Vec<PairCondition>, Failure> {

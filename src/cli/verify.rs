@@ -1,45 +1,102 @@
 //! `tidemark verify`: compares source and target; 0 only when they are equal.
 
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::daemon::{self, Assembly};
-use crate::domain::{ResourceGraph, ResourcePath};
-use crate::engine::verify::{Compared, Verification, VerifyOptions, verify};
+use crate::daemon::desk::FleetDesk;
+use crate::daemon::{self, Assembly, comparisons};
+use crate::desk::{Comparing, DeskError, ResourceCompared, VerificationShown};
+use crate::engine::verify::{Verification, verify};
 use crate::engine::{Pair, RunError};
+use crate::state::PairId;
 
 use super::arguments::{Output, VerifyArguments};
-use super::choose;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::show::{self, Column};
 use super::signals::Signals;
+use super::{at_desk, choose, verify_there};
 
 pub(super) async fn run(context: &Context, arguments: VerifyArguments) -> Result<Exit, Failure> {
     context.log_quietly()?;
     let signals = Signals::listen()?;
-    let assembly = context.assembly()?;
-    let writes = arguments.repair || arguments.delete_extra;
-    let pairs = if writes && !choose::says_nothing(&arguments.selector) {
+    if context.server()?.is_some() {
+        let at = at_desk::desk(context).await?;
+        return verify_there::run(context, &at, &arguments, signals).await;
+    }
+    match context.assembly() {
+        Ok(assembly) => run_here(context, assembly, &arguments, signals).await,
+        Err(locked) if locked.exit == Exit::Locked => {
+            let at = at_desk::of_the_daemon(context, locked).await?;
+            verify_there::run(context, &at, &arguments, signals).await
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+impl VerifyArguments {
+    pub(super) fn writes(&self) -> bool {
+        self.repair || self.delete_extra
+    }
+
+    pub(super) fn comparing(&self) -> Comparing {
+        Comparing {
+            resources: self.resources.clone(),
+            content: self.content,
+            repair: self.repair,
+            delete_extra: self.delete_extra,
+            allow_deletes: self.allow_deletes,
+        }
+    }
+}
+
+async fn run_here(
+    context: &Context,
+    assembly: Assembly,
+    arguments: &VerifyArguments,
+    signals: Signals,
+) -> Result<Exit, Failure> {
+    let pairs = if arguments.writes() && !choose::says_nothing(&arguments.selector) {
         choose::pairs_to_change(&assembly, &arguments.selector, arguments.yes, "`verify --repair`")?
     } else {
         choose::pairs(&assembly, &arguments.selector)?
     };
-    if writes && pairs.len() > 1 && !arguments.yes {
-        return Err(Failure::usage(format!(
-            "that would write to the targets of {} pairs; add `--yes` if that is meant",
-            pairs.len()
-        )));
-    }
+    refuse_to_write_to_many(arguments, pairs.len())?;
     context.require_secrets(&assembly.config, &pairs)?;
 
     let stop = CancellationToken::new();
-    let work = verify_all(&assembly, &pairs, &arguments, &stop);
+    let desk = FleetDesk::new(Arc::new(assembly), None);
+    let wanted = arguments.comparing();
+    let work = verify_all(&desk, &pairs, &wanted, &stop);
     let verified = signals.heeding(&stop, || show::note("stopping"), work).await?;
+    answer(context, &verified, pairs.len())
+}
 
-    let all_equal =
-        verified.len() == pairs.len() && verified.iter().all(|verification| verification.equal);
+pub(super) fn refuse_to_write_to_many(
+    arguments: &VerifyArguments,
+    pairs: usize,
+) -> Result<(), Failure> {
+    match arguments.writes() && pairs > 1 && !arguments.yes {
+        true => Err(Failure::usage(format!(
+            "that would write to the targets of {pairs} pairs; add `--yes` if that is meant"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Of so many pairs these could be compared.
+pub(super) fn answer(
+    context: &Context,
+    verified: &[VerificationShown],
+    pairs: usize,
+) -> Result<Exit, Failure> {
+    let all_equal = verified.len() == pairs && verified.iter().all(|found| found.equal);
     match context.output() {
-        Output::Json => show::json("verify", &verified)?,
+        Output::Json => show::json("verify", &verified.iter().map(Told::of).collect::<Vec<_>>())?,
         Output::Text => {
             show::answer(&verified.iter().map(one).collect::<Vec<_>>().join("\n"))?;
         }
@@ -47,80 +104,81 @@ pub(super) async fn run(context: &Context, arguments: VerifyArguments) -> Result
     Ok(if all_equal { Exit::Done } else { Exit::Failed })
 }
 
-/// One pair after the other. A pair that cannot be compared is said so and left out.
+/// As the contract shapes it.
+#[derive(Serialize)]
+struct Told<'a> {
+    publication: &'a str,
+    target: &'a str,
+    equal: bool,
+    resources: &'a [ResourceCompared],
+}
+
+impl Told<'_> {
+    fn of(found: &VerificationShown) -> Told<'_> {
+        let VerificationShown { publication, target, equal, resources, .. } = found;
+        Told { publication, target, equal: *equal, resources }
+    }
+}
+
+/// As many pairs at once as may run, told of in order. A pair that cannot be compared is said so and
+/// left out.
 async fn verify_all(
-    assembly: &Assembly,
+    desk: &FleetDesk,
     pairs: &[Pair],
-    arguments: &VerifyArguments,
+    wanted: &Comparing,
     stop: &CancellationToken,
-) -> Result<Vec<Verification>, Failure> {
-    let around = assembly.surroundings(Vec::new(), stop.clone());
-    let directory = daemon::spool_directory(&assembly.config);
+) -> Result<Vec<VerificationShown>, Failure> {
+    let assembly = desk.assembly();
+    let comparing = pairs.iter().map(|pair| async move {
+        // What had not begun is left as it is.
+        if stop.is_cancelled() {
+            return Ok(None);
+        }
+        let compared = verify_one(desk, pair, wanted, stop).await;
+        Ok(Some((&pair.id, compared?)))
+    });
+    let at_once = assembly.config.server.max_running;
+    let mut comparing = stream::iter(comparing).buffered(at_once);
     let mut verified = Vec::new();
-    for pair in pairs {
-        let options = VerifyOptions {
-            resources: resources(pair, &arguments.resources).await?,
-            content: arguments.content || compares_content(assembly, pair),
-            repair: arguments.repair,
-            delete_extra: arguments.delete_extra,
-            allow_deletes: arguments.allow_deletes,
-        };
-        match verify(&around, pair, &options, &directory).await {
+    while let Some(compared) = comparing.next().await {
+        let compared: Result<_, DeskError> = compared;
+        let Some((id, compared)) = compared? else { continue };
+        match compared {
             Ok(verification) => {
-                if let Some(began) = verification.goes_on_from {
-                    let began = began.format("%Y-%m-%d %H:%M UTC");
-                    show::note(&format!("{}: went on with a comparison begun {began}", pair.id));
-                }
-                verified.push(verification);
+                went_on(id, verification.goes_on_from);
+                verified.push(comparisons::shown(&verification, assembly.clock.now()));
             }
-            Err(RunError::Interrupted) => {
-                show::error(&format!(
-                    "{}: interrupted before it was compared; the same command goes on from here",
-                    pair.id
-                ));
-                break;
-            }
-            Err(error) => show::error(&format!("{}: {}", pair.id, error.message())),
+            Err(RunError::Interrupted) => show::error(&format!(
+                "{id}: interrupted before it was compared; the same command goes on from here"
+            )),
+            Err(error) => show::error(&format!("{id}: {}", error.message())),
         }
     }
     Ok(verified)
 }
 
-/// `verify.content` of the pair's publication.
-fn compares_content(assembly: &Assembly, pair: &Pair) -> bool {
-    let mut publications = assembly.config.publications.iter();
-    publications.any(|(name, publication)| {
-        name.as_str() == pair.id.publication && publication.verify.content
-    })
+async fn verify_one(
+    desk: &FleetDesk,
+    pair: &Pair,
+    wanted: &Comparing,
+    stop: &CancellationToken,
+) -> Result<Result<Verification, RunError>, DeskError> {
+    let assembly = desk.assembly();
+    let options = desk.options_of(pair, wanted).await?;
+    let around = assembly.surroundings(Vec::new(), stop.clone());
+    let directory = daemon::spool_directory(&assembly.config);
+    Ok(verify(&around, pair, &options, &directory).await)
 }
 
-/// The names of `--resource` as the APIs spell them.
-async fn resources(pair: &Pair, names: &[String]) -> Result<Vec<ResourcePath>, Failure> {
-    if names.is_empty() {
-        return Ok(Vec::new());
+pub(super) fn went_on(pair: &PairId, from: Option<crate::clock::Timestamp>) {
+    if let Some(began) = from {
+        let began = began.format("%Y-%m-%d %H:%M UTC");
+        show::note(&format!("{pair}: went on with a comparison begun {began}"));
     }
-    let source = pair.source.resources().await.map_err(RunError::Source)?;
-    let target = pair.target.resources().await.map_err(RunError::Target)?;
-    let both = target.joined_with(&source);
-    names.iter().map(|name| resource(&both, name)).collect()
-}
-
-fn resource(known: &ResourceGraph, name: &str) -> Result<ResourcePath, Failure> {
-    let wanted = if name.starts_with('/') { name.to_owned() } else { format!("/ed-fi/{name}") };
-    let found = known.resources().find(|resource| resource.as_str() == wanted);
-    let found = found.or_else(|| known.resources().find(|r| r.collection() == name));
-    found.cloned().ok_or_else(|| {
-        let near = known
-            .resources()
-            .map(|resource| (strsim::damerau_levenshtein(resource.as_str(), &wanted), resource))
-            .min();
-        let hint = near.map(|(_, near)| format!("; did you mean `{near}`?")).unwrap_or_default();
-        Failure::usage(format!("neither end has a resource `{name}`{hint}"))
-    })
 }
 
 /// The sums, then the resources that differ; the others are only counted.
-fn one(verification: &Verification) -> String {
+fn one(verification: &VerificationShown) -> String {
     let pair = format!("{} → {}", verification.publication, verification.target);
     let items = verification.resources.iter().map(|resource| resource.source).sum();
     let compared = format!(
@@ -131,8 +189,8 @@ fn one(verification: &Verification) -> String {
     if verification.equal {
         return format!("{pair}: equal: {compared}\n");
     }
-    let differs = |resource: &&Compared| {
-        let Compared { missing, extra, different, parked, .. } = resource;
+    let differs = |resource: &&ResourceCompared| {
+        let ResourceCompared { missing, extra, different, parked, .. } = resource;
         missing + extra.unwrap_or(0) + different + parked > 0
     };
     let rows = verification.resources.iter().filter(differs).map(|resource| {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use config::{Map, Value, ValueKind};
 
-use super::not_yet::{self, Section};
+use super::not_yet;
 use super::problem::{Place, Problem, hint, nearest, shown};
 use super::secret::{Secret, SecretOrigin};
 use super::yaml::join;
@@ -58,7 +58,6 @@ pub(super) struct Placed<T> {
 /// One mapping whose keys are known beforehand.
 pub(super) struct Fields<'r, 't> {
     pub(super) report: &'r mut Report<'t>,
-    section: Section,
     path: Vec<String>,
     table: Option<&'t Map<String, Value>>,
     /// Something else than a mapping stands there, which was said already.
@@ -71,14 +70,13 @@ pub(super) struct Fields<'r, 't> {
 impl<'r, 't> Fields<'r, 't> {
     pub(super) fn open(
         report: &'r mut Report<'t>,
-        section: Section,
         path: Vec<String>,
         value: Option<&'t Value>,
     ) -> Fields<'r, 't> {
         let table = table_of(report, &path, value);
         let is_null = value.is_none_or(|value| matches!(value.kind, ValueKind::Nil));
         let is_broken = table.is_none() && !is_null;
-        Fields { report, section, path, table, is_broken, asked: Vec::new(), is_partial: false }
+        Fields { report, path, table, is_broken, asked: Vec::new(), is_partial: false }
     }
 
     pub(super) fn partial(mut self) -> Fields<'r, 't> {
@@ -87,10 +85,10 @@ impl<'r, 't> Fields<'r, 't> {
     }
 
     /// The mapping under `key`, empty when it is absent.
-    pub(super) fn nested(&mut self, key: &'static str, section: Section) -> Fields<'_, 't> {
+    pub(super) fn nested(&mut self, key: &'static str) -> Fields<'_, 't> {
         let path = self.ask(key);
         let value = self.table.and_then(|table| table.get(key));
-        Fields::open(self.report, section, path, value)
+        Fields::open(self.report, path, value)
     }
 
     pub(super) fn or<T>(
@@ -296,20 +294,7 @@ impl<'r, 't> Fields<'r, 't> {
     }
 
     /// Reports what nobody asked for. Must be called last.
-    pub(super) fn finish(mut self) {
-        let works = self.asked.clone();
-        let section = self.section;
-        for later in not_yet::KEYS.iter().filter(|later| later.section == section) {
-            let path = self.ask_leaf(later.key);
-            let Some(value) = self.found(later.key) else {
-                continue;
-            };
-            if !asks_nothing(value, later.asks_nothing) {
-                let place = self.place_of_key(&path, value);
-                let message = "not in this version: remove it".to_owned();
-                self.report.problem(&path, place, message);
-            }
-        }
+    pub(super) fn finish(self) {
         let Some(table) = self.table else {
             return;
         };
@@ -317,7 +302,7 @@ impl<'r, 't> Fields<'r, 't> {
             if !self.asked.contains(&name.as_str()) {
                 let path = self.path_to(name);
                 let place = self.place_of_key(&path, value);
-                let message = format!("unknown key{}", hint(name, &works));
+                let message = format!("unknown key{}", hint(name, &self.asked));
                 self.report.problem(&path, place, message);
             }
         }
@@ -438,15 +423,6 @@ fn text_in<'t>(table: &'t Map<String, Value>, key: &str) -> Option<&'t str> {
 fn is_variable_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-fn asks_nothing(value: &Value, spellings: &[&str]) -> bool {
-    match &value.kind {
-        ValueKind::Array(items) => items.is_empty(),
-        ValueKind::Table(table) => table.is_empty(),
-        ValueKind::String(text) => spellings.contains(&text.as_str()),
-        _ => false,
-    }
 }
 
 /// `` `a` ``, `` `a` or `b` ``, `` `a`, `b` or `c` ``.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use config::{Value, ValueKind};
+use url::Url;
 
 use super::decode::{Fields, Placed, Report, place_of};
 use super::names::{ConnectionName, LimitName, PublicationName};
-use super::not_yet::Section;
 use super::problem::shown;
 use super::server;
 use super::tree::{
@@ -20,8 +20,18 @@ use super::tree::{
 use super::values;
 
 /// The sections of a file.
-pub(super) const SECTIONS: &[&str] =
-    &["state", "server", "limits", "defaults", "templates", "connections", "publications"];
+pub(super) const SECTIONS: &[&str] = &[
+    "state",
+    "server",
+    "telemetry",
+    "limits",
+    "defaults",
+    "templates",
+    "connections",
+    "publications",
+];
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What could be read. Entries with mistakes are left out of `config`, but not out of `names`.
 pub(super) struct Decoded {
@@ -44,13 +54,14 @@ pub(super) struct References {
 }
 
 pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
-    let mut fields = Fields::open(report, Section::Root, Vec::new(), Some(root));
-    let state = state(fields.nested("state", Section::State));
-    let server = server::decode(fields.nested("server", Section::Server));
-    defaults(fields.nested("defaults", Section::Defaults));
+    let mut fields = Fields::open(report, Vec::new(), Some(root));
+    let state = state(fields.nested("state"));
+    let server = server::decode(fields.nested("server"));
+    let otlp = telemetry(fields.nested("telemetry"));
+    defaults(fields.nested("defaults"));
     for key in ["limits", "templates", "connections", "publications"] {
         // Asked for here; read below, templates before: their keys are the user's own names.
-        drop(fields.nested(key, Section::Root));
+        drop(fields.nested(key));
     }
     fields.finish();
 
@@ -63,7 +74,7 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
         if parsed.is_none() {
             misnamed(report, &path, value);
         }
-        let limit = limit(Fields::open(report, Section::Limit, path, Some(value)));
+        let limit = limit(Fields::open(report, path, Some(value)));
         limits.extend(parsed.map(|name| (name, limit)));
     }
     let mut names = Vec::new();
@@ -76,7 +87,7 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
         if parsed.is_none() {
             misnamed(report, &path, value);
         }
-        let fields = Fields::open(report, Section::Connection, path, Some(value));
+        let fields = Fields::open(report, path, Some(value));
         let secrets = state.secrets_dir.as_ref().map(|folder| folder.join(name));
         let (connection, limit) = connection(fields, secrets.as_deref());
         connections.extend(parsed.zip(connection));
@@ -90,12 +101,12 @@ pub(super) fn decode<'t>(report: &mut Report<'t>, root: &'t Value) -> Decoded {
         if parsed.is_none() {
             misnamed(report, &path, value);
         }
-        let fields = Fields::open(report, Section::Publication, path, Some(value));
+        let fields = Fields::open(report, path, Some(value));
         let (publication, named) = publication(fields);
         publications.extend(parsed.zip(publication));
         references.push(References { publication: name.clone(), ..named });
     }
-    let config = Config { state, server, limits, connections, publications };
+    let config = Config { state, server, otlp, limits, connections, publications };
     Decoded { config, names, limits: limit_names, limited, references }
 }
 
@@ -120,13 +131,27 @@ fn state(mut fields: Fields<'_, '_>) -> StateConfig {
     fields.choice("store", (), &[("sled", ())]);
     let path = fields.or("path", "data/state".into(), values::path);
     let secrets_dir = fields.optional("secrets_dir", values::path);
-    let backup = backup(fields.nested("backup", Section::Backup), &path);
+    let backup = backup(fields.nested("backup"), &path);
+    let audit_for = fields.or("audit_for", 400 * DAY, values::positive_duration);
     fields.finish();
-    StateConfig { path, secrets_dir, backup }
+    StateConfig { path, secrets_dir, backup, audit_for }
+}
+
+/// Where traces are sent.
+fn telemetry(mut fields: Fields<'_, '_>) -> Option<Url> {
+    let mut otlp = fields.nested("otlp");
+    let endpoint = otlp.placed("endpoint", values::url);
+    if let Some(endpoint) = endpoint.as_ref().filter(|_| !cfg!(feature = "otlp")) {
+        let message = "this program was built without traces: remove it, or build with `--features \
+                       otlp`";
+        otlp.report.problem(&endpoint.path, endpoint.place.clone(), message.to_owned());
+    }
+    otlp.finish();
+    fields.finish();
+    endpoint.map(|endpoint| endpoint.value)
 }
 
 fn backup(mut fields: Fields<'_, '_>, state: &Path) -> Option<BackupConfig> {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let every = fields.or("every", DAY, values::off_or_at_least_a_second);
     let path = fields.optional("path", values::path);
     let keep = fields.or("keep", 14, values::positive);
@@ -149,8 +174,8 @@ fn beside(state: &Path) -> PathBuf {
 
 /// Read for its mistakes alone; what it holds has been put under the entries before.
 fn defaults(mut fields: Fields<'_, '_>) {
-    connection(fields.nested("connection", Section::Connection).partial(), None);
-    publication(fields.nested("publication", Section::Publication).partial());
+    connection(fields.nested("connection").partial(), None);
+    publication(fields.nested("publication").partial());
     fields.finish();
 }
 
@@ -182,14 +207,14 @@ fn connection(
         let message = "`instance` goes with `school_year`: add it".to_owned();
         fields.report.problem(&instance.path, instance.place.clone(), message);
     }
-    let tls = connection_tls(fields.nested("tls", Section::ConnectionTls));
+    let tls = connection_tls(fields.nested("tls"));
     let timeout = fields.or("timeout", Duration::from_secs(60), values::positive_duration);
     let max_concurrency = fields.or("max_concurrency", 512, values::positive);
     let rate = fields.or("max_requests_per_second", 0, values::whole);
     let limit = fields.placed("limit", limit_name);
     let mut closed = Vec::new();
     for (path, value) in fields.mappings("closed") {
-        let hours = Fields::open(fields.report, Section::Closed, path, Some(value));
+        let hours = Fields::open(fields.report, path, Some(value));
         closed.extend(closed_hours(hours));
     }
     fields.finish();
@@ -270,14 +295,14 @@ fn publication(mut fields: Fields<'_, '_>) -> (Option<PublicationConfig>, Refere
     let shared = resource_names(&mut fields, "shared");
     let create_only = resource_names(&mut fields, "create_only");
     let page_size = fields.or("page_size", 500, values::positive);
-    let resources = resources(fields.nested("resources", Section::Resources));
-    let retry = retry(fields.nested("retry", Section::Retry));
+    let resources = resources(fields.nested("resources"));
+    let retry = retry(fields.nested("retry"));
     let first_run = fields.choice(
         "first_run",
         FirstRun::Full,
         &[("full", FirstRun::Full), ("from-now", FirstRun::FromNow), ("refuse", FirstRun::Refuse)],
     );
-    let verify = verify(fields.nested("verify", Section::Verify));
+    let verify = verify(fields.nested("verify"));
     fields.finish();
 
     let named = source.as_ref().map(|source| source.value.clone());

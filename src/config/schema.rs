@@ -49,6 +49,7 @@ const STATE: &[Key] = &[
     ("path", Form::Text),
     ("secrets_dir", Form::Text),
     ("backup", Form::Keys(BACKUP)),
+    ("audit_for", Form::Duration),
 ];
 
 const BACKUP: &[Key] = &[("every", Form::Duration), ("path", Form::Text), ("keep", Form::Whole(1))];
@@ -74,6 +75,10 @@ const CONNECTION_TLS: &[Key] =
     &[("authorities", Form::Text), ("certificate", Form::Text), ("key", Form::Text)];
 
 const TLS: &[Key] = &[("certificate", Form::Text), ("key", Form::Text)];
+
+const TELEMETRY: &[Key] = &[("otlp", Form::Keys(OTLP))];
+
+const OTLP: &[Key] = &[("endpoint", Form::Pattern("^https?://"))];
 
 const LIMIT: &[Key] =
     &[("max_concurrency", Form::Whole(1)), ("max_requests_per_second", Form::Whole(0))];
@@ -170,6 +175,7 @@ pub fn schema() -> Value {
         "properties": {
             "state": plain.mapping(&["state"], STATE),
             "server": plain.mapping(&["server"], SERVER),
+            "telemetry": plain.mapping(&["telemetry"], TELEMETRY),
             "limits": named("limit"),
             "defaults": {
                 "type": ["object", "null"],

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::decode::Fields;
-use super::not_yet::Section;
 use super::secret::Secret;
 use super::tree::ServerConfig;
 use super::values;
@@ -63,7 +62,7 @@ fn tokens(fields: &mut Fields<'_, '_>) -> Vec<TokenConfig> {
     let mut tokens = Vec::new();
     let mut names = BTreeSet::from([ADMIN_TOKEN.to_owned()]);
     for (path, value) in fields.mappings("tokens") {
-        let mut token = Fields::open(fields.report, Section::Token, path, Some(value));
+        let mut token = Fields::open(fields.report, path, Some(value));
         let name = token.required("name", values::text);
         if let Some(name) = &name
             && !names.insert(name.value.clone())
@@ -93,7 +92,7 @@ fn tokens(fields: &mut Fields<'_, '_>) -> Vec<TokenConfig> {
 }
 
 fn tls(fields: &mut Fields<'_, '_>) -> Option<TlsConfig> {
-    certificate_and_key(fields.nested("tls", Section::Tls))
+    certificate_and_key(fields.nested("tls"))
 }
 
 /// The rest of a section: what names a certificate names its key too.

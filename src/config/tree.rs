@@ -20,6 +20,8 @@ use super::server::{TlsConfig, TokenConfig};
 pub struct Config {
     pub state: StateConfig,
     pub server: ServerConfig,
+    /// The collector of OTLP that traces are sent to. Default: there is none.
+    pub otlp: Option<Url>,
     pub limits: BTreeMap<LimitName, LimitConfig>,
     pub connections: BTreeMap<ConnectionName, ConnectionConfig>,
     pub publications: BTreeMap<PublicationName, PublicationConfig>,
@@ -34,6 +36,9 @@ pub struct StateConfig {
     pub secrets_dir: Option<PathBuf>,
     /// `None` when `every` is 0.
     pub backup: Option<BackupConfig>,
+    /// How long the audit is kept; what is older goes when the next line is written. Default 400
+    /// days.
+    pub audit_for: Duration,
 }
 
 /// Exports of the state that `serve` makes while it runs.

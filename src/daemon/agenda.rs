@@ -9,6 +9,7 @@
 mod holds;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use crate::clock::Timestamp;
 use crate::config::ClosedHours;
 use crate::schedule::{Schedule, Timetable};
 use crate::state::{ComparedOnSchedule, PairId, Pause, Plan};
+
+pub use wishes::{Wanted, Wish};
 
 /// The longest wait before a failed run is started again (contract, "Configuration").
 const LONGEST_DELAY: Duration = Duration::from_secs(30 * 60);
@@ -87,6 +90,8 @@ struct Entry {
     unserved: Option<Timestamp>,
     due: Option<Due>,
     comparison_due: Option<Timestamp>,
+    /// A person wants one, beside whatever the schedule does.
+    comparison_wanted: Option<Timestamp>,
     /// Runs that failed since the last tick or the last one that did not.
     failures: u32,
     again_at: Option<Timestamp>,
@@ -118,24 +123,6 @@ pub enum Why {
     /// A parked item is due.
     Parked,
     Wanted,
-}
-
-/// What a person wants of a run that he asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// The delete brake was looked at (R27).
-    pub allow_deletes: bool,
-}
-
-/// What became of the wish for a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// It begins as soon as nothing holds it.
-    Granted,
-    AlreadyRunning,
-    /// Resume it first.
-    Paused,
-    Unknown,
 }
 
 /// What a pair does.
@@ -404,23 +391,6 @@ impl Agenda {
         }
     }
 
-    /// A person wants a run now.
-    pub fn want(&mut self, id: &PairId, wanted: Wanted, now: Timestamp) -> Wish {
-        let Some(entry) = self.pairs.get_mut(id).filter(|entry| !entry.is_leaving) else {
-            return Wish::Unknown;
-        };
-        if matches!(entry.running, Some(Job::Run(_))) {
-            return Wish::AlreadyRunning;
-        }
-        if entry.is_paused(now) {
-            return Wish::Paused;
-        }
-        entry.wanted = Some((now, wanted));
-        entry.has_changed = true;
-        entry.fall_due(Due { since: now, why: Why::Wanted, tick: None });
-        Wish::Granted
-    }
-
     /// Nothing of the pair begins before `pause` is over. What runs goes on: cancel it.
     pub fn pause(&mut self, id: &PairId, pause: Pause) -> bool {
         self.change(id, |entry| entry.paused = Some(pause))
@@ -555,7 +525,8 @@ impl Entry {
             return None;
         }
         let run = self.due.map(|due| (due.since, Job::Run(self.wanted.map(|(_, wanted)| wanted))));
-        run.or_else(|| Some((self.comparison_due?, Job::Compare)))
+        let compare = self.comparison_wanted.or(self.comparison_due);
+        run.or_else(|| Some((compare?, Job::Compare)))
     }
 
     /// One run serves everything that was due and planned.
@@ -567,7 +538,11 @@ impl Entry {
                 self.again_at = None;
                 self.parked_due_at = None;
             }
-            Job::Compare => self.comparison_due = None,
+            Job::Compare => {
+                if self.comparison_wanted.take().is_none() {
+                    self.comparison_due = None;
+                }
+            }
         }
     }
 

@@ -15,16 +15,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::Assembly;
 use super::agenda::{Agenda, Ending, Job, Start, Wanted, Wish};
+use super::comparisons::{self, Comparisons};
 use super::group::{Group, GroupEnded, state_failed};
 use super::planning::Planned;
 use super::serve::DaemonError;
 use super::status::{self, LivePair, LivePairs};
+use super::verbosity::Verbosity;
 use super::watch::{RunLog, Watch};
 use crate::clock::Timestamp;
-use crate::desk::PairStatus;
+use crate::desk::{
+    ComparisonShown, ConfigurationProblem, DeskError, PairStatus, RefusedConfiguration,
+};
 use crate::engine::observe::Observer;
 use crate::engine::runner::Runner;
 use crate::engine::stopping::{Interruption, StopSwitch};
+use crate::engine::verify::VerifyOptions;
 use crate::schedule::Bell;
 use crate::server::Progress;
 use crate::state::{PairId, Pause, StateError, Step};
@@ -36,6 +41,7 @@ pub struct AtWork {
     agenda: Mutex<Agenda>,
     watch: Arc<Watch>,
     progress: Arc<Progress>,
+    comparisons: Arc<Comparisons>,
     /// Of the runs that are under way.
     switches: Mutex<BTreeMap<PairId, StopSwitch>>,
     /// The agenda has changed: somebody may have to begin.
@@ -45,7 +51,8 @@ pub struct AtWork {
     stop_runs: CancellationToken,
     /// Connections whose secrets cannot be read, as was said in the log.
     locked: Mutex<BTreeMap<String, String>>,
-    refused: Mutex<Option<String>>,
+    refused: Mutex<Option<RefusedConfiguration>>,
+    verbosity: Verbosity,
 }
 
 #[derive(Clone)]
@@ -59,6 +66,7 @@ impl AtWork {
     pub(super) async fn new(
         assembly: Arc<Assembly>,
         progress: Arc<Progress>,
+        verbosity: Verbosity,
         stop: &CancellationToken,
     ) -> Result<AtWork, DaemonError> {
         let planned = Planned::read(Arc::clone(&assembly)).await?;
@@ -73,12 +81,14 @@ impl AtWork {
             agenda: Mutex::new(agenda),
             watch,
             progress,
+            comparisons: Arc::default(),
             switches: Mutex::default(),
             changed: Notify::new(),
             keeping: tokio::sync::Mutex::default(),
             stop_runs,
             locked: Mutex::default(),
             refused: Mutex::default(),
+            verbosity,
         })
     }
 
@@ -143,8 +153,8 @@ impl AtWork {
             self.switches().insert(id.clone(), switch.clone());
             switches.push(switch);
         }
-        let group =
-            Group { assembly, runner, early: early.clone(), start: start.clone(), switches };
+        let (early, comparisons) = (early.clone(), Arc::clone(&self.comparisons));
+        let group = Group { assembly, runner, comparisons, early, start: start.clone(), switches };
         let ended = tasks.spawn("run", group.run());
         Box::pin(async move {
             match ended.await {
@@ -166,6 +176,7 @@ impl AtWork {
 
     fn note_one(&self, id: &PairId, ending: Ending) {
         self.switches().remove(id);
+        self.comparisons.left(id, self.now());
         self.agenda().ended(id, ending, self.now());
     }
 
@@ -225,12 +236,16 @@ impl AtWork {
     }
 
     /// What is wrong with the configuration on disk, where another is in force.
-    pub fn refused_configuration(&self) -> Option<String> {
+    pub fn refused_configuration(&self) -> Option<RefusedConfiguration> {
         self.refused.lock().expect("nothing panics while it holds what was refused").clone()
     }
 
-    pub(super) fn refuse_configuration(&self, problems: Option<String>) {
-        *self.refused.lock().expect("nothing panics while it holds what was refused") = problems;
+    /// `None` where it was mended.
+    pub(super) fn refuse_configuration(&self, problems: Option<Vec<ConfigurationProblem>>) {
+        let since = self.now();
+        let mut refused =
+            self.refused.lock().expect("nothing panics while it holds what was refused");
+        *refused = problems.map(|problems| RefusedConfiguration { since, problems });
     }
 
     /// Writes down every plan that has changed; on disk when it returns.
@@ -295,6 +310,58 @@ impl AtWork {
         Ok(wishes)
     }
 
+    /// Compares both ends of the pair as soon as nothing holds it.
+    pub(super) fn compare_now(
+        &self,
+        pair: &PairId,
+        options: &VerifyOptions,
+    ) -> Result<ComparisonShown, DeskError> {
+        let now = self.now();
+        let asked = self.comparisons.ask(pair, options, now)?;
+        let refused = |why: String| {
+            self.comparisons.end(&asked.id, comparisons::fault("refused", &why), now);
+            Err(DeskError::Conflict(why))
+        };
+        // One that has begun already is not begun once more.
+        if self.comparisons.find(&asked.id).is_some_and(|(_, _, has_begun)| has_begun) {
+            return Ok(asked);
+        }
+        match self.agenda().want_comparison(pair, now) {
+            Wish::Granted | Wish::AlreadyRunning => {}
+            Wish::Paused => return refused(format!("{pair} is paused: resume it first")),
+            Wish::Unknown => {
+                return refused(format!("the configuration no longer names {pair}"));
+            }
+        }
+        self.changed.notify_one();
+        Ok(asked)
+    }
+
+    /// A comparison that somebody asked for, and what holds it.
+    pub(super) fn comparison(&self, id: &str) -> Option<(PairId, ComparisonShown)> {
+        let (pair, mut shown, has_begun) = self.comparisons.find(id)?;
+        if !has_begun && shown.ended_at.is_none() {
+            let held = self.agenda().waits_for(&pair, self.now());
+            shown.waits_for = Some(held.unwrap_or_else(|| "the run of the pair".to_owned()));
+        }
+        Some((pair, shown))
+    }
+
+    /// Tells a comparison to end, begun or not; `false` where it has.
+    pub(super) fn cancel_comparison(&self, id: &str) -> bool {
+        let Some((pair, shown, has_begun)) = self.comparisons.find(id) else { return false };
+        if shown.ended_at.is_some() {
+            return false;
+        }
+        if has_begun {
+            return !self.cancel(&[pair]).is_empty();
+        }
+        self.agenda().unwant_comparison(&pair);
+        let why = comparisons::fault("cancelled", "it was cancelled before it began");
+        self.comparisons.end(&shown.id, why, self.now());
+        true
+    }
+
     /// Parked items of this pair are due now: somebody has said so.
     pub async fn parked_due(&self, pair: &PairId) -> Result<(), DaemonError> {
         let now = self.now();
@@ -315,6 +382,10 @@ impl AtWork {
     /// The configuration in force.
     pub fn assembly(&self) -> Arc<Assembly> {
         self.in_force().assembly
+    }
+
+    pub(super) fn verbosity(&self) -> &Verbosity {
+        &self.verbosity
     }
 
     pub(super) fn watch(&self) -> &Watch {

@@ -13,9 +13,12 @@ use super::desk::RunControl;
 use super::serve::DaemonError;
 use super::status::LivePairs;
 use crate::clock::Timestamp;
-use crate::desk::{DeskError, RunShown, Started};
+use crate::desk::{
+    ComparisonShown, DeskError, LogLevelShown, RefusedConfiguration, RunShown, Started,
+};
+use crate::engine::verify::VerifyOptions;
 use crate::state::PairId;
-use crate::telemetry;
+use crate::telemetry::{self, LogLevel};
 
 /// How long whoever starts a run waits for its id.
 const BEGINS_WITHIN: Duration = Duration::from_secs(5);
@@ -63,8 +66,38 @@ impl RunControl for AtWork {
             };
             return Err(DeskError::Conflict(why));
         }
-        started.runs = self.ids_of(begin).await?;
+        let (runs, waiting) = self.ids_of(begin).await?;
+        started.runs = runs;
+        started.waiting = waiting.into_iter().map(|pair| pair.target).collect();
         Ok(started)
+    }
+
+    fn compare(
+        &self,
+        pair: &PairId,
+        options: &VerifyOptions,
+    ) -> Result<ComparisonShown, DeskError> {
+        self.compare_now(pair, options)
+    }
+
+    fn comparison(&self, id: &str) -> Option<(PairId, ComparisonShown)> {
+        AtWork::comparison(self, id)
+    }
+
+    fn cancel_comparison(&self, id: &str) -> bool {
+        AtWork::cancel_comparison(self, id)
+    }
+
+    fn refused_configuration(&self) -> Option<RefusedConfiguration> {
+        AtWork::refused_configuration(self)
+    }
+
+    fn log_level(&self) -> Option<LogLevelShown> {
+        self.verbosity().shown()
+    }
+
+    fn set_log_level(&self, level: LogLevel, lasting: Duration) -> bool {
+        self.verbosity().set(level, lasting)
     }
 
     async fn cancel(&self, pair: &PairId) -> Result<(), DeskError> {
@@ -96,11 +129,12 @@ impl RunControl for AtWork {
 }
 
 impl AtWork {
-    /// The ids of runs that begin, or began and have ended since. Nothing to do is a run too.
+    /// The ids of runs that begin, or began and have ended since (nothing to do is a run too), and
+    /// the pairs whose runs something holds.
     async fn ids_of(
         &self,
         mut begin: Vec<(PairId, Option<String>)>,
-    ) -> Result<Vec<String>, DeskError> {
+    ) -> Result<(Vec<String>, Vec<PairId>), DeskError> {
         let patience = tokio::time::Instant::now() + BEGINS_WITHIN;
         let mut ids = Vec::new();
         loop {
@@ -114,7 +148,7 @@ impl AtWork {
                 }
             }
             if waiting.is_empty() || tokio::time::Instant::now() >= patience {
-                return Ok(ids);
+                return Ok((ids, waiting.into_iter().map(|(pair, _)| pair).collect()));
             }
             begin = waiting;
             tokio::time::sleep(LOOK_AGAIN).await;

@@ -9,13 +9,16 @@ mod approve;
 mod forget;
 mod history;
 mod live;
+mod looking;
 mod parked;
+mod process;
 mod report;
 mod state;
 mod watermark;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -25,16 +28,16 @@ use super::select::SelectError;
 use super::status::{LivePairs, NobodyRuns, status_of};
 use crate::clock::Timestamp;
 use crate::desk::{
-    Approval, Attempted, AuditEntry, Caller, Decided, Desk, DeskError, LiveItem, Moved, Page,
-    PairStatus, ParkedChoice, ParkedFilter, ParkedItem, Part, Report, RunShown, Selectors, Started,
-    VerificationShown,
+    Approval, Attempted, AuditEntry, Caller, Checks, Comparing, ComparisonShown, Decided, Desk,
+    DeskError, LiveItem, LogLevelShown, Moved, Page, PairStatus, ParkedChoice, ParkedFilter,
+    ParkedItem, Part, PlanShown, ProcessStatus, RefusedConfiguration, Report, RunShown, Selectors,
+    Started, VerificationShown,
 };
 use crate::domain::ChangeVersion;
+use crate::engine::verify::VerifyOptions;
 use crate::engine::{Pair, RunError};
 use crate::state::{AuditRecord, ErasedKey, PairId, StateError};
-
-/// Until the configuration says otherwise (contract, `state.audit_for`).
-const AUDIT_KEPT: TimeDelta = TimeDelta::days(400);
+use crate::telemetry::LogLevel;
 
 /// Whose runs are asked of and given orders: the daemon at work.
 #[async_trait]
@@ -63,6 +66,25 @@ pub trait RunControl: Send + Sync {
 
     /// Parked items of the pair are due now.
     async fn parked_due(&self, pair: &PairId) -> Result<(), DeskError>;
+
+    /// Both ends of the pair are compared as soon as nothing holds it.
+    fn compare(&self, pair: &PairId, options: &VerifyOptions)
+    -> Result<ComparisonShown, DeskError>;
+
+    /// A comparison that somebody asked for, by its id or as much of it as only one begins with.
+    fn comparison(&self, id: &str) -> Option<(PairId, ComparisonShown)>;
+
+    /// Tells it to end; `false` where it has.
+    fn cancel_comparison(&self, id: &str) -> bool;
+
+    /// What is wrong with the configuration on disk, where another is in force.
+    fn refused_configuration(&self) -> Option<RefusedConfiguration>;
+
+    /// How much is logged; `None` where nobody said how that is changed.
+    fn log_level(&self) -> Option<LogLevelShown>;
+
+    /// Logs so much for so long; `false` where nobody said how that is changed.
+    fn set_log_level(&self, level: LogLevel, lasting: Duration) -> bool;
 }
 
 /// The desk of one configuration. Made anew for each question, so that a reload is seen by the next.
@@ -75,6 +97,10 @@ pub struct FleetDesk {
 impl FleetDesk {
     pub fn new(assembly: Arc<Assembly>, at_work: Option<Arc<dyn RunControl>>) -> FleetDesk {
         FleetDesk { assembly, at_work }
+    }
+
+    pub fn assembly(&self) -> &Assembly {
+        &self.assembly
     }
 
     fn live(&self) -> &dyn LivePairs {
@@ -114,9 +140,10 @@ impl FleetDesk {
         Ok(seen)
     }
 
-    fn pair(&self, by: &Caller, id: &PairId) -> Result<Pair, DeskError> {
+    /// With its ends, so no orphan.
+    fn seen_pair(&self, by: &Caller, id: &PairId) -> Result<Pair, DeskError> {
         let pair = self.assembly.pair(id).filter(|_| self.sees(by, id));
-        pair.cloned().ok_or_else(|| DeskError::NotThere(format!("there is no pair {id}")))
+        pair.cloned().ok_or_else(|| no_pair(id))
     }
 
     /// An orphan has no labels, so only a caller without any sees it.
@@ -132,7 +159,7 @@ impl FleetDesk {
 
     async fn status_of(&self, id: &PairId) -> Result<PairStatus, DeskError> {
         let found = status_of(&self.assembly, self.live(), id.clone()).await.map_err(of_state)?;
-        found.ok_or_else(|| DeskError::NotThere(format!("there is no pair {id}")))
+        found.ok_or_else(|| no_pair(id))
     }
 
     fn record(
@@ -152,9 +179,15 @@ impl FleetDesk {
 
     /// Writes down what was read, and lets go of what is too old.
     async fn note(&self, record: AuditRecord) -> Result<(), DeskError> {
-        let before = record.at.checked_sub_signed(AUDIT_KEPT);
+        // What is longer than time itself keeps everything.
+        let kept = TimeDelta::from_std(self.assembly.config.state.audit_for).ok();
+        let before = kept.and_then(|kept| record.at.checked_sub_signed(kept));
         self.assembly.store.note(record, before).await.map_err(of_state)
     }
+}
+
+fn no_pair(id: &PairId) -> DeskError {
+    DeskError::NotThere(format!("there is no pair {id}"))
 }
 
 fn of_state(error: StateError) -> DeskError {
@@ -185,6 +218,26 @@ impl Desk for FleetDesk {
             pairs.extend(found);
         }
         Ok(pairs)
+    }
+
+    async fn process(&self, by: &Caller) -> Result<ProcessStatus, DeskError> {
+        Ok(self.process_status(by))
+    }
+
+    async fn set_log_level(
+        &self,
+        by: &Caller,
+        level: &str,
+        lasting: Duration,
+    ) -> Result<ProcessStatus, DeskError> {
+        self.log_more_or_less(by, level, lasting).await
+    }
+
+    async fn pair(&self, by: &Caller, pair: &PairId) -> Result<PairStatus, DeskError> {
+        match self.sees(by, pair) {
+            true => self.status_of(pair).await,
+            false => Err(no_pair(pair)),
+        }
     }
 
     async fn parked(
@@ -222,7 +275,7 @@ impl Desk for FleetDesk {
         if_at: Option<Option<ChangeVersion>>,
         reason: &str,
     ) -> Result<PairStatus, DeskError> {
-        let pair = self.pair(by, pair)?;
+        let pair = self.seen_pair(by, pair)?;
         self.refuse_while_running(&pair.id)?;
         self.set_watermark(by, &pair, to, if_at, said(reason)?).await?;
         self.status_of(&pair.id).await
@@ -235,7 +288,7 @@ impl Desk for FleetDesk {
         approval: &Approval,
         reason: &str,
     ) -> Result<Decided, DeskError> {
-        let pair = self.pair(by, pair)?;
+        let pair = self.seen_pair(by, pair)?;
         self.decide(by, &pair, approval, said(reason)?).await
     }
 
@@ -245,7 +298,7 @@ impl Desk for FleetDesk {
         pair: &PairId,
         approval: &Approval,
     ) -> Result<Option<Decided>, DeskError> {
-        let pair = self.pair(by, pair)?;
+        let pair = self.seen_pair(by, pair)?;
         if !self.is_about(&pair, approval).await? {
             return Ok(None);
         }
@@ -253,16 +306,41 @@ impl Desk for FleetDesk {
         Ok(Some(decided))
     }
 
+    async fn plan(&self, by: &Caller, pair: &PairId) -> Result<PlanShown, DeskError> {
+        self.planned(&self.seen_pair(by, pair)?).await
+    }
+
+    async fn check(&self, by: &Caller, which: &Selectors) -> Result<Checks, DeskError> {
+        self.checked(by, which).await
+    }
+
+    async fn compare(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        wanted: &Comparing,
+    ) -> Result<ComparisonShown, DeskError> {
+        self.begin_comparison(by, &self.seen_pair(by, pair)?, wanted).await
+    }
+
+    async fn comparison(&self, by: &Caller, id: &str) -> Result<ComparisonShown, DeskError> {
+        self.show_comparison(by, id).await
+    }
+
+    async fn cancel_comparison(&self, by: &Caller, id: &str) -> Result<(), DeskError> {
+        self.end_comparison(by, id).await
+    }
+
     async fn verification(
         &self,
         by: &Caller,
         pair: &PairId,
     ) -> Result<VerificationShown, DeskError> {
-        self.last_comparison(&self.pair(by, pair)?.id).await
+        self.last_comparison(&self.seen_pair(by, pair)?.id).await
     }
 
     async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError> {
-        self.completeness(&self.pair(by, pair)?).await
+        self.completeness(&self.seen_pair(by, pair)?).await
     }
 
     async fn look(&self, by: &Caller, id: &str) -> Result<LiveItem, DeskError> {
@@ -350,7 +428,7 @@ impl Desk for FleetDesk {
         until: Option<Timestamp>,
         reason: Option<&str>,
     ) -> Result<PairStatus, DeskError> {
-        let pair = self.pair(by, pair)?;
+        let pair = self.seen_pair(by, pair)?;
         self.control()?.pause(&pair.id, until, reason).await?;
         let what = until.map(|until| format!("until {}", until.to_rfc3339())).unwrap_or_default();
         self.note(self.record(by, "pause", Some(&pair.id), what, reason)).await?;
@@ -358,7 +436,7 @@ impl Desk for FleetDesk {
     }
 
     async fn resume(&self, by: &Caller, pair: &PairId) -> Result<PairStatus, DeskError> {
-        let pair = self.pair(by, pair)?;
+        let pair = self.seen_pair(by, pair)?;
         self.control()?.resume(&pair.id).await?;
         self.note(self.record(by, "resume", Some(&pair.id), String::new(), None)).await?;
         self.status_of(&pair.id).await

@@ -66,6 +66,13 @@ impl Answers for Front {
         }
     }
 
+    fn notice(&self) -> Option<&'static str> {
+        self.at_work()?.refused_configuration().map(|_| {
+            "the configuration on disk is refused, and the last good one is in force: `tidemark \
+             status` says why"
+        })
+    }
+
     async fn metrics(&self) -> Option<String> {
         let at_work = self.at_work()?;
         let assembly = at_work.assembly();

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::agenda::{Ending, Job, Start, Wanted};
+use super::comparisons::{self, Comparisons, Found};
 use super::planning::parked_due_at;
 use super::serve::DaemonError;
 use super::{Assembly, spool_directory};
+use crate::clock::Timestamp;
 use crate::config::PublicationConfig;
 use crate::domain::Outcome;
 use crate::engine::report::RunReport;
 use crate::engine::runner::{RunOptions, Runner};
 use crate::engine::stopping::{Interruption, StopSwitch};
-use crate::engine::verify::VerifyOptions;
+use crate::engine::verify::{Compared, Verification, VerifyOptions};
 use crate::engine::{Pair, RunError};
 use crate::state::{PairId, StateError};
 
@@ -26,6 +28,7 @@ pub(super) struct Group {
     /// The configuration that it began under, and ends under.
     pub(super) assembly: Arc<Assembly>,
     pub(super) runner: Arc<Runner>,
+    pub(super) comparisons: Arc<Comparisons>,
     pub(super) early: mpsc::UnboundedSender<(PairId, Ending)>,
     pub(super) start: Start,
     /// One for each pair of the start.
@@ -105,55 +108,79 @@ impl Group {
 
     /// One after the other: a comparison reads everything at both ends.
     async fn compare(self) -> GroupEnded {
-        let content = self.publication().is_some_and(|config| config.verify.content);
-        let options = VerifyOptions { content, ..VerifyOptions::default() };
         let mut endings = Vec::new();
         for (id, switch) in self.start.pairs.iter().zip(&self.switches) {
             let Some(pair) = self.assembly.pair(id).cloned() else { continue };
-            let ending = self.compare_pair(pair, &options, switch).await?;
-            endings.push((id.clone(), ending));
+            let ending = self.compare_pair(pair, switch).await?;
+            if self.early.send((id.clone(), ending)).is_err() {
+                endings.push((id.clone(), ending)); // The daemon is stopping and counts the rest.
+            }
         }
         Ok(endings)
     }
 
-    async fn compare_pair(
-        &self,
-        pair: Pair,
-        options: &VerifyOptions,
-        switch: &StopSwitch,
-    ) -> Result<Ending, DaemonError> {
-        let PairId { publication, target } = pair.id.clone();
-        let directory = spool_directory(&self.assembly.config);
-        let compared = self.runner.compare(pair, options, &directory, switch.clone()).await;
-        match compared {
-            Some(Ok(found)) if found.equal => {
-                tracing::info!(publication, target, "compared: both ends are equal");
-                Ok(Ending::Compared(Some(true)))
+    async fn compare_pair(&self, pair: Pair, switch: &StopSwitch) -> Result<Ending, DaemonError> {
+        let id = pair.id.clone();
+        let asked = self.comparisons.begin(&id);
+        let options = match &asked {
+            Some((_, options)) => options.clone(),
+            None => {
+                let content = self.publication().is_some_and(|config| config.verify.content);
+                VerifyOptions { content, ..VerifyOptions::default() }
             }
+        };
+        let directory = spool_directory(&self.assembly.config);
+        let compared = self.runner.compare(pair, &options, &directory, switch.clone()).await;
+        if let Some((asked, _)) = asked {
+            let now = self.assembly.clock.now();
+            self.comparisons.end(&asked, found(&compared, now), now);
+        }
+        // What was looked for in a part says nothing of the whole.
+        let is_whole = options.resources.is_empty();
+        match compared {
             Some(Ok(found)) => {
-                let unlike = |sum: fn(&crate::engine::verify::Compared) -> u64| {
-                    found.resources.iter().map(sum).sum::<u64>()
-                };
-                tracing::warn!(
-                    publication,
-                    target,
-                    missing = unlike(|resource| resource.missing),
-                    different = unlike(|resource| resource.different),
-                    extra = unlike(|resource| resource.extra.unwrap_or(0)),
-                    parked = unlike(|resource| resource.parked),
-                    "compared: the ends differ; `tidemark verify` shows where"
-                );
-                Ok(Ending::Compared(Some(false)))
+                log_found(&id, &found);
+                Ok(Ending::Compared(Some(found.equal).filter(|_| is_whole)))
             }
             Some(Err(RunError::State(error))) => Err(state_failed(error)),
             Some(Err(error)) => {
-                let message = error.message();
+                let (PairId { publication, target }, message) = (&id, error.message());
                 tracing::warn!(publication, target, error = message, "could not compare");
                 Ok(Ending::Compared(None))
             }
             None => Ok(Ending::Compared(None)),
         }
     }
+}
+
+fn found(compared: &Option<Result<Verification, RunError>>, now: Timestamp) -> Found {
+    match compared {
+        Some(Ok(verification)) => Found::Compared {
+            found: comparisons::shown(verification, now),
+            goes_on_from: verification.goes_on_from,
+        },
+        Some(Err(error)) => comparisons::fault(error.kind(), &error.message()),
+        None => {
+            comparisons::fault("running", "a run of the pair goes on: ask again when it has ended")
+        }
+    }
+}
+
+fn log_found(pair: &PairId, found: &Verification) {
+    let PairId { publication, target } = pair;
+    if found.equal {
+        return tracing::info!(publication, target, "compared: both ends are equal");
+    }
+    let unlike = |sum: fn(&Compared) -> u64| found.resources.iter().map(sum).sum::<u64>();
+    tracing::warn!(
+        publication,
+        target,
+        missing = unlike(|resource| resource.missing),
+        different = unlike(|resource| resource.different),
+        extra = unlike(|resource| resource.extra.unwrap_or(0)),
+        parked = unlike(|resource| resource.parked),
+        "compared: the ends differ; `tidemark verify` shows where"
+    );
 }
 
 fn failure(report: &RunReport) -> Ending {

@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::at_work::AtWork;
-use crate::config::{self, Config, ConfigProblems, Loaded};
+use crate::config::{self, Config, ConfigProblems, Loaded, Place, Problem};
+use crate::desk::ConfigurationProblem;
 use crate::server::Server;
 use crate::telemetry;
 
@@ -95,9 +96,9 @@ impl Reloader {
         let config = with_what_stays(config, &before.config);
         if config.publications.is_empty() && !before.config.publications.is_empty() {
             // A file that is being written is empty at first; nobody means to stop everything so.
-            return self.say_refused(
+            return self.say_refused(as_a_whole(
                 "the configuration on disk names no publication: start again if that is meant",
-            );
+            ));
         }
         let was_refused = self.at_work.refused_configuration().is_some();
         if config == before.config {
@@ -115,10 +116,10 @@ impl Reloader {
         let assembled = before.under(config).map(Arc::new);
         let assembly = match assembled {
             Ok(assembly) => assembly,
-            Err(error) => return self.say_refused(&telemetry::chain(&error)),
+            Err(error) => return self.say_refused(as_a_whole(&telemetry::chain(&error))),
         };
         if let Err(error) = self.at_work.put_in_force(Arc::clone(&assembly)).await {
-            return self.say_refused(&telemetry::chain(&error));
+            return self.say_refused(as_a_whole(&telemetry::chain(&error)));
         }
         self.server.admit(&assembly.config.server, &self.reloading.env);
         self.at_work.refuse_configuration(None);
@@ -135,12 +136,12 @@ impl Reloader {
         for problem in &problems.0 {
             tracing::error!(%problem, "the configuration on disk has a mistake");
         }
-        self.say_refused(&problems.to_string());
+        self.say_refused(problems.0.iter().map(problem_shown).collect());
     }
 
-    fn say_refused(&self, why: &str) {
+    fn say_refused(&self, why: Vec<ConfigurationProblem>) {
         tracing::error!("the last good configuration stays in force; mend the one on disk");
-        self.at_work.refuse_configuration(Some(why.to_owned()));
+        self.at_work.refuse_configuration(Some(why));
         self.at_work.assembly().metrics.reloaded(None);
     }
 }
@@ -150,17 +151,36 @@ fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
+/// Not about any one place.
+fn as_a_whole(message: &str) -> Vec<ConfigurationProblem> {
+    vec![ConfigurationProblem { file: None, line: None, message: message.to_owned() }]
+}
+
+fn problem_shown(problem: &Problem) -> ConfigurationProblem {
+    let (file, line) = match &problem.place {
+        Some(Place::File { file, line, .. }) => (Some(file.clone()), u64::try_from(*line).ok()),
+        Some(Place::Variable(name)) => (Some(name.clone()), None),
+        None => (None, None),
+    };
+    let message = match problem.key_path.is_empty() {
+        true => problem.message.clone(),
+        false => format!("{}: {}", problem.key_path, problem.message),
+    };
+    ConfigurationProblem { file, line, message }
+}
+
 /// What a process cannot change while it runs stays as it was.
 fn with_what_stays(mut config: Config, before: &Config) -> Config {
-    let asked = (config.state.clone(), config.server.clone());
+    let asked = (config.state.clone(), config.server.clone(), config.otlp.clone());
     config.state = before.state.clone();
+    config.otlp.clone_from(&before.otlp);
     config.server.listen = before.server.listen;
     config.server.metrics_listen = before.server.metrics_listen;
     config.server.tls.clone_from(&before.server.tls);
     config.server.metrics_resource_pairs = before.server.metrics_resource_pairs;
-    if asked != (config.state.clone(), config.server.clone()) {
+    if asked != (config.state.clone(), config.server.clone(), config.otlp.clone()) {
         tracing::warn!(
-            "`state`, `server.listen`, `server.metrics_listen`, `server.tls` and \
+            "`state`, `telemetry`, `server.listen`, `server.metrics_listen`, `server.tls` and \
              `server.metrics_resource_pairs` change at the next start"
         );
     }

@@ -5,7 +5,7 @@
 //! answers before its state is open and until its last run has ended.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,9 @@ use super::at_work::AtWork;
 use super::backups::BackupRound;
 use super::front::{Front, Phase};
 use super::reload::Reloader;
+#[cfg(feature = "otlp")]
+use super::traces::Traces;
+use super::verbosity::Verbosity;
 use super::{Assembly, AssemblyError, assemble_until, open_state, spool_directory};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -23,6 +26,7 @@ use crate::server::{Answers, Progress, Server, ServerError};
 use crate::state::backup::Backups;
 use crate::state::{StateError, StateStore};
 use crate::tasks::Tasks;
+use crate::telemetry::Telling;
 
 pub use super::reload::Reloading;
 
@@ -81,11 +85,13 @@ impl DaemonError {
 pub async fn serve(
     config: Config,
     reloading: Reloading,
+    telling: Telling,
     wait_for_state: Duration,
     stop: CancellationToken,
 ) -> Result<(), DaemonError> {
     let env = reloading.env.clone();
-    Daemon::listen(config).await?.reloading(reloading).run(&env, wait_for_state, stop).await
+    let daemon = Daemon::listen(config).await?.reloading(reloading).telling(telling);
+    daemon.run(&env, wait_for_state, stop).await
 }
 
 /// A daemon that can be asked how it is, before and while it runs.
@@ -95,6 +101,7 @@ pub struct Daemon {
     progress: Arc<Progress>,
     server: Arc<Server>,
     reloading: Option<Reloading>,
+    telling: Mutex<Option<Telling>>,
 }
 
 /// Leads to a daemon that runs, from when its state is open until it stops.
@@ -118,12 +125,17 @@ impl Daemon {
         let server = Server::start(&config.server, answers, Arc::clone(&progress)).await;
         let server = Arc::new(server.map_err(DaemonError::Server)?);
         tracing::info!(address = %server.address(), "listening");
-        Ok(Daemon { config, front, progress, server, reloading: None })
+        Ok(Daemon { config, front, progress, server, reloading: None, telling: Mutex::default() })
     }
 
     /// Takes another configuration when there is one.
     pub fn reloading(self, reloading: Reloading) -> Daemon {
         Daemon { reloading: Some(reloading), ..self }
+    }
+
+    /// How much is logged can be changed while it runs, and traces can be sent.
+    pub fn telling(self, telling: Telling) -> Daemon {
+        Daemon { telling: Mutex::new(Some(telling)), ..self }
     }
 
     /// To ask it for something while it runs.
@@ -164,7 +176,11 @@ impl Daemon {
         let assembly = Arc::new(assembly);
         discard_old_comparisons(&assembly).await?;
         let progress = Arc::clone(&self.progress);
-        let at_work = Arc::new(AtWork::new(Arc::clone(&assembly), progress, &stop).await?);
+        let telling = self.telling.lock().expect("nothing panics while it holds these").take();
+        let switch = telling.as_ref().map(|telling| telling.switch.clone());
+        let verbosity = Verbosity::new(switch, assembly.clock.clone());
+        let at_work = AtWork::new(Arc::clone(&assembly), progress, verbosity, &stop).await?;
+        let at_work = Arc::new(at_work);
         let bell = Bell::start().await.map_err(DaemonError::Bell)?;
         self.front.enter(Phase::AtWork(Arc::clone(&at_work)));
         tracing::info!(
@@ -173,6 +189,10 @@ impl Daemon {
             "ready"
         );
         let beside = start_backups(&assembly);
+        #[cfg(feature = "otlp")]
+        start_traces(&beside, &assembly, telling)?;
+        let (quiet, until) = (Arc::clone(&at_work), beside.stop_token());
+        beside.spawn("log level", async move { quiet.verbosity().go_on(until).await });
         if let Some(reloading) = self.reloading.clone() {
             let server = Arc::clone(&self.server);
             let reloader = Reloader::new(reloading, Arc::clone(&at_work), server);
@@ -221,6 +241,23 @@ async fn discard_old_comparisons(assembly: &Assembly) -> Result<(), DaemonError>
     let now = assembly.clock.now();
     let discarded = discard_what_nobody_needs(&*assembly.store, now, &directory).await;
     discarded.map_err(DaemonError::State)
+}
+
+/// Traces are sent where the configuration says so.
+#[cfg(feature = "otlp")]
+fn start_traces(
+    beside: &Tasks,
+    assembly: &Assembly,
+    telling: Option<Telling>,
+) -> Result<(), DaemonError> {
+    let (Some(endpoint), Some(telling)) = (&assembly.config.otlp, telling) else { return Ok(()) };
+    let traces = Traces::to(endpoint, telling.spans, assembly.clock.clone());
+    let traces = traces.map_err(|source| {
+        let connection = "telemetry.otlp".to_owned();
+        DaemonError::Assembly(AssemblyError::Connection { connection, source })
+    })?;
+    beside.spawn("traces", traces.go_on(beside.stop_token()));
+    Ok(())
 }
 
 /// Backups go on beside the runs until their tasks are stopped.

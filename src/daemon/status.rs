@@ -65,11 +65,16 @@ pub async fn status_of(
     }
     let state = state.unwrap_or_default();
     let plan = assembly.store.plan(&id).await?.unwrap_or_default();
-    let reason = match state.failed_runs {
-        0 => None,
-        _ => last_error(assembly, &id).await?,
+    let reason = match ended_without_success(&state) {
+        true => last_error(assembly, &id).await?,
+        false => None,
     };
     Ok(Some(assembly.status_of(id, (state, plan), counts, reason, live)))
+}
+
+/// The last run failed or was stopped.
+fn ended_without_success(state: &PairState) -> bool {
+    state.last_run.as_ref().is_some_and(|run| run.outcome == Outcome::Failed)
 }
 
 /// What the last run failed with, from the history.
@@ -109,10 +114,9 @@ impl Assembly {
                 PairCondition::Failing => last_error,
                 PairCondition::Waiting => running.waits_for,
                 PairCondition::Paused => paused.map(|pause| paused_because(&pause)),
-                PairCondition::Running
-                | PairCondition::Degraded
-                | PairCondition::Ok
-                | PairCondition::Orphaned => None,
+                // Its last run was stopped.
+                PairCondition::Degraded | PairCondition::Ok => last_error,
+                PairCondition::Running | PairCondition::Orphaned => None,
             },
             watermark,
             newest,
@@ -192,8 +196,8 @@ fn condition(
     if state.blocked.is_some() {
         return PairCondition::Blocked;
     }
-    let failed = state.last_run.as_ref().is_some_and(|run| run.outcome == Outcome::Failed);
-    if failed {
+    // One that was stopped is told of as failed, and is no failure: the next one goes on from there.
+    if ended_without_success(state) && state.failed_runs > 0 {
         return PairCondition::Failing;
     }
     if live.run_id.is_some() {

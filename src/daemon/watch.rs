@@ -98,22 +98,20 @@ impl Observer for Watch {
     }
 }
 
-/// Writes the lines. A run that had nothing to do is one for those who look closely.
+/// Writes the lines; the spans of the run say of which pair and run they are. A run that had nothing
+/// to do is one for those who look closely.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunLog;
 
 impl Observer for RunLog {
     fn observe(&self, event: &Event<'_>) {
         match event {
-            Event::RunStarted { pair, run, window, .. } => tracing::info!(
-                publication = pair.publication,
-                target = pair.target,
-                run,
+            Event::RunStarted { window, .. } => tracing::info!(
                 after = window.after.map(|after| after.0),
                 through = window.through.0,
                 "run began"
             ),
-            Event::RunEnded { pair, report } => log_end(pair, report),
+            Event::RunEnded { report, .. } => log_end(report),
             Event::StageStarted { .. }
             | Event::ResourceStarted { .. }
             | Event::Settled { .. }
@@ -122,32 +120,34 @@ impl Observer for RunLog {
     }
 }
 
-fn log_end(pair: &PairId, report: &RunReport) {
-    let RunReport { id: run, duration_seconds: seconds, .. } = report;
-    let (publication, target) = (&pair.publication, &pair.target);
+fn log_end(report: &RunReport) {
+    let seconds = report.duration_seconds;
     let counts = counts(report);
     for note in &report.notes {
-        tracing::warn!(publication, target, run, note, "a run has something to say");
+        tracing::warn!(note, "a run has something to say");
     }
     match (report.outcome, &report.error) {
+        (Outcome::Failed, Some(error)) if report.was_stopped() => tracing::warn!(
+            seconds,
+            %counts,
+            kind = error.kind,
+            "run stopped: the next one goes on from there"
+        ),
         (Outcome::Failed, error) => {
             let (kind, message) = error
                 .as_ref()
                 .map_or(("", ""), |error| (error.kind.as_str(), error.message.as_str()));
             tracing::error!(
-                publication, target, run, seconds, %counts, kind, error = message, "run failed"
+                seconds, %counts, kind, error = message, "run failed"
             );
         }
         (Outcome::NothingToDo, _) => {
-            tracing::debug!(publication, target, run, seconds, "nothing to do");
+            tracing::debug!(seconds, "nothing to do");
         }
         (Outcome::Complete, _) => {
-            tracing::info!(publication, target, run, seconds, %counts, "run complete");
+            tracing::info!(seconds, %counts, "run complete");
         }
         (Outcome::Parked, _) => tracing::warn!(
-            publication,
-            target,
-            run,
             seconds,
             %counts,
             parked = report.parked,

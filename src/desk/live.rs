@@ -3,27 +3,29 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::ParkedItem;
 use crate::domain::ParkReason;
 use crate::state::RefusalRecord;
 
 /// A parked item, and what both ends show of it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct LiveItem {
     pub item: ParkedItem,
     pub source: LiveEnd,
     pub target: LiveEnd,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct LiveEnd {
     pub shows: Shows,
     /// As the end spells it.
+    #[schema(value_type = Option<serde_json::Value>)]
     pub body: Option<Box<RawValue>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shows {
     Item,
@@ -37,7 +39,7 @@ pub enum Shows {
 }
 
 /// One attempt of a parked item, of which nothing is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Attempted {
     pub item: ParkedItem,
     pub outcome: AttemptOutcome,
@@ -46,7 +48,7 @@ pub struct Attempted {
     pub error: Option<RefusalRecord>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AttemptOutcome {
     Applied,

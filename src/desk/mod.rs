@@ -7,15 +7,20 @@
 
 mod audit;
 pub mod causes;
+mod checks;
 mod compared;
 mod live;
 pub mod orders;
 mod pairs;
 mod parked;
+mod planned;
+mod process;
 mod report;
 mod runs;
+pub mod words;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -26,10 +31,13 @@ use crate::domain::ChangeVersion;
 use crate::state::{ErasedKey, PairId};
 
 pub use self::audit::AuditEntry;
-pub use self::compared::{ResourceCompared, VerificationShown};
+pub use self::checks::{Check, CheckStatus, Checks};
+pub use self::compared::{Comparing, ComparisonShown, ResourceCompared, VerificationShown};
 pub use self::live::{AttemptOutcome, Attempted, LiveEnd, LiveItem, Shows};
 pub use self::pairs::{Measured, PairCondition, PairStatus, Selectors, StatusReport, fits};
 pub use self::parked::{ParkedChoice, ParkedFilter, ParkedItem, advice};
+pub use self::planned::{PlanShown, ResourcePlanned};
+pub use self::process::{ConfigurationProblem, LogLevelShown, ProcessStatus, RefusedConfiguration};
 pub use self::report::{Report, ReportedResource};
 pub use self::runs::{RunFault, RunShown, Started};
 
@@ -162,6 +170,20 @@ pub trait Desk: Send + Sync {
     /// Configured pairs and orphans, in order of name.
     async fn pairs(&self, by: &Caller, which: &Selectors) -> Result<Vec<PairStatus>, DeskError>;
 
+    /// How the process is that answers.
+    async fn process(&self, by: &Caller) -> Result<ProcessStatus, DeskError>;
+
+    /// Logs as much as `level` says for so long, and then as before.
+    async fn set_log_level(
+        &self,
+        by: &Caller,
+        level: &str,
+        lasting: Duration,
+    ) -> Result<ProcessStatus, DeskError>;
+
+    /// One of them.
+    async fn pair(&self, by: &Caller, pair: &PairId) -> Result<PairStatus, DeskError>;
+
     /// Parked and dead items in order of pair and id. Keys are `None` for a viewer.
     async fn parked(
         &self,
@@ -211,34 +233,19 @@ pub trait Desk: Send + Sync {
         by: &Caller,
         pair: &PairId,
         approval: &Approval,
-    ) -> Result<Option<Decided>, DeskError> {
-        let _ = (by, pair, approval);
-        Err(only_where_the_state_is())
-    }
+    ) -> Result<Option<Decided>, DeskError>;
 
     /// How complete the target of a pair is. Asks both ends for their counts.
-    async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError> {
-        let _ = (by, pair);
-        Err(only_where_the_state_is())
-    }
+    async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError>;
 
     /// A parked item, read at both ends as it is now. Nothing is kept.
-    async fn look(&self, by: &Caller, id: &str) -> Result<LiveItem, DeskError> {
-        let _ = (by, id);
-        Err(only_where_the_state_is())
-    }
+    async fn look(&self, by: &Caller, id: &str) -> Result<LiveItem, DeskError>;
 
     /// Tries a parked item once, now. Nothing is kept: the next run tries it as if this had not been.
-    async fn attempt(&self, by: &Caller, id: &str) -> Result<Attempted, DeskError> {
-        let _ = (by, id);
-        Err(only_where_the_state_is())
-    }
+    async fn attempt(&self, by: &Caller, id: &str) -> Result<Attempted, DeskError>;
 
     /// How many records [`Desk::forget_key`] would change or remove.
-    async fn records_with(&self, by: &Caller, key: &ErasedKey) -> Result<u64, DeskError> {
-        let _ = (by, key);
-        Err(only_where_the_state_is())
-    }
+    async fn records_with(&self, by: &Caller, key: &ErasedKey) -> Result<u64, DeskError>;
 
     /// Erases a natural key, and every key that contains it, from all that is remembered; tells how
     /// many records that were. The audit says that it was done, and never of what.
@@ -247,10 +254,7 @@ pub trait Desk: Send + Sync {
         by: &Caller,
         key: &ErasedKey,
         reason: Option<&str>,
-    ) -> Result<u64, DeskError> {
-        let _ = (by, key, reason);
-        Err(only_where_the_state_is())
-    }
+    ) -> Result<u64, DeskError>;
 
     /// Runs that ended and those under way, newest first.
     async fn runs(
@@ -300,15 +304,34 @@ pub trait Desk: Send + Sync {
         Ok(pairs)
     }
 
+    /// What a run of the pair would do. Asks both ends, and writes nothing.
+    async fn plan(&self, by: &Caller, pair: &PairId) -> Result<PlanShown, DeskError>;
+
+    /// What connections can do, what their credentials may do, and what targets lack. Asks them all;
+    /// where nothing narrows, also those that no publication uses.
+    async fn check(&self, by: &Caller, which: &Selectors) -> Result<Checks, DeskError>;
+
     /// The last comparison of the pair's ends that was kept.
     async fn verification(
         &self,
         by: &Caller,
         pair: &PairId,
-    ) -> Result<VerificationShown, DeskError> {
-        let _ = by;
-        Err(DeskError::NotThere(format!("{pair} was never compared: `tidemark verify` does it")))
-    }
+    ) -> Result<VerificationShown, DeskError>;
+
+    /// Compares both ends of the pair as soon as nothing holds it; who asks the same twice gets the
+    /// same comparison.
+    async fn compare(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        wanted: &Comparing,
+    ) -> Result<ComparisonShown, DeskError>;
+
+    /// How far a comparison that somebody asked for has come, and what it found.
+    async fn comparison(&self, by: &Caller, id: &str) -> Result<ComparisonShown, DeskError>;
+
+    /// Tells a comparison to end; the next one that asks the same goes on from there.
+    async fn cancel_comparison(&self, by: &Caller, id: &str) -> Result<(), DeskError>;
 
     /// The whole state as text (`state export`).
     async fn export(&self, by: &Caller) -> Result<Vec<u8>, DeskError>;
@@ -333,13 +356,4 @@ pub trait Desk: Send + Sync {
         pair: &PairId,
         reason: Option<&str>,
     ) -> Result<(), DeskError>;
-}
-
-/// A question that has no way to travel.
-fn only_where_the_state_is() -> DeskError {
-    DeskError::NotNow(
-        "a daemon holds the state, and this is answered only where the state can be opened: stop the \
-         daemon for as long as it takes"
-            .to_owned(),
-    )
 }

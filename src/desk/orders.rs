@@ -4,13 +4,17 @@
 //! may give an order (`server/`). The one thing to know: a member that is not known is a mistake, so
 //! that a misspelt filter never widens an order.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Approval, DeskError, Moved, ParkedChoice, ParkedFilter, Selectors};
+use super::{
+    Approval, Comparing, Decided, DeskError, Moved, ParkedChoice, ParkedFilter, Selectors,
+};
 use crate::clock::Timestamp;
-use crate::domain::{ChangeVersion, ParkReason};
-use crate::state::{PairId, ParkStatus};
+use crate::domain::{ChangeVersion, NaturalKey, ParkReason, ResourcePath};
+use crate::state::{ErasedKey, PairId, ParkStatus};
 
 /// `POST pairs/{publication}/{target}/pause`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +49,16 @@ pub enum Decision {
     StartOver,
 }
 
+impl Decision {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Decision::Deletes => "deletes",
+            Decision::SameData => "same-data",
+            Decision::StartOver => "start-over",
+        }
+    }
+}
+
 impl ApproveOrder {
     pub fn new(approval: &Approval, reason: &str) -> ApproveOrder {
         let (decision, resource) = match approval {
@@ -65,6 +79,13 @@ impl ApproveOrder {
             )),
         }
     }
+}
+
+/// What an approval would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WouldDecide {
+    /// `null` where there is nothing of the kind to decide.
+    pub decided: Option<Decided>,
 }
 
 /// `PUT pairs/{publication}/{target}/watermark`: one of `to`, `before` and `reset`.
@@ -118,6 +139,90 @@ pub struct RunOrder {
     pub targets: Vec<String>,
     /// Delete more than `max_deletes` allows.
     pub allow_deletes: bool,
+}
+
+/// `POST verify/{publication}/{target}`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompareOrder {
+    /// By path or by collection alone; none is every selected one.
+    pub resources: Vec<String>,
+    /// Compare the bodies too; also where the publication says so.
+    pub content: bool,
+}
+
+impl CompareOrder {
+    pub fn comparing(self) -> Comparing {
+        let CompareOrder { resources, content } = self;
+        Comparing { resources, content, ..Comparing::default() }
+    }
+}
+
+/// `POST verify/{publication}/{target}/repair`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RepairOrder {
+    /// By path or by collection alone; none is every selected one.
+    pub resources: Vec<String>,
+    /// Compare the bodies too; also where the publication says so.
+    pub content: bool,
+    /// Publish what is missing or different.
+    pub repair: bool,
+    /// Delete what only the target has: where the pair alone writes to it.
+    pub delete_extra: bool,
+    /// Delete more than `max_deletes` allows.
+    pub allow_deletes: bool,
+}
+
+impl RepairOrder {
+    pub fn new(wanted: &Comparing) -> RepairOrder {
+        let Comparing { resources, content, repair, delete_extra, allow_deletes } = wanted.clone();
+        RepairOrder { resources, content, repair, delete_extra, allow_deletes }
+    }
+
+    pub fn comparing(self) -> Result<Comparing, DeskError> {
+        let RepairOrder { resources, content, repair, delete_extra, allow_deletes } = self;
+        if !repair && !delete_extra {
+            return Err(DeskError::Refused(
+                "say what is to be repaired: `repair`, `delete_extra`, or both".to_owned(),
+            ));
+        }
+        Ok(Comparing { resources, content, repair, delete_extra, allow_deletes })
+    }
+}
+
+/// `POST forget`. The key cannot be printed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetOrder {
+    /// Whose key it is, by path.
+    #[schema(value_type = String, example = "/ed-fi/students")]
+    pub resource: ResourcePath,
+    #[schema(value_type = BTreeMap<String, Value>)]
+    pub key: NaturalKey,
+    /// Only count the records that would be changed or removed.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why, for whoever asks later; never the key.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+impl ForgetOrder {
+    pub fn new(key: &ErasedKey, dry_run: bool, reason: Option<&str>) -> ForgetOrder {
+        let ErasedKey { resource, key } = key.clone();
+        ForgetOrder { resource, key, dry_run, reason: reason.map(str::to_owned) }
+    }
+
+    pub fn erased(&self) -> Result<ErasedKey, DeskError> {
+        let resource = ResourcePath::parse(self.resource.as_str());
+        match resource.filter(|_| !self.key.is_empty()) {
+            Some(resource) => Ok(ErasedKey { resource, key: self.key.clone() }),
+            None => Err(DeskError::Refused(
+                "`resource` is a path such as `/ed-fi/students`, and `key` has a member".to_owned(),
+            )),
+        }
+    }
 }
 
 /// `POST parked/retry` and `POST parked/discard`: items by their ids, those that every given filter
@@ -206,6 +311,37 @@ pub struct MoveOrder {
     pub old: String,
     /// The name that it has now.
     pub new: String,
+}
+
+/// `PUT log-level`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogLevelOrder {
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// Such as `10m`, which is usual; at most a day.
+    #[serde(default)]
+    pub r#for: Option<String>,
+}
+
+impl LogLevelOrder {
+    /// Without a word about it.
+    pub const USUALLY: Duration = Duration::from_secs(10 * 60);
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+    pub fn new(level: &str, lasting: Duration) -> LogLevelOrder {
+        let lasting = humantime::format_duration(lasting).to_string();
+        LogLevelOrder { level: level.to_owned(), r#for: Some(lasting) }
+    }
+
+    pub fn lasting(&self) -> Result<Duration, DeskError> {
+        let Some(text) = &self.r#for else { return Ok(LogLevelOrder::USUALLY) };
+        let lasting = humantime::parse_duration(text).ok();
+        let lasting = lasting.filter(|lasting| !lasting.is_zero() && *lasting <= Self::LONGEST);
+        lasting.ok_or_else(|| {
+            DeskError::Refused("`for` is a duration such as `10m`, at most a day".to_owned())
+        })
+    }
 }
 
 /// How many items an order was about.

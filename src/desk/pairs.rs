@@ -37,7 +37,7 @@ pub struct PairStatus {
     pub target: String,
     pub labels: BTreeMap<String, String>,
     pub state: PairCondition,
-    /// Why it is blocked, failing or waiting, in a sentence.
+    /// Why it is blocked, failing or waiting, or why its last run was stopped, in a sentence.
     pub reason: Option<String>,
     pub watermark: Option<ChangeVersion>,
     /// What the source last said; `None` unless a run of this process asked it.

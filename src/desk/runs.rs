@@ -55,4 +55,7 @@ pub struct Started {
     pub runs: Vec<String>,
     /// Ids of runs that went on already.
     pub already_running: Vec<String>,
+    /// Targets whose runs begin as soon as nothing holds them.
+    #[serde(default)]
+    pub waiting: Vec<String>,
 }

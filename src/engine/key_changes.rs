@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use tracing::Instrument;
 
 use crate::domain::{ChangeVersion, NaturalKey, ParkReason, ResourcePath, Stage, Tally, TargetId};
 use crate::sources::Lookup;
@@ -20,7 +21,7 @@ use super::names::Of;
 use super::observe::Event;
 use super::others::Elsewhere;
 use super::under_way::{Run, lock};
-use super::{Publish, RunError, names, others, references, remembered};
+use super::{Publish, RunError, names, others, references, remembered, spans};
 
 /// Items looked at together.
 const AT_ONCE: usize = 100;
@@ -39,7 +40,8 @@ pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     journal_tombstones(run, &order, &renameable, &changed).await?;
     journal_parked(run, &changed, &renameable).await?;
     for resource in order.iter().filter(|resource| changed.contains(*resource)) {
-        rename_resource(run, resource, &renameable).await?;
+        let renaming = rename_resource(run, resource, &renameable);
+        renaming.instrument(spans::of_resource(resource)).await?;
     }
     run.commit_parked().await
 }

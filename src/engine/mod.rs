@@ -78,6 +78,7 @@ mod verified;
 pub mod completeness;
 pub mod single;
 pub mod observe;
+mod spans;
 pub mod report;
 
 use std::sync::Arc;

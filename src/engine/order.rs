@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::domain::{ResourceGraph, ResourcePath};
 
-use super::RunError;
+use super::{RunError, spans};
 
 /// Resources in flight at once. What their pages hold in memory is bounded by the reader.
 const IN_FLIGHT: usize = 64;
@@ -34,8 +35,8 @@ where
             let longest = ready.rev().max_by_key(|resource| chains.get(*resource)).cloned();
             let Some(resource) = longest else { break };
             waiting.remove(&resource);
-            let work = work(resource.clone());
-            running.spawn(async move { work.await.map(|()| resource) });
+            let (work, span) = (work(resource.clone()), spans::of_resource(&resource));
+            running.spawn(async move { work.await.map(|()| resource) }.instrument(span));
         }
         let Some(ended) = running.join_next().await else { return Ok(()) };
         let finished = match ended {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::join;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::domain::{Item, Position, ResourcePath, Tally, Window};
 use crate::sources::ItemPages;
@@ -48,7 +49,8 @@ pub(super) async fn publish(
     let mut at_work = JoinSet::new();
     for (which, stretch) in stretches.into_iter().enumerate() {
         let (run, resource, come) = (Arc::clone(run), resource.clone(), Arc::clone(&come));
-        at_work.spawn(async move { publish_stretch(&run, &resource, stretch, which, &come).await });
+        let work = async move { publish_stretch(&run, &resource, stretch, which, &come).await };
+        at_work.spawn(work.in_current_span());
     }
     // The first error drops the others in the middle: what a target acknowledged is only ever done
     // again.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::domain::{Outcome, Stages, Window};
 
+use super::RunError;
 use super::stopping::Interruption;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,15 @@ pub struct RunReport {
     /// It was stopped, alone.
     #[serde(skip)]
     pub stopped: Option<Interruption>,
+}
+
+impl RunReport {
+    /// It ended because it was told to, by its deadline, by a person, by closed hours or with the
+    /// process, and not for a fault: the next run goes on from there.
+    pub fn was_stopped(&self) -> bool {
+        let kind = self.error.as_ref().map(|error| error.kind.as_str());
+        self.stopped.is_some() || kind == Some(RunError::Interrupted.kind())
+    }
 }
 
 /// Requests that the run sent, retries included.

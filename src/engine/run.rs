@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{ChangeVersion, Outcome, Scope, Stage, Stages, Tally, Watermark, Window};
@@ -15,6 +16,7 @@ use super::observe::{Event, Observers};
 use super::parked::ParkedBook;
 use super::runner::RunOptions;
 use super::scope::ToldScope;
+use super::spans;
 use super::under_way::{Run, lock};
 use super::{
     Pair, Publish, RunError, canaries, deletes, first_run, history, identity, key_changes, overlap,
@@ -120,9 +122,9 @@ pub(super) async fn publish(
     progress.began(&run);
     run.journal(run_id, selection_fingerprint(pair), &state).await?;
 
-    key_changes::publish(&run).await?;
-    upserts::publish(&run).await?;
-    deletes::publish(&run).await?;
+    key_changes::publish(&run).instrument(spans::of_stage(Stage::KeyChanges)).await?;
+    upserts::publish(&run).instrument(spans::of_stage(Stage::Upserts)).await?;
+    deletes::publish(&run).instrument(spans::of_stage(Stage::Deletes)).await?;
     upserts::publish_what_waited(&run).await?;
 
     run.reader.confirm().await.map_err(RunError::Source)?;

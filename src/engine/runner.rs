@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, Outcome, Stages};
@@ -19,6 +20,7 @@ use super::observe::Event;
 use super::report::{ReportedError, Requests, RunReport};
 use super::run::{self, ReadThrough, RunProgress, Surroundings};
 use super::scope::ToldScope;
+use super::spans;
 use super::stopping::{Interruption, StopSwitch};
 use super::under_way::lock;
 use super::verify::{Verification, VerifyOptions, verify};
@@ -98,12 +100,14 @@ impl Runner {
             let around = Surroundings { stop: claim.stop.token().clone(), ..self.around.clone() };
             let options = options.clone();
             let view = view.as_seen_from(place.as_ref());
-            runs.spawn(async move {
+            let span = spans::of_pair(&claim.pair.id);
+            let run = async move {
                 // It is left however the run ends: nobody keeps pages for who has gone.
                 let _place = place;
                 let runs = run_claimed(&around, &claim, view, &options);
                 until_deadline(&claim.stop, runs).await
-            });
+            };
+            runs.spawn(run.instrument(span));
         }
         while let Some(report) = runs.join_next().await {
             match report {
@@ -125,7 +129,8 @@ impl Runner {
     ) -> Option<Result<Verification, RunError>> {
         let claim = Claim::of(&self.running, pair, stop)?;
         let around = Surroundings { stop: claim.stop.token().clone(), ..self.around.clone() };
-        let compared = verify(&around, &claim.pair, options, directory).await;
+        let comparing = verify(&around, &claim.pair, options, directory);
+        let compared = comparing.instrument(spans::of_pair(&claim.pair.id)).await;
         Some(compared.map_err(|error| interruption(error, &claim.stop)))
     }
 
@@ -198,10 +203,13 @@ async fn run_caught(
 ) -> RunReport {
     let id = new_run_id();
     let started_at = around.clock.now();
-    let run = run_pair(around, claim, view, options, &id);
+    let span = spans::of_run(&id);
+    let run = run_pair(around, claim, view, options, &id).instrument(span.clone());
     if let Ok(report) = AssertUnwindSafe(run).catch_unwind().await {
+        span.record("outcome", report.outcome.as_str());
         return report;
     }
+
     let error = RunError::Defect;
     let report = RunReport {
         id,
@@ -222,10 +230,15 @@ async fn run_caught(
         may_pass: error.may_pass(),
         stopped: None,
     };
-    if let Err(unwritten) = remember(around, &claim.pair, &report, Some(&error), None).await {
-        tracing::error!(error = unwritten.message(), "a failed run could not be written down");
-    }
-    around.observers.tell(&Event::RunEnded { pair: &claim.pair.id, report: &report });
+    let remembering = remember(around, &claim.pair, &report, Some(&error), None);
+    let remembered = remembering.instrument(span.clone()).await;
+    span.record("outcome", report.outcome.as_str());
+    span.in_scope(|| {
+        if let Err(unwritten) = remembered {
+            tracing::error!(error = unwritten.message(), "a failed run could not be written down");
+        }
+        around.observers.tell(&Event::RunEnded { pair: &claim.pair.id, report: &report });
+    });
     report
 }
 
@@ -531,7 +544,8 @@ async fn remember(
             state.failed_runs = 0;
             state.caught_up_at = Some(now);
         }
-        Some(_) if was_closed => {}
+        // The next run goes on from there: nothing has failed.
+        Some(RunError::Stopped(_) | RunError::Interrupted) => {}
         Some(error) => {
             state.failed_runs = state.failed_runs.saturating_add(1);
             let before = state.blocked.filter(|block| block.cause != BlockCause::Orphan);

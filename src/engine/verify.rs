@@ -244,13 +244,18 @@ pub async fn discard_what_nobody_needs(
     now: Timestamp,
     directory: &Path,
 ) -> Result<(), StateError> {
+    // Looked for first: a comparison is on record before it has files, so whoever begins meanwhile
+    // is not among them or is found needed.
+    let there = spool::there(directory);
     let mut needed = BTreeSet::new();
     for pair in store.pairs().await? {
         let comparison = store.comparison(&pair).await?;
         let comparison = comparison.filter(|comparison| !is_stale(now, comparison));
         needed.extend(comparison.map(|comparison| comparison.id));
     }
-    spool::discard_all_but(directory, |id| needed.contains(id));
+    for id in there.iter().filter(|id| !needed.contains(*id)) {
+        spool::discard(directory, id);
+    }
     Ok(())
 }
 

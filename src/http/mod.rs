@@ -326,11 +326,10 @@ impl ApiClient {
             if let Some(turn) = self.shared.pace.take_turn() {
                 self.until_stopped(tokio::time::sleep_until(turn)).await?;
             }
-            let shared = match &self.shared.shared_limit {
-                Some(limit) => limit.turn(self).await?,
-                None => None,
+            let (permit, shared) = match &self.shared.shared_limit {
+                Some(limit) => limit.turn(self, origin).await?,
+                None => (self.until_stopped(origin.limiter.permit()).await?, None),
             };
-            let permit = self.until_stopped(origin.limiter.permit()).await?;
 
             // What was true before a long wait need not be any more.
             let token_is_good = token.as_ref().is_none_or(|token| !token.has_ended());

@@ -92,6 +92,13 @@ impl ApiRequest {
         self
     }
 
+    /// A body in protobuf.
+    pub fn protobuf(mut self, body: Bytes) -> ApiRequest {
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        self.body = Some(body);
+        self
+    }
+
     /// A form, `name=value` pairs already escaped.
     pub fn form(mut self, body: String) -> ApiRequest {
         self.headers

@@ -16,6 +16,9 @@ use crate::engine::observe::Event;
 use crate::engine::report::RunReport;
 use crate::state::PairId;
 
+/// The outcome of a run that was told to end, which reports call failed.
+const STOPPED: &str = "stopped";
+
 /// What became of a change: the label `outcome` of `tidemark_changes_total`.
 const SETTLED: [&str; 3] = ["applied", "skipped", "parked"];
 const RESOURCES: [&str; 2] = ["started", "finished"];
@@ -131,7 +134,13 @@ impl PairFamilies {
                 "People deleted at the source that the target does not show to the credentials: \
                  skipped, and perhaps still there.",
             ),
-            runs: c.counter("runs_total", &[&PAIR, &["outcome"]], "Runs that have ended."),
+            runs: c.counter(
+                "runs_total",
+                &[&PAIR, &["outcome"]],
+                "Runs that have ended. `outcome`: as in reports, but `stopped` for those that a \
+                 deadline, a person, closed hours or the end of the process ended: the next run goes \
+                 on from there.",
+            ),
             run_seconds: c.histogram(
                 "run_duration_seconds",
                 &[&PAIR],
@@ -412,7 +421,8 @@ impl PairFamilies {
     fn count_run(&self, pair: &PairId, report: &RunReport) {
         let labels = labels_of(pair);
         let [publication, target] = labels;
-        self.runs.with_label_values(&[publication, target, report.outcome.as_str()]).inc();
+        let outcome = if report.was_stopped() { STOPPED } else { report.outcome.as_str() };
+        self.runs.with_label_values(&[publication, target, outcome]).inc();
         self.not_visible.with_label_values(&labels).inc_by(report.not_visible);
         self.run_seconds.with_label_values(&labels).observe(report.duration_seconds);
         self.run_started.with_label_values(&labels).set(0);

@@ -4,10 +4,12 @@
 //! does not: what an order does (`desk/`). The one thing to know: a route is added with the role that
 //! it takes, so there is none without.
 
+mod comparisons;
 mod events;
 mod given;
 mod pairs;
 mod parked;
+mod process;
 mod runs;
 mod state;
 
@@ -86,14 +88,25 @@ impl Table {
         self.add(reception, Viewer, usual, routes!(openapi));
         self.add(reception, Viewer, usual, routes!(events::listen_to_events));
 
+        self.add(reception, Viewer, usual, routes!(process::show_process));
+        self.add(reception, Admin, usual, routes!(process::set_log_level));
+
         self.add(reception, Viewer, usual, routes!(pairs::list_pairs));
         self.add(reception, Viewer, usual, routes!(pairs::show_pair));
         self.add(reception, Operator, usual, routes!(pairs::pause_pair));
         self.add(reception, Operator, usual, routes!(pairs::resume_pair));
         self.add(reception, Admin, usual, routes!(pairs::approve_pair));
         self.add(reception, Admin, usual, routes!(pairs::move_watermark));
-        self.add(reception, Viewer, usual, routes!(pairs::show_verification));
-        self.add(reception, Viewer, usual, routes!(pairs::show_report));
+        self.add(reception, Viewer, usual, routes!(pairs::would_approve));
+        self.add(reception, Viewer, Bounds::ENDS, routes!(pairs::show_report));
+
+        self.add(reception, Viewer, Bounds::ENDS, routes!(comparisons::show_plan));
+        self.add(reception, Viewer, Bounds::ENDS, routes!(comparisons::check_connections));
+        self.add(reception, Viewer, usual, routes!(comparisons::show_verification));
+        self.add(reception, Operator, Bounds::ENDS, routes!(comparisons::compare_pair));
+        self.add(reception, Admin, Bounds::ENDS, routes!(comparisons::repair_pair));
+        self.add(reception, Viewer, usual, routes!(comparisons::show_comparison));
+        self.add(reception, Operator, usual, routes!(comparisons::cancel_comparison));
 
         self.add(reception, Operator, usual, routes!(runs::start_runs));
         self.add(reception, Viewer, usual, routes!(runs::list_runs));
@@ -103,6 +116,8 @@ impl Table {
 
         self.add(reception, Viewer, usual, routes!(parked::list_parked));
         self.add(reception, Viewer, usual, routes!(parked::show_parked));
+        self.add(reception, Operator, Bounds::ENDS, routes!(parked::look_at_one));
+        self.add(reception, Operator, Bounds::ENDS, routes!(parked::try_one));
         self.add(reception, Operator, usual, routes!(parked::retry_one));
         self.add(reception, Admin, usual, routes!(parked::discard_one));
         self.add(reception, Operator, usual, routes!(parked::retry_many));
@@ -112,6 +127,7 @@ impl Table {
         self.add(reception, Admin, Bounds::STATE, routes!(state::import_state));
         self.add(reception, Admin, usual, routes!(state::move_state));
         self.add(reception, Admin, usual, routes!(state::forget_state));
+        self.add(reception, Admin, Bounds::STATE, routes!(state::forget_key));
     }
 
     /// Who may not take a route does not have its body read.

@@ -24,7 +24,10 @@ pub(super) async fn alive() -> &'static str {
 /// The state is open and the configuration is loaded.
 pub(super) async fn ready(State(answers): State<Arc<dyn Answers>>) -> Response {
     match answers.missing() {
-        None => "ok\n".into_response(),
+        None => match answers.notice() {
+            None => "ok\n".into_response(),
+            Some(notice) => format!("ok\n{notice}\n").into_response(),
+        },
         Some(missing) => not_yet(&missing),
     }
 }

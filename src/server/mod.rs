@@ -52,6 +52,9 @@ pub trait Answers: Send + Sync {
     /// What is missing before the daemon is ready; `None` when nothing is.
     fn missing(&self) -> Option<String>;
 
+    /// What is not as it should be though the daemon is ready; without details: everybody may ask.
+    fn notice(&self) -> Option<&'static str>;
+
     /// `None` while there is nothing to count yet.
     async fn metrics(&self) -> Option<String>;
 

@@ -32,6 +32,8 @@ pub(super) struct Bounds {
 
 impl Bounds {
     pub(super) const USUAL: Bounds = Bounds { bytes: 1 << 20, within: Duration::from_secs(60) };
+    /// Remote APIs are asked before it is answered.
+    pub(super) const ENDS: Bounds = Bounds { bytes: 1 << 20, within: Duration::from_secs(10 * 60) };
     /// A whole state, in or out.
     pub(super) const STATE: Bounds =
         Bounds { bytes: 256 << 20, within: Duration::from_secs(10 * 60) };

@@ -205,6 +205,12 @@ pub(super) fn run_key(pair: &PairId, run: &RunRecord) -> Vec<u8> {
     extended(extended(kind_prefix(pair, Kind::Run), &began), run.id.as_bytes())
 }
 
+/// Whether a key of [`run_key`] is of a run whose id begins with `id`.
+pub(super) fn is_run_named(key: &[u8], pair: &PairId, id: &str) -> bool {
+    let before = kind_prefix(pair, Kind::Run).len() + size_of::<u64>();
+    key.get(before..).is_some_and(|name| name.starts_with(id.as_bytes()))
+}
+
 /// In order of time, then of id.
 pub(super) fn audit_key(at: Timestamp, id: &str) -> Vec<u8> {
     let at = sortable(at.timestamp_micros()).to_be_bytes();

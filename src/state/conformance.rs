@@ -312,6 +312,10 @@ async fn runs_come_newest_first_and_the_oldest_go(stand: &mut Stand) {
     let all = store.runs(&pair("a"), 1000).await.unwrap();
     assert_eq!(all.len(), RUNS_KEPT);
     assert_eq!(all.last(), Some(&run(6)));
+    let named = store.runs_named(&pair("a"), &run(last).id).await.unwrap();
+    assert_eq!(named, [run(last)]);
+    assert_eq!(store.runs_named(&pair("a"), "").await.unwrap(), all);
+    assert_eq!(store.runs_named(&pair("b"), "").await.unwrap(), []);
 }
 
 async fn a_history_that_is_brought_in_is_kept_as_far_as_runs_are(stand: &mut Stand) {

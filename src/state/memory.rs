@@ -278,6 +278,10 @@ impl StateView for MemoryStore {
         self.read("reading the history of runs", |table| records::runs(table, pair, limit))
     }
 
+    async fn runs_named(&self, pair: &PairId, id: &str) -> Result<Vec<RunRecord>, StateError> {
+        self.read("looking for a run", |table| records::runs_named(table, pair, id))
+    }
+
     async fn whole(&self, pair: &PairId) -> Result<Step, StateError> {
         self.read("reading everything of a pair", |table| records::whole(table, pair))
     }

@@ -509,6 +509,12 @@ pub trait StateView: Send + Sync {
     async fn parked_counts(&self, pair: &PairId) -> Result<ParkedCounts, StateError>;
     /// Newest first.
     async fn runs(&self, pair: &PairId, limit: usize) -> Result<Vec<RunRecord>, StateError>;
+    /// Those whose ids begin with `id`, newest first: usually one or none, so this is cheap.
+    async fn runs_named(&self, pair: &PairId, id: &str) -> Result<Vec<RunRecord>, StateError> {
+        let mut runs = self.runs(pair, usize::MAX).await?;
+        runs.retain(|run| run.id.starts_with(id));
+        Ok(runs)
+    }
     /// Everything of a pair as it is between two steps, as the step that replaces whatever a pair
     /// has: for a backup while runs go on.
     async fn whole(&self, pair: &PairId) -> Result<Step, StateError>;

@@ -369,6 +369,18 @@ pub(super) fn runs(
     entries.iter().rev().take(limit).map(|(_, bytes)| codec::decode(bytes)).collect()
 }
 
+/// The id is the end of the key, so that no other record is read for it.
+pub(super) fn runs_named(
+    table: &dyn Table,
+    pair: &PairId,
+    id: &str,
+) -> Result<Vec<RunRecord>, Trouble> {
+    let entries: Vec<_> =
+        under(table, &codec::kind_prefix(pair, Kind::Run)).collect::<Result<_, _>>()?;
+    let named = entries.iter().rev().filter(|(key, _)| codec::is_run_named(key, pair, id));
+    named.map(|(_, bytes)| codec::decode(bytes)).collect()
+}
+
 /// Everything of a pair, as the step that replaces whatever a pair has. The caller sees to it that
 /// no step comes in between.
 pub(super) fn whole(table: &dyn Table, pair: &PairId) -> Result<Step, Trouble> {

@@ -9,6 +9,7 @@ mod publishing;
 mod sentinel;
 mod state;
 mod terminal;
+mod through_daemon;
 mod verifying;
 mod waiting;
 

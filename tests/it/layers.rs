@@ -12,8 +12,7 @@ use crate::source_text::{program, program_of};
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
-    // Arguments to exit code: it shows what the others know, and starts the sandbox. `check` alone
-    // asks an API itself, for what no run needs to know: what the credentials may do.
+    // Arguments to exit code: it shows what the others know, and starts the sandbox.
     (
         "cli",
         &[
@@ -23,13 +22,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "daemon",
             "desk",
             "domain",
-            "edfi",
             "engine",
             "http",
             "sandbox",
-            "sources",
             "state",
-            "targets",
             "tasks",
             "telemetry",
         ],

@@ -20,6 +20,8 @@ mod lifecycle;
 mod long_service;
 mod model;
 mod night;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod peers;
 mod publishing;
 mod sandbox;

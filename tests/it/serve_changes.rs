@@ -1,11 +1,12 @@
 //! The daemon and what people change while it runs: the configuration, pauses, runs, secrets.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidemark::config;
 use tidemark::daemon::agenda::{Wanted, Wish};
 use tidemark::daemon::at_work::AtWork;
@@ -18,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::district;
 use crate::scene::{bare, put, strict};
 use crate::serve::{
-    BOUND, EVERY_SECOND, House, Process, errors_of_runs, eventually, metric, pair, pairs, reach,
-    sandbox,
+    BOUND, EVERY_SECOND, House, Process, errors_of_runs, eventually, get, metric, pair, pairs,
+    reach, sandbox,
 };
 
 const MANUAL: &str = "  district-to-state:\n    source: district\n    targets: [state]\n    \
@@ -65,6 +66,15 @@ impl Changing {
         })
         .await;
     }
+
+    /// The pair, when its last run has this outcome.
+    async fn last_run_is(&self, outcome: &str) -> Value {
+        eventually(outcome, || async move {
+            pair(self.address, "district-to-state").await["last_run"]["outcome"] == outcome
+        })
+        .await;
+        pair(self.address, "district-to-state").await
+    }
 }
 
 fn the_pair() -> PairId {
@@ -99,18 +109,35 @@ async fn a_changed_configuration_is_in_force_without_a_restart_and_a_bad_one_is_
     eventually("refused", || async { daemon.at_work().refused_configuration().is_some() }).await;
     let refused = metric(address, "tidemark_config_reload_refused", &[]).await;
     let kept = pairs(address).await;
+    let told = body(address, "/api/v1/status").await["refused_configuration"].clone();
+    let (ready, said) = get(address, "/readyz").await;
 
     let more = good.replace("descriptors: false}", "descriptors: false}\n    every: 1s");
     std::fs::write(house.path("tidemark.yaml"), more).unwrap();
     // Nobody says so: it is seen.
     eventually("published", || async { target.count("/ed-fi/schools") == 1 }).await;
+    let mended = body(address, "/api/v1/status").await;
 
     assert_eq!((refused, kept.len()), (1.0, 1));
+    let problem = &told["problems"][0];
+    assert!(problem["file"].as_str().unwrap().ends_with("tidemark.yaml"), "{told}");
+    let line = good.lines().position(|line| line.contains("targets: [state]")).unwrap() + 1;
+    assert_eq!(problem["line"], line, "{told}");
+    assert!(problem["message"].as_str().unwrap().contains("`stat`"), "{told}");
+    assert_eq!(ready, 200, "{said}");
+    assert!(said.contains("is refused") && !said.contains("stat`"), "{said}");
+    assert_eq!(mended["refused_configuration"], Value::Null);
     assert_eq!(metric(address, "tidemark_config_reload_refused", &[]).await, 0.0);
     let ok = metric(address, "tidemark_config_reloads_total", &[r#"outcome="ok""#]).await;
     assert_eq!(ok, 1.0);
     assert_eq!(daemon.at_work().refused_configuration(), None);
     daemon.stop().await;
+}
+
+async fn body(address: SocketAddr, path: &str) -> Value {
+    let (status, text) = get(address, path).await;
+    assert_eq!(status, 200, "{text}");
+    serde_json::from_str(&text).unwrap()
 }
 
 #[tokio::test]
@@ -203,17 +230,20 @@ async fn a_run_that_somebody_wants_begins_and_one_that_is_cancelled_is_gone_on_w
     let again = daemon.at_work().run_now(&[the_pair()], Wanted::default()).await.unwrap();
     let cancelled = daemon.at_work().cancel(&[the_pair()]);
     gate.open();
-    daemon.state_is("failing").await;
-    let reason = pair(daemon.address, "district-to-state").await["reason"].clone();
+    let stopped = daemon.last_run_is("failed").await;
+    let counted = metric(daemon.address, "tidemark_runs_total", &[r#"outcome="stopped""#]).await;
     target.repair(fault);
     daemon.at_work().run_now(&[the_pair()], Wanted::default()).await.unwrap();
-    daemon.state_is("ok").await;
+    daemon.last_run_is("complete").await;
     daemon.stop().await;
 
     assert_eq!(wish, [(the_pair(), Wish::Granted)]);
     assert_eq!(again, [(the_pair(), Wish::AlreadyRunning)]);
     assert_eq!(cancelled, [the_pair()]);
-    assert!(reason.as_str().unwrap().starts_with("the run was cancelled"), "{reason}");
+    let reason = stopped["reason"].as_str().unwrap();
+    assert!(reason.starts_with("the run was cancelled"), "{reason}");
+    assert_eq!((&stopped["state"], &stopped["failed_runs"]), (&json!("ok"), &json!(0)));
+    assert_eq!(counted, 1.0);
     let kinds = errors_of_runs(&house).await;
     assert_eq!(kinds, [None, Some("cancelled".to_owned())]);
 }
@@ -228,17 +258,19 @@ async fn a_run_stops_at_its_deadline_and_the_next_one_goes_on_with_it() {
     let daemon = Changing::ready(house.path("tidemark.yaml")).await;
 
     daemon.at_work().run_now(&[the_pair()], Wanted::default()).await.unwrap();
-    daemon.state_is("failing").await;
-    let first = pair(daemon.address, "district-to-state").await;
+    let first = daemon.last_run_is("failed").await;
+    let counted = metric(daemon.address, "tidemark_runs_total", &[r#"outcome="stopped""#]).await;
     gate.open();
     target.repair(fault);
     daemon.at_work().run_now(&[the_pair()], Wanted::default()).await.unwrap();
-    daemon.state_is("ok").await;
+    daemon.last_run_is("complete").await;
     daemon.stop().await;
 
     let reason = first["reason"].as_str().unwrap();
     assert!(reason.starts_with("the run lasted as long as its `deadline` allows"), "{reason}");
     assert_eq!(first["next_run_at"], Value::Null, "nothing starts it by itself");
+    assert_eq!((&first["state"], &first["failed_runs"]), (&json!("ok"), &json!(0)));
+    assert_eq!(counted, 1.0);
     assert_eq!(errors_of_runs(&house).await, [None, Some("deadline".to_owned())]);
 }
 

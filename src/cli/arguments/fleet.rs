@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::Selector;
 use crate::clock::Timestamp;
+use crate::telemetry::LogLevel;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PauseArguments {
@@ -111,6 +112,16 @@ pub(in crate::cli) struct ForgetArguments {
     /// Why, for whoever asks later; never the key
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct LogLevelArguments {
+    /// off, error, warn, info, debug or trace; without it the level is shown
+    #[arg(value_name = "LEVEL")]
+    pub(in crate::cli) level: Option<LogLevel>,
+    /// Then it goes back by itself, after a day at the latest
+    #[arg(long = "for", value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(in crate::cli) lasting: Duration,
 }
 
 #[derive(Debug, Args)]

@@ -160,7 +160,7 @@ const FILES: &[(&str, &str)] = &[
 a: 1
 a: 2",
         "\
-t.yaml:1:1: a: unknown section; known here: connections, defaults, limits, publications, server, state, templates
+t.yaml:1:1: a: unknown section; known here: connections, defaults, limits, publications, server, state, telemetry, templates
 t.yaml:2:1: a: written twice; it is first written at t.yaml:1:1",
     ),
     (
@@ -221,8 +221,8 @@ t.yaml:2:15: publications: keys with values are due here: write `key: value` on 
 a.b: 1
 c[0]: 2",
         "\
-t.yaml:1:1: a.b: unknown section; known here: connections, defaults, limits, publications, server, state, templates
-t.yaml:2:1: c[0]: unknown section; known here: connections, defaults, limits, publications, server, state, templates",
+t.yaml:1:1: a.b: unknown section; known here: connections, defaults, limits, publications, server, state, telemetry, templates
+t.yaml:2:1: c[0]: unknown section; known here: connections, defaults, limits, publications, server, state, telemetry, templates",
     ),
     (
         "\
@@ -265,10 +265,10 @@ t.yaml:2:13: templates.district: `for_each` is missing: name the rows
 t.yaml:3:1: limits2: unknown section; did you mean `limits`?",
     ),
     (
-        "state: {store: postgres, audit_for: 400d, secrets_dir: /x}",
+        "state: {store: postgres, audit_for: 0s, secrets_dir: /x}",
         "\
 t.yaml:1:16: state.store: not in this version: `postgres`; write `sled`
-t.yaml:1:26: state.audit_for: not in this version: remove it",
+t.yaml:1:37: state.audit_for: must be longer than 0s",
     ),
     (
         "state: {backup: {every: 500ms, keep: 0, path: '', to: x}}",

@@ -488,3 +488,28 @@ fn p20_with_a_spread_thousands_of_a_night_are_due_in_no_crowd() {
     assert_eq!(begun.iter().sum::<usize>(), 2000);
     assert!(begun.iter().all(|count| *count < 100), "about 33 a minute: {begun:?}");
 }
+
+#[test]
+fn a_comparison_that_somebody_wants_comes_beside_those_of_the_schedule() {
+    let mut agenda = Agenda::new(10);
+    let comparisons = Timetable::cron("0 0 20 * * *", "UTC").unwrap();
+    let verify_schedule = "nightly".to_owned();
+    let terms = Terms { comparisons, verify_schedule, ..Terms::manual("district") };
+    agenda.add("p", terms, alone(pair("p", "t")), at(0));
+    let id = pair("p", "t");
+    let pause = Pause { since: at(0), until: None, reason: None };
+
+    agenda.pause(&id, pause);
+    assert_eq!(agenda.want_comparison(&id, at(1)), Wish::Paused);
+    agenda.resume(&id);
+    assert_eq!(agenda.want_comparison(&id, at(EVENING)), Wish::Granted);
+    assert_eq!(agenda.start_due(at(EVENING))[0].job, Job::Compare);
+    agenda.ended(&id, Ending::Compared(None), at(EVENING + 1));
+    assert_eq!(agenda.start_due(at(EVENING + 1))[0].job, Job::Compare, "that of the schedule");
+    agenda.ended(&id, Ending::Compared(Some(true)), at(EVENING + 2));
+
+    assert_eq!(agenda.want_comparison(&id, at(EVENING + 2)), Wish::Granted);
+    agenda.unwant_comparison(&id);
+    assert_eq!(agenda.start_due(at(EVENING + 2)), []);
+    assert_eq!(agenda.want_comparison(&pair("q", "t"), at(0)), Wish::Unknown);
+}

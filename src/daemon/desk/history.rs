@@ -32,9 +32,7 @@ impl FleetDesk {
     }
 
     pub(super) async fn show_run(&self, by: &Caller, id: &str) -> Result<RunShown, DeskError> {
-        let seen = self.seen(by, &Selectors::default()).await?;
-        let runs = self.all_runs(&seen).await?;
-        let mut found = runs.into_iter().filter(|run| run.id.starts_with(id));
+        let mut found = self.runs_named(by, id).await?.into_iter();
         let Some(run) = found.next() else {
             return Err(DeskError::NotThere(format!(
                 "there is no run `{id}`: of each pair the last {RUNS_KEPT} are kept"
@@ -46,6 +44,18 @@ impl FleetDesk {
             )));
         }
         Ok(run)
+    }
+
+    /// Those whose ids begin with `id`, ended or under way: no other record is read.
+    async fn runs_named(&self, by: &Caller, id: &str) -> Result<Vec<RunShown>, DeskError> {
+        let mut runs = Vec::new();
+        for pair in self.seen(by, &Selectors::default()).await? {
+            let ended = self.assembly.store.runs_named(&pair, id).await.map_err(of_state)?;
+            runs.extend(ended.into_iter().map(|run| RunShown::ended(&pair, run)));
+            let under_way = self.at_work.as_ref().and_then(|at_work| at_work.under_way(&pair));
+            runs.extend(under_way.filter(|run| run.id.starts_with(id)));
+        }
+        Ok(runs)
     }
 
     /// Those that ended and those under way, newest first.

@@ -58,7 +58,7 @@ impl FleetDesk {
     }
 
     fn configured(&self, by: &Caller, id: &PairId) -> Result<Pair, DeskError> {
-        self.pair(by, id).map_err(|_| {
+        self.seen_pair(by, id).map_err(|_| {
             DeskError::Conflict(format!("the configuration no longer names {id}: it has no ends"))
         })
     }

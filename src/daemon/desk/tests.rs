@@ -53,9 +53,13 @@ fn parked(id: &str, reason: ParkReason) -> Parked {
 
 /// Two pairs with items `a1 a2` and `b1`, and an orphan with `c1`.
 async fn desk() -> FleetDesk {
+    desk_of(CONFIGURATION).await
+}
+
+async fn desk_of(configuration: &str) -> FleetDesk {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tidemark.yaml");
-    std::fs::write(&path, CONFIGURATION).unwrap();
+    std::fs::write(&path, configuration).unwrap();
     let env = BTreeMap::new();
     let config = config::load(&path, &env).unwrap().config;
     let store = Arc::new(MemoryStore::new());
@@ -150,6 +154,22 @@ async fn a_viewer_sees_no_key_and_whoever_sees_one_is_written_down() {
     let read = desk.parked_item(&caller(Role::Operator, &[]), "a1").await.unwrap();
     assert!(read.key.is_some());
     assert_eq!(actions(&desk).await, ["parked read"]);
+}
+
+#[tokio::test]
+async fn the_audit_is_kept_as_long_as_the_configuration_says() {
+    let kept_for = "state: {audit_for: 2d}\n".to_owned() + CONFIGURATION;
+    let desk = desk_of(&kept_for).await;
+    for (id, at) in [("old", "2026-01-29T09:59:59Z"), ("young", "2026-01-29T10:00:00Z")] {
+        let by = caller(Role::Admin, &[]);
+        let record = desk.record(&by, id, None, String::new(), None);
+        let record = AuditRecord { at: moment(at), id: id.to_owned(), ..record };
+        desk.assembly.store.note(record, None).await.unwrap();
+    }
+
+    let _ = desk.parked_item(&caller(Role::Operator, &[]), "a1").await.unwrap();
+
+    assert_eq!(actions(&desk).await, ["parked read", "young"]);
 }
 
 #[tokio::test]

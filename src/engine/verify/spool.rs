@@ -149,15 +149,15 @@ impl Spool {
     }
 }
 
-/// Removes every directory under `parent` that `is_needed` does not name: what a process left that
-/// was killed.
-pub(super) fn discard_all_but(parent: &Path, is_needed: impl Fn(&str) -> bool) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        if !is_needed(&entry.file_name().to_string_lossy()) {
-            remove_directory(&entry.path());
-        }
-    }
+/// The ids of comparisons that have files under `parent`.
+pub(super) fn there(parent: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Removes the files of a comparison.
+pub(super) fn discard(parent: &Path, id: &str) {
+    remove_directory(&parent.join(id));
 }
 
 /// What cannot be removed now is removed by the next comparison, and says nothing without its key.
@@ -364,7 +364,9 @@ mod tests {
             spool.new_writer("source").unwrap();
         }
 
-        discard_all_but(directory.path(), |id| id == "kept");
+        for id in there(directory.path()).iter().filter(|id| *id != "kept") {
+            discard(directory.path(), id);
+        }
 
         let left: Vec<_> = fs::read_dir(directory.path()).unwrap().flatten().collect();
         assert_eq!(left.len(), 1);

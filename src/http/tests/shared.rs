@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
+use super::super::concurrency::Limiter;
 use super::super::{ClosedUntil, SharedLimit};
 use super::*;
 
@@ -45,6 +46,88 @@ async fn connections_to_different_origins_share_the_permits_of_one_limit() {
 
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(peak.load(Ordering::SeqCst), 3);
+}
+
+/// Answers when it is told to, and counts who waits for that.
+async fn held_up(gate: &Arc<Semaphore>, waiting: &Arc<AtomicUsize>) -> Api {
+    let (gate, waiting) = (Arc::clone(gate), Arc::clone(waiting));
+    Api::start(move |_| {
+        let (gate, waiting) = (Arc::clone(&gate), Arc::clone(&waiting));
+        async move {
+            waiting.fetch_add(1, Ordering::SeqCst);
+            let _passed = gate.acquire().await.unwrap();
+            answer(200, &[], BODY)
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_origin_that_stands_still_keeps_no_permits_of_a_shared_limit_from_another() {
+    const BEGUN: usize = Limiter::START;
+    let (gate, waiting) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let still = held_up(&gate, &waiting).await;
+    let quick = Api::start(|_| async { answer(200, &[], BODY) }).await;
+    // One permit more than the origin that stands still takes of itself.
+    let shared_limit = Some(Arc::new(SharedLimit::new(Some(BEGUN + 1), 0)));
+    let client = |api: &Api| {
+        client_with(ClientOptions { shared_limit: shared_limit.clone(), ..options(&api.url) })
+    };
+    let (to_still, to_quick) = (client(&still), client(&quick));
+
+    let many = join_all((0..BEGUN * 2).map(|_| to_still.send(ApiRequest::get(still.at("/x")))));
+    let meanwhile = async {
+        while waiting.load(Ordering::SeqCst) < BEGUN {
+            tokio::task::yield_now().await;
+        }
+        let answered = to_quick.send(ApiRequest::get(quick.at("/x")));
+        let answered = tokio::time::timeout(Duration::from_secs(10), answered).await;
+        gate.add_permits(BEGUN * 2);
+        answered
+    };
+    let (all, answered) = tokio::join!(many, meanwhile);
+
+    assert!(answered.expect("it waits for nobody").is_ok());
+    assert!(all.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_shared_limit_that_is_used_up_keeps_an_origin_from_nobody_else() {
+    let (gate, waiting) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let still = held_up(&gate, &waiting).await;
+    let api = Api::start(|_| async { answer(200, &[], BODY) }).await;
+    let shared_limit = Some(Arc::new(SharedLimit::new(Some(1), 0)));
+    let origins = Origins::new(Clock::system());
+    let client = |api: &Api, shared_limit: Option<Arc<SharedLimit>>| {
+        let options = ClientOptions { shared_limit, ..options(&api.url) };
+        ApiClient::new(options, &origins, Arc::new(Unobserved)).unwrap()
+    };
+    let to_still = client(&still, shared_limit.clone());
+    let (limited, free) = (client(&api, shared_limit), client(&api, None));
+
+    let holding = to_still.send(ApiRequest::get(still.at("/x")));
+    let many = async {
+        while waiting.load(Ordering::SeqCst) < 1 {
+            tokio::task::yield_now().await;
+        }
+        let wanted = Limiter::START * 2;
+        join_all((0..wanted).map(|_| limited.send(ApiRequest::get(api.at("/limited"))))).await
+    };
+    let meanwhile = async {
+        while waiting.load(Ordering::SeqCst) < 1 {
+            tokio::task::yield_now().await;
+        }
+        let answered = free.send(ApiRequest::get(api.at("/free")));
+        let answered = tokio::time::timeout(Duration::from_secs(10), answered).await;
+        let sent = api.count("/limited");
+        gate.add_permits(1);
+        (answered, sent)
+    };
+    let (held, all, (answered, sent)) = tokio::join!(holding, many, meanwhile);
+
+    assert!(answered.expect("it waits for nobody").is_ok());
+    assert_eq!(sent, 0);
+    assert!(held.is_ok() && all.iter().all(Result::is_ok));
 }
 
 #[tokio::test]

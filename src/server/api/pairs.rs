@@ -7,14 +7,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::given::{Asked, Asker, Named, PairNamed, Told, part, selectors};
-use crate::desk::orders::{ApproveOrder, PauseOrder, WatermarkOrder};
-use crate::desk::{
-    Decided, DeskError, PairCondition, PairStatus, Part, Report, Selectors, StatusReport,
-    VerificationShown,
-};
+use crate::desk::orders::{ApproveOrder, Decision, PauseOrder, WatermarkOrder, WouldDecide};
+use crate::desk::{Decided, DeskError, PairCondition, PairStatus, Part, Report, StatusReport};
 use crate::domain::ChangeVersion;
 use crate::server::problem::Problem;
-use crate::state::PairId;
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -80,16 +76,7 @@ pub(super) async fn show_pair(
     asker: Asker,
     Named(pair): Named<PairNamed>,
 ) -> Result<Response, Problem> {
-    let pair = find(&asker, &pair.id()).await?;
-    Ok(tagged(pair))
-}
-
-async fn find(asker: &Asker, id: &PairId) -> Result<PairStatus, Problem> {
-    // Orphans are there only where nothing narrows.
-    let pairs = asker.desk.pairs(&asker.by, &Selectors::default()).await?;
-    let mut found = pairs.into_iter();
-    let found = found.find(|pair| pair.publication == id.publication && pair.target == id.target);
-    found.ok_or_else(|| DeskError::NotThere(format!("there is no pair {id}")).into())
+    Ok(tagged(asker.desk.pair(&asker.by, &pair.id()).await?))
 }
 
 fn tagged(pair: PairStatus) -> Response {
@@ -140,6 +127,31 @@ pub(super) async fn approve_pair(
     Ok(Json(asker.desk.approve(&asker.by, &pair.id(), &approval, &order.reason).await?))
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApprovalAsked {
+    decision: Decision,
+    /// Of deletes: only if it was this resource.
+    resource: Option<String>,
+}
+
+/// What an approval would change; nothing is changed
+#[utoipa::path(
+    get, path = "/pairs/{publication}/{target}/approve", params(PairNamed, ApprovalAsked),
+    responses((status = 200, body = WouldDecide))
+)]
+pub(super) async fn would_approve(
+    asker: Asker,
+    Named(pair): Named<PairNamed>,
+    Asked(asked): Asked<ApprovalAsked>,
+) -> Result<Json<WouldDecide>, Problem> {
+    let ApprovalAsked { decision, resource } = asked;
+    let order = ApproveOrder { decision, resource, reason: String::new() };
+    let decided = asker.desk.would_approve(&asker.by, &pair.id(), &order.approval()?).await?;
+    Ok(Json(WouldDecide { decided }))
+}
+
 /// The watermark goes elsewhere
 ///
 /// `If-Match` holds the `ETag` of the pair as it was looked at, or `*` for wherever it stands.
@@ -161,7 +173,7 @@ pub(super) async fn move_watermark(
     match moved {
         Ok(pair) => Ok(tagged(pair)),
         Err(DeskError::Conflict(detail)) => {
-            let now = find(&asker, &id).await?.watermark;
+            let now = asker.desk.pair(&asker.by, &id).await?.watermark;
             let has_moved = stands_at.is_some_and(|stood_at| stood_at != now);
             let status =
                 if has_moved { StatusCode::PRECONDITION_FAILED } else { StatusCode::CONFLICT };
@@ -204,24 +216,11 @@ fn no_tag() -> Problem {
     Problem::bad_request("`If-Match` is the `ETag` of a pair, such as `\"230\"`, or `*`")
 }
 
-/// The last comparison of source and target
-#[utoipa::path(get, path = "/verify/{publication}/{target}", params(PairNamed), responses((status = 200, body = VerificationShown)))]
-pub(super) async fn show_verification(
-    asker: Asker,
-    Named(pair): Named<PairNamed>,
-) -> Result<Json<VerificationShown>, Problem> {
-    let id = pair.id();
-    find(&asker, &id).await?;
-    Ok(Json(asker.desk.verification(&asker.by, &id).await?))
-}
-
 /// How complete a pair is, for the one who owns the data
 #[utoipa::path(get, path = "/report/{publication}/{target}", params(PairNamed), responses((status = 200, body = Report)))]
 pub(super) async fn show_report(
     asker: Asker,
     Named(pair): Named<PairNamed>,
 ) -> Result<Json<Report>, Problem> {
-    let id = pair.id();
-    find(&asker, &id).await?;
-    Ok(Json(asker.desk.report(&asker.by, &id).await?))
+    Ok(Json(asker.desk.report(&asker.by, &pair.id()).await?))
 }

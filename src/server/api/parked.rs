@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 
 use super::given::{Asked, Asker, Named, Told, part, selectors};
 use crate::desk::orders::{Counted, ParkedOrder};
-use crate::desk::{Page, ParkedChoice, ParkedFilter, ParkedItem};
+use crate::desk::{Attempted, LiveItem, Page, ParkedChoice, ParkedFilter, ParkedItem};
 use crate::server::problem::Problem;
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -70,6 +70,24 @@ pub(super) async fn show_parked(
     Named(id): Named<String>,
 ) -> Result<Json<ParkedItem>, Problem> {
     Ok(Json(asker.desk.parked_item(&asker.by, &id).await?))
+}
+
+/// An item as both ends show it now, with its bodies; nothing is kept
+#[utoipa::path(get, path = "/parked/{id}/live", params(("id" = String, Path)), responses((status = 200, body = LiveItem)))]
+pub(super) async fn look_at_one(
+    asker: Asker,
+    Named(id): Named<String>,
+) -> Result<Json<LiveItem>, Problem> {
+    Ok(Json(asker.desk.look(&asker.by, &id).await?))
+}
+
+/// One attempt of an item, now; nothing is kept of it but what the target took
+#[utoipa::path(post, path = "/parked/{id}/attempt", params(("id" = String, Path)), responses((status = 200, body = Attempted)))]
+pub(super) async fn try_one(
+    asker: Asker,
+    Named(id): Named<String>,
+) -> Result<Json<Attempted>, Problem> {
+    Ok(Json(asker.desk.attempt(&asker.by, &id).await?))
 }
 
 /// An item is due now, with fresh attempts

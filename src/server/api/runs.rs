@@ -22,7 +22,7 @@ pub(super) async fn start_runs(
 ) -> Result<(StatusCode, Json<Started>), Problem> {
     let RunOrder { targets, allow_deletes } = order;
     let started = asker.desk.start(&asker.by, &publication, &targets, allow_deletes).await?;
-    match started.runs.is_empty() {
+    match started.runs.is_empty() && started.waiting.is_empty() {
         true => Err(Problem::none_started(started)),
         false => Ok((StatusCode::ACCEPTED, Json(started))),
     }

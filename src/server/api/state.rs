@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::given::{Asked, Asker, Lines, Named, PairNamed, Told};
-use crate::desk::orders::{Changed, MoveOrder};
+use crate::desk::orders::{Changed, Counted, ForgetOrder, MoveOrder};
 use crate::server::problem::Problem;
 
 const LINES: &str = "application/x-ndjson";
@@ -69,4 +69,20 @@ pub(super) async fn forget_state(
 ) -> Result<StatusCode, Problem> {
     asker.desk.forget_state(&asker.by, &pair.id(), asked.because.as_deref()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A natural key is erased from all that is remembered, or only counted
+///
+/// So is every key that contains it; what waits under one is given up.
+#[utoipa::path(post, path = "/forget", request_body = ForgetOrder, responses((status = 200, body = Counted)))]
+pub(super) async fn forget_key(
+    asker: Asker,
+    Told(order): Told<ForgetOrder>,
+) -> Result<Json<Counted>, Problem> {
+    let key = order.erased()?;
+    let count = match order.dry_run {
+        true => asker.desk.records_with(&asker.by, &key).await?,
+        false => asker.desk.forget_key(&asker.by, &key, order.reason.as_deref()).await?,
+    };
+    Ok(Json(Counted { count }))
 }

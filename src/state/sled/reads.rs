@@ -215,6 +215,14 @@ impl StateView for SledStore {
         .await
     }
 
+    async fn runs_named(&self, pair: &PairId, id: &str) -> Result<Vec<RunRecord>, StateError> {
+        let (pair, id) = (pair.clone(), id.to_owned());
+        self.on_disk("looking for a run", move |shared| {
+            records::runs_named(&*shared.db, &pair, &id)
+        })
+        .await
+    }
+
     async fn whole(&self, pair: &PairId) -> Result<Step, StateError> {
         let pair = pair.clone();
         self.on_disk("reading everything of a pair", move |shared| {

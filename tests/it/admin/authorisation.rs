@@ -75,6 +75,10 @@ fn what_changes_something_takes_an_operator_and_what_cannot_be_taken_back_an_adm
         ("POST", "/api/v1/runs/{id}/cancel"),
         ("POST", "/api/v1/parked/{id}/retry"),
         ("POST", "/api/v1/parked/retry"),
+        ("GET", "/api/v1/parked/{id}/live"),
+        ("POST", "/api/v1/parked/{id}/attempt"),
+        ("POST", "/api/v1/verify/{publication}/{target}"),
+        ("POST", "/api/v1/comparisons/{id}/cancel"),
     ]);
     let table = route_table();
 

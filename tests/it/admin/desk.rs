@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::json;
+use serde_json::value::RawValue;
 use tidemark::clock::Timestamp;
 use tidemark::desk::{
-    Approval, AuditEntry, Caller, Decided, Desk, DeskError, Moved, Page, PairCondition, PairStatus,
-    ParkedChoice, ParkedFilter, ParkedItem, Part, Report, ReportedResource, ResourceCompared, Role,
-    RunFault, RunShown, Selectors, Started, VerificationShown,
+    Approval, AttemptOutcome, Attempted, AuditEntry, Caller, Check, CheckStatus, Checks, Comparing,
+    ComparisonShown, ConfigurationProblem, Decided, Desk, DeskError, LiveEnd, LiveItem,
+    LogLevelShown, Moved, Page, PairCondition, PairStatus, ParkedChoice, ParkedFilter, ParkedItem,
+    Part, PlanShown, ProcessStatus, RefusedConfiguration, Report, ReportedResource,
+    ResourceCompared, ResourcePlanned, Role, RunFault, RunShown, Selectors, Shows, Started,
+    VerificationShown,
 };
 use tidemark::domain::{ChangeVersion, Outcome, ParkReason, ResourcePath, Stages, Tally, Window};
-use tidemark::state::{LastRun, Operation, PairId, ParkStatus, RefusalRecord, WaitsFor};
+use tidemark::state::{ErasedKey, LastRun, Operation, PairId, ParkStatus, RefusalRecord, WaitsFor};
 use tokio::sync::Notify;
 
 /// In no answer to a viewer, and in no problem.
@@ -128,6 +133,61 @@ pub(crate) fn entry() -> AuditEntry {
     }
 }
 
+fn verification() -> VerificationShown {
+    let compared = ResourceCompared {
+        resource: "/ed-fi/students".to_owned(),
+        source: 960,
+        target: 959,
+        missing: 1,
+        extra: None,
+        different: 0,
+        parked: 1,
+    };
+    VerificationShown {
+        publication: pair().publication,
+        target: pair().target,
+        equal: false,
+        verified_at: moment(),
+        resources: vec![compared],
+    }
+}
+
+fn process() -> ProcessStatus {
+    let problem = ConfigurationProblem {
+        file: Some("tidemark.yaml".to_owned()),
+        line: Some(3),
+        message: "servr: unknown section".to_owned(),
+    };
+    ProcessStatus {
+        version: "0.1.0".to_owned(),
+        refused_configuration: Some(RefusedConfiguration {
+            since: moment(),
+            problems: vec![problem],
+        }),
+        log_level: Some(LogLevelShown { level: "debug".to_owned(), until: Some(moment()) }),
+    }
+}
+
+fn comparison() -> ComparisonShown {
+    ComparisonShown {
+        id: "comparison-1".to_owned(),
+        publication: pair().publication,
+        target: pair().target,
+        asked_at: moment(),
+        waits_for: Some("it is paused".to_owned()),
+        compared: 1,
+        ended_at: Some(moment()),
+        goes_on_from: Some(moment()),
+        found: Some(verification()),
+        error: Some(RunFault { kind: "timeout".to_owned(), message: "no answer".to_owned() }),
+    }
+}
+
+/// A key cannot be printed, and here it has to be told apart.
+fn values(key: &ErasedKey) -> String {
+    key.key.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+}
+
 fn page<T>(item: T) -> Page<T> {
     Page { items: vec![item], next: Some("further".to_owned()) }
 }
@@ -175,6 +235,25 @@ impl Scripted {
 impl Desk for Scripted {
     async fn pairs(&self, by: &Caller, which: &Selectors) -> Result<Vec<PairStatus>, DeskError> {
         self.answer(by, format!("pairs {which:?}"), vec![status(), orphan()])
+    }
+
+    async fn process(&self, by: &Caller) -> Result<ProcessStatus, DeskError> {
+        self.answer(by, "process".to_owned(), process())
+    }
+
+    async fn set_log_level(
+        &self,
+        by: &Caller,
+        level: &str,
+        lasting: Duration,
+    ) -> Result<ProcessStatus, DeskError> {
+        self.answer(by, format!("set_log_level {level} {lasting:?}"), process())
+    }
+
+    async fn pair(&self, by: &Caller, pair: &PairId) -> Result<PairStatus, DeskError> {
+        let known = [status(), orphan()].into_iter().find(|known| known.id() == *pair);
+        let found = self.answer(by, format!("pair {pair}"), known)?;
+        found.ok_or_else(|| DeskError::NotThere(format!("there is no pair {pair}")))
     }
 
     async fn parked(
@@ -239,6 +318,101 @@ impl Desk for Scripted {
         self.answer(by, format!("approve {pair} {approval:?} {reason}"), decided)
     }
 
+    async fn would_approve(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        approval: &Approval,
+    ) -> Result<Option<Decided>, DeskError> {
+        let decided = Decided {
+            publication: pair.publication.clone(),
+            target: pair.target.clone(),
+            was: "blocked".to_owned(),
+            now: "not".to_owned(),
+        };
+        let decided = (*approval != Approval::SameData).then_some(decided);
+        self.answer(by, format!("would_approve {pair} {approval:?}"), decided)
+    }
+
+    async fn look(&self, by: &Caller, id: &str) -> Result<LiveItem, DeskError> {
+        let body = RawValue::from_string(json!({"studentUniqueId": KEY}).to_string()).unwrap();
+        let live = LiveItem {
+            item: item(),
+            source: LiveEnd { shows: Shows::Item, body: Some(body) },
+            target: LiveEnd { shows: Shows::NotAsked, body: None },
+        };
+        self.answer(by, format!("look {id}"), live)
+    }
+
+    async fn attempt(&self, by: &Caller, id: &str) -> Result<Attempted, DeskError> {
+        let tried = Attempted {
+            item: item(),
+            outcome: AttemptOutcome::Refused,
+            reason: Some(ParkReason::Invalid),
+            error: Some(item().error),
+        };
+        self.answer(by, format!("attempt {id}"), tried)
+    }
+
+    async fn records_with(&self, by: &Caller, key: &ErasedKey) -> Result<u64, DeskError> {
+        self.answer(by, format!("records_with {} {}", key.resource, values(key)), 5)
+    }
+
+    async fn forget_key(
+        &self,
+        by: &Caller,
+        key: &ErasedKey,
+        reason: Option<&str>,
+    ) -> Result<u64, DeskError> {
+        self.answer(by, format!("forget_key {} {} {reason:?}", key.resource, values(key)), 6)
+    }
+
+    async fn plan(&self, by: &Caller, pair: &PairId) -> Result<PlanShown, DeskError> {
+        let students = ResourcePlanned {
+            resource: "/ed-fi/students".to_owned(),
+            key_changes: 1,
+            upserts: 120,
+            deletes: 4,
+        };
+        let plan = PlanShown {
+            publication: pair.publication.clone(),
+            target: pair.target.clone(),
+            window: Window { after: None, through: ChangeVersion(9) },
+            estimate_seconds: Some(60),
+            parked: 3,
+            resources: vec![students],
+        };
+        self.answer(by, format!("plan {pair}"), plan)
+    }
+
+    async fn check(&self, by: &Caller, which: &Selectors) -> Result<Checks, DeskError> {
+        let check = Check {
+            connection: "state".to_owned(),
+            check: "token".to_owned(),
+            status: CheckStatus::Error,
+            message: "the credentials are refused".to_owned(),
+            action: Some("check them".to_owned()),
+        };
+        self.answer(by, format!("check {which:?}"), Checks { checks: vec![check] })
+    }
+
+    async fn compare(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        wanted: &Comparing,
+    ) -> Result<ComparisonShown, DeskError> {
+        self.answer(by, format!("compare {pair} {wanted:?}"), comparison())
+    }
+
+    async fn comparison(&self, by: &Caller, id: &str) -> Result<ComparisonShown, DeskError> {
+        self.answer(by, format!("comparison {id}"), comparison())
+    }
+
+    async fn cancel_comparison(&self, by: &Caller, id: &str) -> Result<(), DeskError> {
+        self.answer(by, format!("cancel_comparison {id}"), ())
+    }
+
     async fn runs(
         &self,
         by: &Caller,
@@ -265,14 +439,15 @@ impl Desk for Scripted {
             let begun = self.answer(
                 by,
                 question,
-                Started { runs: vec!["run-1".to_owned()], already_running },
+                Started { runs: vec!["run-1".to_owned()], already_running, waiting: vec![] },
             );
             self.go_on.notified().await;
             return begun;
         }
         // A publication of this name has begun everything already.
         let runs = if publication == "busy" { vec![] } else { vec!["run-1".to_owned()] };
-        self.answer(by, question, Started { runs, already_running })
+        let waiting = targets.to_vec();
+        self.answer(by, question, Started { runs, already_running, waiting })
     }
 
     async fn cancel(&self, by: &Caller, run: &str) -> Result<(), DeskError> {
@@ -307,23 +482,7 @@ impl Desk for Scripted {
         by: &Caller,
         pair: &PairId,
     ) -> Result<VerificationShown, DeskError> {
-        let compared = ResourceCompared {
-            resource: "/ed-fi/students".to_owned(),
-            source: 960,
-            target: 959,
-            missing: 1,
-            extra: None,
-            different: 0,
-            parked: 1,
-        };
-        let verification = VerificationShown {
-            publication: pair.publication.clone(),
-            target: pair.target.clone(),
-            equal: false,
-            verified_at: moment(),
-            resources: vec![compared],
-        };
-        self.answer(by, format!("verification {pair}"), verification)
+        self.answer(by, format!("verification {pair}"), verification())
     }
 
     async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError> {

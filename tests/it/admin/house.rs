@@ -27,6 +27,10 @@ impl Answers for Front {
         self.missing.lock().unwrap().clone()
     }
 
+    fn notice(&self) -> Option<&'static str> {
+        None
+    }
+
     async fn metrics(&self) -> Option<String> {
         self.missing().is_none().then(|| "tidemark_build_info 1\n".to_owned())
     }

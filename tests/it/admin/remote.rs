@@ -10,11 +10,12 @@ use secrecy::SecretString;
 use tidemark::cli::remote::RemoteDesk;
 use tidemark::clock::Clock;
 use tidemark::desk::{
-    Approval, Caller, Desk, DeskError, Moved, ParkedChoice, ParkedFilter, Part, Role, Selectors,
+    Approval, Caller, Comparing, Desk, DeskError, Moved, ParkedChoice, ParkedFilter, Part, Role,
+    Selectors,
 };
-use tidemark::domain::{ChangeVersion, ParkReason};
+use tidemark::domain::{ChangeVersion, ParkReason, ResourcePath};
 use tidemark::http::Url;
-use tidemark::state::ParkStatus;
+use tidemark::state::{ErasedKey, ParkStatus};
 
 use super::desk::{KEY, Scripted, moment, pair};
 use super::house::House;
@@ -27,6 +28,15 @@ fn remote(house: &House, token: Option<&str>) -> RemoteDesk {
 
 fn admin() -> Caller {
     Caller { name: "loopback".to_owned(), role: Role::Admin, labels: BTreeMap::new() }
+}
+
+fn all() -> Comparing {
+    Comparing::default()
+}
+
+fn erased() -> ErasedKey {
+    let key = serde_json::from_value(serde_json::json!({"studentUniqueId": KEY, "year": 2026}));
+    ErasedKey { resource: ResourcePath::parse("/ed-fi/students").unwrap(), key: key.unwrap() }
 }
 
 type Asked<'a> = Pin<Box<dyn Future<Output = String> + Send + 'a>>;
@@ -149,6 +159,60 @@ const QUESTIONS: &[Question] = &[
             answers.join("\n")
         })
     }),
+    ("would_approve", |desk, by| {
+        Box::pin(async move {
+            let mut answers = Vec::new();
+            for approval in [
+                Approval::Deletes { resource: None },
+                Approval::Deletes { resource: Some("stu dents".to_owned()) },
+                Approval::SameData,
+                Approval::StartOver,
+            ] {
+                answers.push(told(desk.would_approve(by, &pair(), &approval)).await);
+            }
+            answers.join("\n")
+        })
+    }),
+    ("process", |desk, by| Box::pin(async move { told(desk.process(by)).await })),
+    ("set_log_level", |desk, by| {
+        let lasting = std::time::Duration::from_secs(90 * 60);
+        Box::pin(async move { told(desk.set_log_level(by, "trace", lasting)).await })
+    }),
+    ("pair", |desk, by| Box::pin(async move { told(desk.pair(by, &pair())).await })),
+    ("look", |desk, by| Box::pin(async move { told_whole(desk.look(by, "a/b ?%")).await })),
+    ("attempt", |desk, by| Box::pin(async move { told_whole(desk.attempt(by, "one")).await })),
+    ("records_with", |desk, by| {
+        Box::pin(async move { told(desk.records_with(by, &erased())).await })
+    }),
+    ("forget_key", |desk, by| {
+        Box::pin(async move { told(desk.forget_key(by, &erased(), Some("a reason"))).await })
+    }),
+    ("forget_key, without a reason", |desk, by| {
+        Box::pin(async move { told(desk.forget_key(by, &erased(), None)).await })
+    }),
+    ("plan", |desk, by| Box::pin(async move { told(desk.plan(by, &pair())).await })),
+    ("check", |desk, by| {
+        Box::pin(async move { told(desk.check(by, &everything_selected())).await })
+    }),
+    ("verification", |desk, by| {
+        Box::pin(async move { told(desk.verification(by, &pair())).await })
+    }),
+    ("report", |desk, by| Box::pin(async move { told(desk.report(by, &pair())).await })),
+    ("compare", |desk, by| {
+        Box::pin(async move {
+            let mut answers = Vec::new();
+            for (repair, delete_extra) in [(false, false), (true, false), (true, true)] {
+                let resources = vec!["students".to_owned()];
+                let wanted = Comparing { resources, content: true, repair, delete_extra, ..all() };
+                answers.push(told(desk.compare(by, &pair(), &wanted)).await);
+            }
+            answers.push(told(desk.compare(by, &pair(), &all())).await);
+            answers.join("\n")
+        })
+    }),
+    ("comparison", |desk, by| {
+        Box::pin(async move { told(desk.comparison(by, "comparison-1")).await })
+    }),
     ("runs", |desk, by| {
         Box::pin(async move { told(desk.runs(by, &everything_selected(), &part())).await })
     }),
@@ -186,13 +250,12 @@ const QUESTIONS: &[Question] = &[
     }),
 ];
 
-/// What the server looks at beside what was asked: that a pair is there, and what a run came to.
-const BESIDE: [Question; 3] = [
+/// What the server looks at beside what was asked: what a run or a comparison came to.
+const BESIDE: [Question; 2] = [
     ("cancel", |desk, by| Box::pin(async move { told(desk.cancel(by, "run-1")).await })),
-    ("verification", |desk, by| {
-        Box::pin(async move { told(desk.verification(by, &pair())).await })
+    ("cancel_comparison", |desk, by| {
+        Box::pin(async move { told(desk.cancel_comparison(by, "comparison-1")).await })
     }),
-    ("report", |desk, by| Box::pin(async move { told(desk.report(by, &pair())).await })),
 ];
 
 #[tokio::test]

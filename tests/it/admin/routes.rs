@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::desk::KEY;
+
 /// One request that is answered.
 pub(crate) struct Example {
     pub(crate) method: &'static str,
@@ -60,9 +62,19 @@ pub(crate) fn examples() -> Vec<Example> {
     };
     vec![
         get("/api/v1/openapi.json", "/api/v1/openapi.json", ""),
+        get("/api/v1/status", "/api/v1/status", "process"),
+        Example {
+            method: "PUT",
+            ..post(
+                "/api/v1/log-level",
+                "/api/v1/log-level",
+                Body::Json(json!({"level": "debug", "for": "2m"})),
+                "set_log_level debug 120s",
+            )
+        },
         get("/api/v1/pairs", "/api/v1/pairs?label=district=d1&state=degraded", "pairs"),
-        get(PAIR, "/api/v1/pairs/district-to-state/state", "pairs"),
-        get(PAIR, "/api/v1/pairs/gone/state", "pairs"),
+        get(PAIR, "/api/v1/pairs/district-to-state/state", "pair district-to-state → state"),
+        get(PAIR, "/api/v1/pairs/gone/state", "pair gone → state"),
         post(
             "/api/v1/pairs/{publication}/{target}/pause",
             "/api/v1/pairs/district-to-state/state/pause",
@@ -146,8 +158,86 @@ pub(crate) fn examples() -> Vec<Example> {
             Body::Json(json!({"all": true, "because": "a test district"})),
             "discard ParkedChoice { ids: [], which: Some",
         ),
-        get("/api/v1/verify/{publication}/{target}", "/api/v1/verify/gone/state", "pairs"),
-        get("/api/v1/report/{publication}/{target}", "/api/v1/report/gone/state", "pairs"),
+        get(
+            "/api/v1/pairs/{publication}/{target}/approve",
+            "/api/v1/pairs/district-to-state/state/approve?decision=deletes&resource=students",
+            "would_approve district-to-state → state Deletes { resource: Some(\"students\") }",
+        ),
+        get(
+            "/api/v1/pairs/{publication}/{target}/approve",
+            "/api/v1/pairs/district-to-state/state/approve?decision=same-data",
+            "would_approve district-to-state → state SameData",
+        ),
+        get("/api/v1/parked/{id}/live", "/api/v1/parked/item-1/live", "look item-1"),
+        post(
+            "/api/v1/parked/{id}/attempt",
+            "/api/v1/parked/item-1/attempt",
+            Body::None,
+            "attempt item-1",
+        ),
+        post(
+            "/api/v1/forget",
+            "/api/v1/forget",
+            Body::Json(json!({
+                "resource": "/ed-fi/students", "key": {"studentUniqueId": KEY, "year": 2026},
+                "dry_run": true,
+            })),
+            "records_with /ed-fi/students studentUniqueId=604854,year=2026",
+        ),
+        post(
+            "/api/v1/forget",
+            "/api/v1/forget",
+            Body::Json(json!({
+                "resource": "/ed-fi/students", "key": {"studentUniqueId": KEY}, "reason": "asked",
+            })),
+            "forget_key /ed-fi/students studentUniqueId=604854 Some(\"asked\")",
+        ),
+        get("/api/v1/plan/{publication}/{target}", "/api/v1/plan/d/state", "plan d → state"),
+        get("/api/v1/checks", "/api/v1/checks?publication=d*&target=state&label=a=b", "check"),
+        get(
+            "/api/v1/verify/{publication}/{target}",
+            "/api/v1/verify/gone/state",
+            "verification gone → state",
+        ),
+        Example {
+            status: 202,
+            ..post(
+                "/api/v1/verify/{publication}/{target}",
+                "/api/v1/verify/district-to-state/state",
+                Body::Json(json!({"resources": ["students"], "content": true})),
+                "compare district-to-state → state Comparing { resources: [\"students\"], \
+                 content: true, repair: false, delete_extra: false, allow_deletes: false }",
+            )
+        },
+        Example {
+            status: 202,
+            ..post(
+                "/api/v1/verify/{publication}/{target}/repair",
+                "/api/v1/verify/district-to-state/state/repair",
+                Body::Json(json!({"repair": true, "delete_extra": true, "allow_deletes": true})),
+                "compare district-to-state → state Comparing { resources: [], content: false, \
+                 repair: true, delete_extra: true, allow_deletes: true }",
+            )
+        },
+        get(
+            "/api/v1/comparisons/{id}",
+            "/api/v1/comparisons/comparison-1",
+            "comparison comparison-1",
+        ),
+        Example {
+            status: 202,
+            ..post(
+                "/api/v1/comparisons/{id}/cancel",
+                "/api/v1/comparisons/comparison-1/cancel",
+                Body::None,
+                "cancel_comparison comparison-1",
+            )
+        },
+        get(
+            "/api/v1/report/{publication}/{target}",
+            "/api/v1/report/gone/state",
+            "report gone → state",
+        ),
         get("/api/v1/audit", "/api/v1/audit?since=2026-01-31T00:00:00Z", "audit Some(2026-01-31"),
         get("/api/v1/state", "/api/v1/state", "export"),
         post(

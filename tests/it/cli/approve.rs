@@ -12,7 +12,7 @@ const WORDS: [&str; 2] = ["--reason", "the year was closed"];
 
 impl Desk {
     /// Two of three students have gone, and the brake lets neither of them go.
-    async fn braked() -> Desk {
+    pub(super) async fn braked() -> Desk {
         let desk = Desk::new().await;
         desk.configure(&desk.usual("    max_deletes: 1%\n    max_deletes_above: 1\n"));
         desk.tidemark(&["run"]).await;

@@ -9,7 +9,7 @@ use super::{Desk, Ended, ended_child};
 use crate::district;
 
 impl Desk {
-    async fn forget(&self, key: &str, more: &[&str]) -> Ended {
+    pub(super) async fn forget(&self, key: &str, more: &[&str]) -> Ended {
         let forget = ["forget", "--resource", "students", "--key-from-stdin"];
         let mut command = self.command(&[&forget[..], more].concat());
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();

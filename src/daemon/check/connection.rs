@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use crate::config::{Isolation, OnMissingSnapshot, PublicationConfig, Publish};
-use crate::daemon::Assembly;
+use crate::daemon::{Assembly, unreadable};
+use crate::desk::words::{count, many};
 use crate::edfi::{Api, Discovery, SnapshotStyle};
 use crate::engine::Pair;
 use crate::http::ApiRequest;
 use crate::sources::{self, SourceError};
 use crate::telemetry;
 
-use super::super::context::Context;
-use super::super::show;
 use super::Findings;
 
 /// The connection that a pair reads from.
@@ -32,7 +31,6 @@ fn publication_of<'a>(assembly: &'a Assembly, pair: &Pair) -> Option<&'a Publica
 
 /// Everything about one connection; what cannot be known after a failure is left out.
 pub(super) async fn check(
-    context: &Context,
     assembly: &Assembly,
     pairs: &[Pair],
     name: &str,
@@ -44,7 +42,7 @@ pub(super) async fn check(
         if known.as_str() != name {
             continue;
         }
-        for problem in context.unreadable(known, connection) {
+        for problem in unreadable(known, connection, assembly.env()) {
             let (message, action) = problem.rsplit_once(": ").unwrap_or((&problem, ""));
             findings.error("secrets", message, action);
         }
@@ -111,8 +109,8 @@ async fn permissions(api: &Api, findings: &mut Findings) {
         return;
     };
     let claims = info.claim_set().map_or_else(String::new, |name| format!("claim set {name}; "));
-    let organizations = show::many(info.education_organizations().count());
-    let organizations = show::count(organizations, "education organization");
+    let organizations = many(info.education_organizations().count());
+    let organizations = count(organizations, "education organization");
     findings.ok("permissions", format!("{claims}{organizations}"));
 }
 
@@ -161,7 +159,7 @@ fn newest(body: &[u8]) -> Option<i64> {
 async fn dependencies(api: &Api, findings: &mut Findings) {
     match api.dependencies().await {
         Ok(graph) => {
-            let resources = show::count(show::many(graph.len()), "resource");
+            let resources = count(many(graph.len()), "resource");
             findings.ok("dependencies", format!("{resources}, in an order without a cycle"));
         }
         Err(error) => findings.failed("dependencies", &error),

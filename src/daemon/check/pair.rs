@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::daemon::Assembly;
+use crate::desk::words::{count, few, many, number};
 use crate::domain::ResourcePath;
 use crate::edfi::{Api, MemberDifference};
 use crate::engine::{Pair, RunError};
 use crate::http::ApiRequest;
 use crate::telemetry;
 
-use super::super::show;
 use super::{Findings, connection};
 
 /// A page large enough for every school year there is; also the largest that hosts grant.
@@ -36,12 +36,12 @@ async fn resources(pair: &Pair, findings: &mut Findings) {
             findings.error(CHECK, format!("`{publication}`: {}", error.message()), "mend that first");
         }
         Ok((selected, lacking)) if lacking.is_empty() => {
-            let selected = show::count(show::many(selected), "selected resource");
+            let selected = count(many(selected), "selected resource");
             findings.ok(CHECK, format!("`{publication}`: the target has all of {selected}"));
         }
         Ok((_, lacking)) => findings.warning(
             CHECK,
-            format!("`{publication}`: the target lacks {}", show::few(&lacking)),
+            format!("`{publication}`: the target lacks {}", few(&lacking)),
             "install them there or exclude them: a run fails as soon as the source has items of one",
         ),
     }
@@ -89,13 +89,13 @@ async fn members(pair: &Pair, source: &Api, target: &Api, findings: &mut Finding
     };
     let (lacking, demanded) = (of(|found| &found.lacking), of(|found| &found.demanded));
     if lacking.is_empty() && demanded.is_empty() {
-        let resources = show::count(show::many(compared), "selected resource");
+        let resources = count(many(compared), "selected resource");
         findings.ok(CHECK, format!("`{publication}`: the target has all members of {resources}"));
     }
     if !lacking.is_empty() {
         findings.warning(
             CHECK,
-            format!("`{publication}`: the target lacks {}", show::few(&lacking)),
+            format!("`{publication}`: the target lacks {}", few(&lacking)),
             "bring it to the data model of the source: it refuses these members, or drops them in \
              silence, which `verify --content` finds",
         );
@@ -103,7 +103,7 @@ async fn members(pair: &Pair, source: &Api, target: &Api, findings: &mut Finding
     if !demanded.is_empty() {
         findings.warning(
             CHECK,
-            format!("`{publication}`: the target demands {}", show::few(&demanded)),
+            format!("`{publication}`: the target demands {}", few(&demanded)),
             "bring the source to the data model of the target, or exclude the resources: items \
              without these members are refused and parked",
         );
@@ -115,7 +115,7 @@ fn described(resource: &ResourcePath, members: &[String]) -> String {
     const SHOWN: usize = 5;
     let mut text = members.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if members.len() > SHOWN {
-        text.push_str(&format!(" and {} more", show::number(show::many(members.len() - SHOWN))));
+        text.push_str(&format!(" and {} more", number(many(members.len() - SHOWN))));
     }
     format!("{resource} ({text})")
 }
@@ -154,12 +154,12 @@ async fn school_years(pair: &Pair, source: &Arc<Api>, target: &Arc<Api>, finding
     };
     let missing: Vec<&i64> = source.difference(&target).collect();
     if missing.is_empty() {
-        let years = show::count(show::many(source.len()), "school year");
+        let years = count(many(source.len()), "school year");
         findings.ok(CHECK, format!("`{publication}`: the target has all of {years}"));
     } else {
         findings.warning(
             CHECK,
-            format!("`{publication}`: the target lacks {}", show::few(&missing)),
+            format!("`{publication}`: the target lacks {}", few(&missing)),
             "add them at the target: no client may, and what refers to them would be parked",
         );
     }
