@@ -6,6 +6,8 @@
 //! same desk as the admin API does, so that both do the same.
 
 mod approve;
+mod closely;
+mod configured;
 mod forget;
 mod history;
 mod live;
@@ -14,8 +16,10 @@ mod report;
 mod state;
 mod watermark;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -26,8 +30,8 @@ use super::status::{LivePairs, NobodyRuns, status_of};
 use crate::clock::Timestamp;
 use crate::desk::{
     Approval, Attempted, AuditEntry, Caller, Decided, Desk, DeskError, LiveItem, Moved, Page,
-    PairStatus, ParkedChoice, ParkedFilter, ParkedItem, Part, Report, RunShown, Selectors, Started,
-    VerificationShown,
+    PairDetail, PairStatus, ParkedChoice, ParkedFilter, ParkedItem, Part, Report, ResourceOrder,
+    RunShown, Selectors, Settings, Started, VerificationShown,
 };
 use crate::domain::ChangeVersion;
 use crate::engine::{Pair, RunError};
@@ -70,11 +74,25 @@ pub struct FleetDesk {
     assembly: Arc<Assembly>,
     /// `None` in a command that opened the state itself: nothing runs then.
     at_work: Option<Arc<dyn RunControl>>,
+    /// Where the configuration was read; `None` where it was not.
+    written: Option<Written>,
+}
+
+/// Where a configuration is written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub path: PathBuf,
+    pub env: BTreeMap<String, String>,
 }
 
 impl FleetDesk {
     pub fn new(assembly: Arc<Assembly>, at_work: Option<Arc<dyn RunControl>>) -> FleetDesk {
-        FleetDesk { assembly, at_work }
+        FleetDesk { assembly, at_work, written: None }
+    }
+
+    /// The same, which can tell where each value was written.
+    pub fn written(self, written: Option<Written>) -> FleetDesk {
+        FleetDesk { written, ..self }
     }
 
     fn live(&self) -> &dyn LivePairs {
@@ -259,6 +277,27 @@ impl Desk for FleetDesk {
         pair: &PairId,
     ) -> Result<VerificationShown, DeskError> {
         self.last_comparison(&self.pair(by, pair)?.id).await
+    }
+
+    async fn closely(&self, by: &Caller, pair: &PairId) -> Result<PairDetail, DeskError> {
+        self.detail(&self.pair(by, pair)?).await
+    }
+
+    async fn order(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        within: Duration,
+    ) -> Result<ResourceOrder, DeskError> {
+        self.in_order(&self.pair(by, pair)?, within).await
+    }
+
+    async fn configuration(
+        &self,
+        by: &Caller,
+        name: Option<&str>,
+    ) -> Result<Settings, DeskError> {
+        self.settings(by, name).await
     }
 
     async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError> {

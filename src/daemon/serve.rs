@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::at_work::AtWork;
 use super::backups::BackupRound;
+use super::desk::Written;
 use super::front::{Front, Phase};
 use super::reload::Reloader;
 use super::{Assembly, AssemblyError, assemble_until, open_state, spool_directory};
@@ -123,6 +124,8 @@ impl Daemon {
 
     /// Takes another configuration when there is one.
     pub fn reloading(self, reloading: Reloading) -> Daemon {
+        let Reloading { path, env, .. } = reloading.clone();
+        self.front.is_written(Written { path, env });
         Daemon { reloading: Some(reloading), ..self }
     }
 

@@ -7,6 +7,7 @@
 
 mod audit;
 pub mod causes;
+mod closely;
 mod compared;
 mod live;
 pub mod orders;
@@ -14,8 +15,10 @@ mod pairs;
 mod parked;
 mod report;
 mod runs;
+pub mod wording;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,10 @@ use crate::domain::ChangeVersion;
 use crate::state::{ErasedKey, PairId};
 
 pub use self::audit::AuditEntry;
+pub use self::closely::{
+    Blocked, Compared, ConnectionDetail, OrderedResource, PairDetail, ResourceOrder, Setting,
+    Settings, Unfinished, Waiting,
+};
 pub use self::compared::{ResourceCompared, VerificationShown};
 pub use self::live::{AttemptOutcome, Attempted, LiveEnd, LiveItem, Shows};
 pub use self::pairs::{PairCondition, PairStatus, Selectors, StatusReport, fits};
@@ -213,6 +220,34 @@ pub trait Desk: Send + Sync {
         approval: &Approval,
     ) -> Result<Option<Decided>, DeskError> {
         let _ = (by, pair, approval);
+        Err(only_where_the_state_is())
+    }
+
+    /// A configured pair, looked at closely. Asks neither end.
+    async fn closely(&self, by: &Caller, pair: &PairId) -> Result<PairDetail, DeskError> {
+        let _ = (by, pair);
+        Err(only_where_the_state_is())
+    }
+
+    /// The resources of a pair in their order, as both ends tell it. It is given up after `within`:
+    /// whoever looks at a pair whose end is down still sees the rest.
+    async fn order(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        within: Duration,
+    ) -> Result<ResourceOrder, DeskError> {
+        let _ = (by, pair, within);
+        Err(only_where_the_state_is())
+    }
+
+    /// The configuration in force; of the entries of one name, where one is given.
+    async fn configuration(
+        &self,
+        by: &Caller,
+        name: Option<&str>,
+    ) -> Result<Settings, DeskError> {
+        let _ = (by, name);
         Err(only_where_the_state_is())
     }
 

@@ -4,7 +4,7 @@
 //! does not: what an order does (`desk/`). The one thing to know: a route is added with the role that
 //! it takes, so there is none without.
 
-mod events;
+pub(super) mod events;
 mod given;
 mod pairs;
 mod parked;
