@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::domain::{Stage, Stages};
 
-pub(super) use crate::desk::wording::{ago, count, csv, many, moment, number, seconds, until, window};
+pub(super) use crate::desk::wording::{
+    ago, count, csv, many, moment, number, seconds, until, window,
+};
 
 use super::failure::Failure;
 

@@ -292,11 +292,7 @@ impl Desk for FleetDesk {
         self.in_order(&self.pair(by, pair)?, within).await
     }
 
-    async fn configuration(
-        &self,
-        by: &Caller,
-        name: Option<&str>,
-    ) -> Result<Settings, DeskError> {
+    async fn configuration(&self, by: &Caller, name: Option<&str>) -> Result<Settings, DeskError> {
         self.settings(by, name).await
     }
 

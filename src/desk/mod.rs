@@ -242,11 +242,7 @@ pub trait Desk: Send + Sync {
     }
 
     /// The configuration in force; of the entries of one name, where one is given.
-    async fn configuration(
-        &self,
-        by: &Caller,
-        name: Option<&str>,
-    ) -> Result<Settings, DeskError> {
+    async fn configuration(&self, by: &Caller, name: Option<&str>) -> Result<Settings, DeskError> {
         let _ = (by, name);
         Err(only_where_the_state_is())
     }

@@ -23,8 +23,6 @@ export const HOSTILE = `A&amp;B "><3 '&lt;i&gt;`;
 // Courses that the gate refuses.
 export const REFUSED = ["ALG-1", HOSTILE];
 
-const FLEET = 600;
-
 export async function until(what, holds, bound = BOUND) {
   const end = Date.now() + bound;
   for (;;) {
@@ -98,6 +96,11 @@ export class Scene {
   folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-console-"));
   processes = [];
 
+  // A fleet of districts that all go to one connection; by default to one where nobody is.
+  constructor({ fleet = 600, name = (at) => `d${String(at).padStart(3, "0")}`, fleetTarget = "nobody" } = {}) {
+    Object.assign(this, { fleet, name, fleetTarget });
+  }
+
   static async set() {
     const scene = new Scene();
     try {
@@ -132,7 +135,7 @@ export class Scene {
   configure(region) {
     const far = (new Date().getUTCHours() + 12) % 24;
     const credentials = "key: sandbox-key, secret: sandbox-secret";
-    const rows = Array.from({ length: FLEET }, (_, at) => `d${String(at + 1).padStart(3, "0")},${["north", "south", "east"][at % 3]}`);
+    const rows = Array.from({ length: this.fleet }, (_, at) => `${this.name(at + 1)},${["north", "south", "east"][at % 3]}`);
     writeFileSync(path.join(this.folder, "districts.csv"), `id,area\n${rows.join("\n")}\n`);
     writeFileSync(path.join(this.folder, "tidemark.yaml"), `
 state: {path: ${this.folder}/state, backup: null}
@@ -152,6 +155,8 @@ defaults:
   publication: {isolation: bounded, first_overlap_versions: 0, overlap: 0s}
 publications:
   district-to-state: {source: district, targets: [state], resources: {include: [sections]}}
+  coast-to-state: {source: district, targets: [nobody], resources: {include_only: [schools]}}
+  valley-to-state: {source: district, targets: [nobody], resources: {include_only: [schools]}}
   district-to-region:
     source: district
     targets: [region]
@@ -164,11 +169,11 @@ templates:
     publications:
       "\${id}-to-state":
         source: district
-        targets: [nobody]
+        targets: [${this.fleetTarget}]
         labels: {area: "\${area}"}
         schedule: "0 0 ${far} * * *"
         spread: 1h
-        resources: {include_only: [schools]}
+        resources: {include_only: [countryDescriptors]}
 `);
   }
 

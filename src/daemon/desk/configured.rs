@@ -34,7 +34,11 @@ impl FleetDesk {
                     "the configuration on disk has mistakes, so the last good one is in force and \
                      its values are not shown: {problems}"
                 ));
-                return Ok(Settings { refused, names: names.into_iter().collect(), settings: Vec::new() });
+                return Ok(Settings {
+                    refused,
+                    names: names.into_iter().collect(),
+                    settings: Vec::new(),
+                });
             }
         };
         let settings = values.into_iter().filter(|value| is_for(by, &names, value)).map(shown);

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::admission::Visit;
 use super::frame::{self, Place, Refusal};
 use super::pieces::{command, nothing, pair_path, past, with};
+use crate::desk::wording::moment;
 use crate::desk::{DeskError, Part};
 
 #[derive(Debug, Default, Deserialize)]
@@ -21,7 +22,7 @@ pub(super) struct Asked {
 pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
     let since = match asked.since.trim() {
         "" => None,
-        text => Some(moment(text)?),
+        text => Some(since(text)?),
     };
     let after = Some(asked.after.clone()).filter(|after| !after.is_empty());
     let page = visit.desk.audit(visit.by(), since, &Part { after, ..Part::first() }).await?;
@@ -43,8 +44,8 @@ pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Res
                     tbody {
                         @for entry in &page.items {
                             tr {
-                                td { (past(visit.now, Some(entry.at))) }
-                                td { (entry.by) }
+                                td.when { (moment(entry.at)) " " span.quiet { (past(visit.now, Some(entry.at))) } }
+                                td.when { (entry.by) }
                                 th scope="row" { (entry.action) }
                                 td {
                                     @match (&entry.publication, &entry.target) {
@@ -68,7 +69,7 @@ pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Res
     Ok(frame::page(&visit, Place::Audit, "Audit", None, &main))
 }
 
-fn moment(text: &str) -> Result<crate::clock::Timestamp, DeskError> {
+fn since(text: &str) -> Result<crate::clock::Timestamp, DeskError> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     whole.parse().map_err(|_| {
         DeskError::Refused("`since` is a day such as 2026-01-31, or a moment".to_owned())

@@ -6,10 +6,10 @@ use maud::html;
 use serde::Deserialize;
 
 use super::admission::Visit;
-use super::frame::{self, Place, Refusal, sentence};
+use super::frame::{self, Place, Refusal, told};
 use super::pieces::{Slice, command, quoted};
-use crate::desk::wording::{count, many};
 use crate::desk::Setting;
+use crate::desk::wording::{count, many};
 
 const AT_ONCE: usize = 200;
 
@@ -52,7 +52,7 @@ pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Res
             button type="submit" { "Filter" }
             a.clear href="/configuration" { "Clear" }
         }
-        @if let Some(why) = &known.refused { p.alert role="alert" { (sentence(why)) } }
+        @if let Some(why) = &known.refused { p.alert role="alert" { (told(why)) } }
         div.scroll tabindex="0" role="region" aria-label="Values" {
             table {
                 caption { (count(many(settings.len()), "value")) "; secrets are hidden" }

@@ -115,8 +115,12 @@
     again = true;
   }
 
+  // A browser has few connections to a place: a page that nobody sees holds none.
+  let line = null;
+
   function listen() {
-    const line = new EventSource(events);
+    line?.close();
+    line = new EventSource(events);
     line.onopen = () => say("live");
     line.onerror = () => say("not reached");
     for (const kind of ["run-started", "progress", "run-ended", "missed"]) {
@@ -141,6 +145,13 @@
   if (events) {
     listen();
     timer = setTimeout(look, LATEST);
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) {
+        line.close();
+      } else {
+        listen();
+        look();
+      }
+    });
   }
 })();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::pieces::{badge, figure, tally};
-use crate::desk::wording::{number, seconds};
+use crate::desk::wording::{count, many, number, seconds};
 use crate::domain::{Stage, Tally};
 use crate::server::events::{Course, ResourceCourse};
 
@@ -26,7 +26,8 @@ pub(super) fn progress(course: &Course) -> Markup {
     resources.sort_by_key(|one| (one.finished, std::cmp::Reverse(one.began)));
     let finished = course.resources.iter().filter(|one| one.finished).count();
     let under_way = resources.len() - finished;
-    let shown: Vec<&ResourceCourse> = resources.iter().take(under_way + SHOWN_FINISHED).copied().collect();
+    let shown: Vec<&ResourceCourse> =
+        resources.iter().take(under_way + SHOWN_FINISHED).copied().collect();
     let settled: u64 = course.resources.iter().map(|one| settled(&one.tally)).sum();
     html! {
         p {
@@ -48,7 +49,7 @@ pub(super) fn progress(course: &Course) -> Markup {
             }
         }
         @if resources.len() > shown.len() {
-            p.quiet { (number(crate::desk::wording::many(resources.len() - shown.len()))) " more are finished." }
+            p.quiet { (number(many(resources.len() - shown.len()))) " more are finished." }
         }
     }
 }
@@ -103,10 +104,10 @@ fn estimate(course: &Course) -> Option<Duration> {
 
 /// A bar for each resource, from when it began to when it was finished.
 pub(super) fn timeline(course: &Course) -> Markup {
-    let mut resources: Vec<&ResourceCourse> = course.resources.iter().collect();
-    resources.sort_by_key(|one| std::cmp::Reverse(one.took));
+    let mut resources = with_descriptors_as_one(&course.resources);
+    resources.sort_by_key(|(_, one)| std::cmp::Reverse(one.took));
     resources.truncate(MOST_BARS);
-    resources.sort_by_key(|one| (one.stage, one.began));
+    resources.sort_by_key(|(_, one)| (one.stage, one.began));
     let end = course.resources.iter().map(|one| one.began + one.took).max().unwrap_or_default();
     let whole = end.max(course.took).as_secs_f64().max(0.001);
     let height = (resources.len() + 1) * ROW + 6;
@@ -121,13 +122,13 @@ pub(super) fn timeline(course: &Course) -> Markup {
                         line.grid x1=(round(x)) x2=(round(x)) y1="0" y2=(height - ROW) {}
                         text.tick x=(round(x)) y=(height - 4) text-anchor=(if part == 4 { "end" } else { "middle" }) { (seconds(whole * f64::from(part) / 4.0)) }
                     }
-                    @for (index, one) in resources.iter().enumerate() {
+                    @for (index, (name, one)) in resources.iter().enumerate() {
                         @let y = index * ROW + 2;
-                        text.name x="0" y=(y + 12) { (shortened(one.resource.collection())) }
+                        text.name x="0" y=(y + 12) { (shortened(name)) }
                         rect class={ "bar stage-" (one.stage.as_str()) @if one.tally.parked > 0 { " parked" } }
                             x=(round(at(one.began))) y=(y) height=(ROW - 4) rx="2"
                             width=(round((at(one.began + one.took) - at(one.began)).max(2.0))) {
-                            title { (one.resource) ", " (one.stage) ": " (number(settled(&one.tally))) " settled in " (seconds(one.took.as_secs_f64())) }
+                            title { (name) ", " (one.stage) ": " (number(settled(&one.tally))) " settled in " (seconds(one.took.as_secs_f64())) }
                         }
                     }
                 }
@@ -137,6 +138,28 @@ pub(super) fn timeline(course: &Course) -> Markup {
             }
         }
     }
+}
+
+/// Descriptors are many, small and read beside each other.
+fn with_descriptors_as_one(resources: &[ResourceCourse]) -> Vec<(String, ResourceCourse)> {
+    let mut bars: Vec<(String, ResourceCourse)> = Vec::new();
+    for stage in Stage::ALL {
+        let of_stage = resources.iter().filter(|one| one.stage == stage);
+        let (descriptors, others): (Vec<&ResourceCourse>, Vec<&ResourceCourse>) =
+            of_stage.partition(|one| one.resource.is_descriptor());
+        bars.extend(
+            others.into_iter().map(|one| (one.resource.collection().to_owned(), one.clone())),
+        );
+        let Some(mut sum) = descriptors.first().map(|first| (*first).clone()) else { continue };
+        let end = descriptors.iter().map(|one| one.began + one.took).max().unwrap_or_default();
+        sum.began = descriptors.iter().map(|one| one.began).min().unwrap_or_default();
+        sum.took = end.saturating_sub(sum.began);
+        for one in descriptors.iter().skip(1) {
+            sum.tally.add(one.tally);
+        }
+        bars.push((count(many(descriptors.len()), "descriptor"), sum));
+    }
+    bars
 }
 
 fn round(x: f64) -> f64 {
@@ -197,6 +220,27 @@ mod tests {
             began: Duration::ZERO,
             took: Duration::from_secs(seconds),
         }
+    }
+
+    #[test]
+    fn descriptors_are_one_bar_from_the_first_beginning_to_the_last_end() {
+        let descriptor = |name: &str, began, took| ResourceCourse {
+            resource: ResourcePath::parse(&format!("/ed-fi/{name}Descriptors")).unwrap(),
+            began: Duration::from_secs(began),
+            took: Duration::from_secs(took),
+            ..course(None, 5, 1)
+        };
+        let resources = [descriptor("a", 1, 2), course(None, 7, 9), descriptor("b", 2, 6)];
+
+        let bars = with_descriptors_as_one(&resources);
+
+        let told: Vec<(&str, u64, u64, u64)> = bars
+            .iter()
+            .map(|(name, one)| {
+                (name.as_str(), one.began.as_secs(), one.took.as_secs(), one.tally.applied)
+            })
+            .collect();
+        assert_eq!(told, [("students", 0, 9, 7), ("2 descriptors", 1, 7, 10)]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::admission::Visit;
-use super::frame::{self, Place, Refusal, sentence};
+use super::frame::{self, Place, Refusal, told};
 use super::pieces::{
     Slice, badge, badness, choice, figure, future, nothing, past, path_of, run_path, state, tally,
     with,
@@ -96,10 +96,7 @@ impl Onboarding {
     }
 }
 
-pub(super) async fn show(
-    visit: Visit,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Refusal> {
+pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
     let all = visit.desk.pairs(visit.by(), &Selectors::default()).await?;
     let (pairs, trouble) = match chosen(&visit, &asked).await {
         Ok(pairs) => (pairs, None),
@@ -118,7 +115,7 @@ pub(super) async fn show(
         h1.sr { "Fleet" }
         section #totals data-live aria-label="Totals" { (totals(&visit, &all)) }
         (filters(&asked, &all))
-        @if let Some(why) = trouble { p.alert role="alert" { (sentence(&why)) } }
+        @if let Some(why) = trouble { p.alert role="alert" { (told(&why)) } }
         section #pairs data-live aria-label="Pairs" {
             (table(&visit, &pairs, slice))
             (slice.pager(&visit.uri))
@@ -130,7 +127,10 @@ pub(super) async fn show(
 async fn chosen(visit: &Visit, asked: &Asked) -> Result<Vec<PairStatus>, DeskError> {
     let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let which = Selectors {
-        labels: given(&asked.label).iter().map(|label| parse_label(label)).collect::<Result<_, _>>()?,
+        labels: given(&asked.label)
+            .iter()
+            .map(|label| parse_label(label))
+            .collect::<Result<_, _>>()?,
         connection: given(&asked.connection),
         ..Selectors::default()
     };
@@ -270,7 +270,9 @@ fn table(visit: &Visit, pairs: &[PairStatus], slice: Slice) -> Markup {
 fn row(visit: &Visit, pair: &PairStatus) -> Markup {
     let now = visit.now;
     let path = path_of(pair);
-    let parked = |status: &str| format!("/parked?publication={}&target={}&status={status}", pair.publication, pair.target);
+    let parked = |status: &str| {
+        format!("/parked?publication={}&target={}&status={status}", pair.publication, pair.target)
+    };
     html! {
         tr role="row" id={ "pair-" (pair.publication) "-" (pair.target) } {
             th scope="row" role="rowheader" {
@@ -280,14 +282,14 @@ fn row(visit: &Visit, pair: &PairStatus) -> Markup {
                 }
             }
             td role="cell" data-label="State" {
-                (state(pair.state))
+                @if Onboarding::of(pair) == Onboarding::NeverRun && pair.state == PairCondition::Ok { (badge("idle", "·", "ok")) } @else { (state(pair.state)) }
                 @if pair.run_id.is_some() && pair.state != PairCondition::Running { " " (badge("running", "▶", "running")) }
                 span.stage { (Onboarding::of(pair).name()) }
-                @if let Some(reason) = &pair.reason { span.why { (reason) } }
+                @if let Some(reason) = &pair.reason { span.why { (told(reason)) } }
             }
             td.n role="cell" data-label="Behind" {
                 @match pair.lag_versions {
-                    Some(lag) => { (tally(lag.unsigned_abs())) span.unit { " versions" } },
+                    Some(lag) => { (tally(lag.unsigned_abs())) span.unit { @if lag == 1 { " version" } @else { " versions" } } },
                     None => (nothing()),
                 }
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::Deserialize;
-use serde::de::value::{Error as WordError, StrDeserializer};
 use serde::de::IntoDeserializer;
+use serde::de::value::{Error as WordError, StrDeserializer};
 
 use super::frame::Refusal;
 use crate::desk::DeskError;
@@ -35,10 +35,7 @@ impl Form {
 impl FromRequestParts<Arc<Reception>> for Form {
     type Rejection = Refusal;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        _: &Arc<Reception>,
-    ) -> Result<Form, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Reception>) -> Result<Form, Refusal> {
         Ok(parts.extensions.get::<Form>().cloned().unwrap_or_default())
     }
 }

@@ -201,7 +201,7 @@ impl IntoResponse for Refusal {
         };
         let main = html! {
             h1 { (title) }
-            p.alert role="alert" { (sentence(&self.why)) }
+            p.alert role="alert" { (told(&self.why)) }
             p { a href="/" { "To the fleet" } " · " a href="/login" { "Log in with another token" } }
         };
         // What is not ready yet may be in a moment.
@@ -212,6 +212,16 @@ impl IntoResponse for Refusal {
             main.narrow #main tabindex="-1" { (main) }
         };
         (self.status, Html(document_text(title, None, again, &body).into_string())).into_response()
+    }
+}
+
+/// A sentence in which commands and keys stand between backquotes.
+pub(super) fn told(text: &str) -> Markup {
+    let text = sentence(text);
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
     }
 }
 

@@ -10,14 +10,14 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::admission::Visit;
-use super::frame::sentence;
+use super::frame::told;
 use crate::desk::wording::{count, many};
 use crate::desk::{OrderedResource, PairCondition, PairDetail, PairStatus, Waiting};
 use crate::domain::ResourcePath;
 use crate::server::events::Course;
 
-const COLUMN: usize = 222;
-const BOX: usize = 184;
+const COLUMN: usize = 196;
+const BOX: usize = 168;
 const ROW: usize = 22;
 /// Whoever opens the page waits for an end that is slow; what brings it up to date does not.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -110,7 +110,7 @@ pub(super) async fn section(
         Err(_) if visit.is_refresh => return html! {},
         Err(why) => {
             return html! {
-                section #graph data-live { h2 { "Resources in their order" } p.quiet { (sentence(&why.to_string())) } }
+                section #graph data-live { h2 { "Resources in their order" } p.quiet { (told(&why.to_string())) } }
             };
         }
     };
@@ -202,7 +202,8 @@ fn arrange(nodes: &mut [Node]) {
     }
     let columns = nodes.iter().map(|node| node.column + 1).max().unwrap_or(0);
     for column in 0..columns {
-        let mut here: Vec<usize> = (0..nodes.len()).filter(|at| nodes[*at].column == column).collect();
+        let mut here: Vec<usize> =
+            (0..nodes.len()).filter(|at| nodes[*at].column == column).collect();
         // Beside what they need, so that edges are short and few cross.
         let beside = |at: &usize| {
             let after = &nodes[*at].after;

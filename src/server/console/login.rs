@@ -42,7 +42,10 @@ pub(super) async fn log_in(State(reception): State<Arc<Reception>>, form: Form) 
     ([(header::SET_COOKIE, cookie)], Redirect::to(local(next))).into_response()
 }
 
-pub(super) async fn log_out(State(reception): State<Arc<Reception>>, headers: HeaderMap) -> Response {
+pub(super) async fn log_out(
+    State(reception): State<Arc<Reception>>,
+    headers: HeaderMap,
+) -> Response {
     if let Some(id) = session_id(&reception, &headers) {
         reception.sessions.end(id);
     }

@@ -52,10 +52,8 @@ pub fn console_table() -> Vec<RouteLine> {
 pub(super) fn routes(reception: &Arc<Reception>) -> Router {
     let mut table = Table::default();
     table.fill(Some(reception));
-    let known = table.router.layer(middleware::from_fn_with_state(
-        Arc::clone(reception),
-        admission::admit,
-    ));
+    let known =
+        table.router.layer(middleware::from_fn_with_state(Arc::clone(reception), admission::admit));
     let form = middleware::from_fn_with_state(Arc::clone(reception), admission::take_form);
     let open = Router::new()
         .route("/login", get(login::show).merge(post(login::log_in).layer(form)))
@@ -144,7 +142,8 @@ impl Table {
         route: MethodRouter<Arc<Reception>>,
     ) {
         self.lines.push(RouteLine { method, path: path.to_owned(), role });
-        let allowed = middleware::from_fn(move |request, next| admission::allow(role, request, next));
+        let allowed =
+            middleware::from_fn(move |request, next| admission::allow(role, request, next));
         let router = std::mem::take(&mut self.router);
         self.router = router.route(path, route.route_layer(allowed));
     }

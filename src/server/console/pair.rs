@@ -10,8 +10,10 @@ use maud::{Markup, html};
 use super::admission::Visit;
 use super::fleet::Onboarding;
 use super::forms::Form;
-use super::frame::{self, Place, Refusal, csrf, sentence};
-use super::pieces::{command, future, nothing, outcome, past, path_of, path_of_id, quoted, run_path, state};
+use super::frame::{self, Place, Refusal, csrf, told};
+use super::pieces::{
+    command, future, nothing, outcome, past, path_of, path_of_id, quoted, run_path, state,
+};
 use super::{course, graph, history};
 use crate::clock::Timestamp;
 use crate::desk::wording::{count, moment, number, window};
@@ -117,12 +119,12 @@ fn head(visit: &Visit, pair: &PairStatus) -> Markup {
         p.crumbs { a href="/" { "Fleet" } }
         h1 { (pair.publication) " → " (pair.target) " " (state(pair.state)) }
         @if let Some(reason) = &pair.reason {
-            p.reason { (sentence(reason)) }
+            p.reason { (told(reason)) }
         }
         dl.figures {
             div { dt { "Behind" } dd {
                 @match pair.lag_versions {
-                    Some(lag) => { b { (number(lag.unsigned_abs())) } " versions" },
+                    Some(lag) => { b { (number(lag.unsigned_abs())) } @if lag == 1 { " version" } @else { " versions" } },
                     None => (nothing()),
                 }
             } }
@@ -153,10 +155,17 @@ fn what_to_do(pair: &PairStatus, detail: &PairDetail) -> Markup {
     let name = quoted(&pair.publication);
     let of_pair = format!("{name} --target {}", quoted(&pair.target));
     let (advice, commands): (&str, Vec<String>) = match pair.state {
-        PairCondition::Blocked if detail.blocked.as_ref().is_some_and(|block| block.cause == BlockCause::Deletes) => (
-            "A run would delete more than it may by itself. Find out whether that is meant; then approve exactly this number, or mend the source.",
-            vec![format!("tidemark plan {of_pair}"), format!("tidemark approve deletes {of_pair} --reason 'why'")],
-        ),
+        PairCondition::Blocked
+            if detail.blocked.as_ref().is_some_and(|block| block.cause == BlockCause::Deletes) =>
+        {
+            (
+                "A run would delete more than it may by itself. Find out whether that is meant; then approve exactly this number, or mend the source.",
+                vec![
+                    format!("tidemark plan {of_pair}"),
+                    format!("tidemark approve deletes {of_pair} --reason 'why'"),
+                ],
+            )
+        }
         PairCondition::Blocked => (
             "It is in doubt who an end is, so nothing is written. Look at both ends, then decide: the same data, or start over.",
             vec![
@@ -177,16 +186,17 @@ fn what_to_do(pair: &PairStatus, detail: &PairDetail) -> Markup {
         ),
         PairCondition::Orphaned => (
             "The configuration does not name it any more. Give its state to the publication that it is called now, or forget it.",
-            vec![format!("tidemark state move {name} NEW"), format!("tidemark state forget {of_pair} --yes")],
+            vec![
+                format!("tidemark state move {name} NEW"),
+                format!("tidemark state forget {of_pair} --yes"),
+            ],
         ),
-        PairCondition::Paused => (
-            "Nothing runs until it is resumed.",
-            vec![format!("tidemark resume {of_pair}")],
-        ),
-        PairCondition::Waiting => (
-            "It is due and begins as soon as what holds it lets go.",
-            vec![],
-        ),
+        PairCondition::Paused => {
+            ("Nothing runs until it is resumed.", vec![format!("tidemark resume {of_pair}")])
+        }
+        PairCondition::Waiting => {
+            ("It is due and begins as soon as what holds it lets go.", vec![])
+        }
         PairCondition::Running | PairCondition::Ok => ("", vec![]),
     };
     html! {
@@ -381,7 +391,8 @@ pub(super) async fn run_now(visit: Visit, named: Named) -> Result<Response, Refu
 
 pub(super) async fn pause(visit: Visit, named: Named, form: Form) -> Result<Response, Refusal> {
     let id = id(named);
-    let hours = form.text("hours").and_then(|hours| hours.parse().ok()).and_then(TimeDelta::try_hours);
+    let hours =
+        form.text("hours").and_then(|hours| hours.parse().ok()).and_then(TimeDelta::try_hours);
     let until: Option<Timestamp> = hours.and_then(|hours| visit.now.checked_add_signed(hours));
     visit.desk.pause(visit.by(), &id, until, form.text("reason")).await?;
     Ok(back(&id, "paused"))

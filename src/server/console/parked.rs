@@ -12,7 +12,9 @@ use serde::Deserialize;
 use super::admission::Visit;
 use super::forms::{self, Form};
 use super::frame::{self, Place, Refusal, csrf};
-use super::pieces::{Slice, badge, choice, command, future, nothing, pair_path, past, quoted, with};
+use super::pieces::{
+    Slice, badge, choice, command, future, nothing, pair_path, past, quoted, with,
+};
 use crate::desk::causes::{self, Root, cause, leaves};
 use crate::desk::wording::{count, csv, many, moment, number};
 use crate::desk::{
@@ -153,7 +155,9 @@ fn of_command(asked: &Asked) -> String {
         text.push_str(&format!(" {}", quoted(&asked.publication)));
     }
     let rest = asked.members();
-    for (name, value) in rest.into_iter().filter(|(name, value)| *name != "publication" && !value.is_empty()) {
+    for (name, value) in
+        rest.into_iter().filter(|(name, value)| *name != "publication" && !value.is_empty())
+    {
         text.push_str(&format!(" --{name} {}", quoted(value)));
     }
     text
@@ -165,11 +169,12 @@ async fn listed(visit: &Visit, asked: &Asked) -> Result<Vec<Listed>, DeskError> 
     let mut items: Vec<ParkedItem> = Vec::new();
     let mut part = Part { after: None, limit: Part::LONGEST };
     loop {
-        let page = match visit.desk.parked(visit.by(), &which, &ParkedFilter::default(), &part).await {
-            // A publication that is gone has nothing that waits.
-            Err(DeskError::NotThere(_)) => break,
-            page => page?,
-        };
+        let page =
+            match visit.desk.parked(visit.by(), &which, &ParkedFilter::default(), &part).await {
+                // A publication that is gone has nothing that waits.
+                Err(DeskError::NotThere(_)) => break,
+                page => page?,
+            };
         items.extend(page.items);
         part.after = page.next;
         if part.after.is_none() || items.len() >= MOST {
@@ -263,7 +268,8 @@ fn summary(visit: &Visit, items: &[Listed]) -> Markup {
         *resources.entry(item.resource.as_str()).or_default() += 1;
     }
     let most = |of: BTreeMap<&str, u64>| {
-        let mut all: Vec<(String, u64)> = of.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        let mut all: Vec<(String, u64)> =
+            of.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
         all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         all.truncate(8);
         all
@@ -423,7 +429,11 @@ fn orders(visit: &Visit, all: usize) -> Markup {
 pub(super) async fn one(visit: Visit, Path(id): Path<String>) -> Result<Response, Refusal> {
     let item = visit.desk.parked_item(visit.by(), &id).await?;
     let hidden = |name: &str, value: &str| html! { input type="hidden" name=(name) value=(value); };
-    let title = format!("{} {}", item.resource, if item.status == ParkStatus::Dead { "dead" } else { "parked" });
+    let title = format!(
+        "{} {}",
+        item.resource,
+        if item.status == ParkStatus::Dead { "dead" } else { "parked" }
+    );
     let main = html! {
         p.crumbs {
             a href="/parked" { "Parked" } " / "
@@ -517,12 +527,29 @@ fn back(form: &Form, did: &str, count: u64) -> Response {
 }
 
 /// A row an item, as the command writes it, with what to do.
-pub(super) async fn download(visit: Visit, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
+pub(super) async fn download(
+    visit: Visit,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Refusal> {
     let items = listed(&visit, &asked).await?;
     let columns = [
-        "id", "publication", "target", "resource", "key", "operation", "status", "reason",
-        "error_status", "error_type", "error_members", "error_detail", "attempts", "first_seen_at",
-        "next_attempt_at", "waits_for", "what_to_do",
+        "id",
+        "publication",
+        "target",
+        "resource",
+        "key",
+        "operation",
+        "status",
+        "reason",
+        "error_status",
+        "error_type",
+        "error_members",
+        "error_detail",
+        "attempts",
+        "first_seen_at",
+        "next_attempt_at",
+        "waits_for",
+        "what_to_do",
     ];
     let row = |Listed { item, .. }: &Listed| {
         let members = item.error.members.join(" ");

@@ -16,7 +16,7 @@ use crate::desk::{Report, ReportedResource};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Asked {
-    /// Anything: resources are shown of which there is nothing to tell.
+    /// Anything: resources are shown of which there is nothing to tell, or that are left out.
     all: String,
 }
 
@@ -36,8 +36,8 @@ pub(super) async fn show(
         (totals(&visit, &report))
         p {
             a href={ (path) "/report.csv" } download { "Download as CSV" } " · "
-            @if asked.all.is_empty() { a href={ (path) "/report?all=1" } { "Show empty resources too" } }
-            @else { a href={ (path) "/report" } { "Hide empty resources" } }
+            @if asked.all.is_empty() { a href={ (path) "/report?all=1" } { "Show all resources" } }
+            @else { a href={ (path) "/report" } { "Show only those with items that are published" } }
         }
         (table(&visit, &report, !asked.all.is_empty()))
         (command(&format!("tidemark verify {} --target {}", quoted(&pair.publication), quoted(&pair.target))))
@@ -64,17 +64,22 @@ fn totals(visit: &Visit, report: &Report) -> Markup {
 }
 
 fn table(visit: &Visit, report: &Report, every: bool) -> Markup {
+    let is_shown = |one: &&ReportedResource| every || !(one.is_empty() || one.is_excluded());
+    let mut shown: Vec<&ReportedResource> = report.resources.iter().filter(is_shown).collect();
+    // What wants somebody stands first; the others stay in their order.
+    shown
+        .sort_by_key(|one| one.is_excluded() || (one.is_whole() && one.was_equal() != Some(false)));
     html! {
         div.scroll tabindex="0" role="region" aria-label="Completeness by resource" {
             table {
-                caption { "By resource, in the order in which they are published" }
+                caption { "By resource, those that are not whole first, then in the order in which they are published" }
                 thead { tr {
                     th scope="col" { "Resource" } th scope="col" { "" span.sr { "Whole" } }
                     th.n scope="col" { "Source" } th.n scope="col" { "Target" } th.n scope="col" { "Parked" }
                     th.n scope="col" { "Dead" } th.n scope="col" { "Left out" } th scope="col" { "Compared" }
                 } }
                 tbody {
-                    @for one in report.resources.iter().filter(|one| every || !one.is_empty()) {
+                    @for one in &shown {
                         tr {
                             th scope="row" { (one.resource) }
                             td {
@@ -107,7 +112,8 @@ fn table(visit: &Visit, report: &Report, every: bool) -> Markup {
 
 pub(super) async fn download(visit: Visit, named: Named) -> Result<Response, Refusal> {
     let report = visit.desk.report(visit.by(), &pair::id(named)).await?;
-    let columns = ["resource", "source", "target", "parked", "dead", "left_out", "compared_at", "equal"];
+    let columns =
+        ["resource", "source", "target", "parked", "dead", "left_out", "compared_at", "equal"];
     let shown = |count: Option<u64>| count.map(|count| count.to_string()).unwrap_or_default();
     let row = |one: &ReportedResource| {
         vec![

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::admission::Visit;
-use super::frame::{self, Place, Refusal, csrf, sentence};
+use super::frame::{self, Place, Refusal, csrf, told};
 use super::pair::{events_of, find, runs_of, short};
 use super::pieces::{command, outcome, pair_path, past, quoted, run_path, tally, with};
 use super::{course, history};
@@ -69,7 +69,13 @@ pub(super) async fn show(
         section #stages data-live { (stages(&shown)) }
         section #course data-live { (course_of(&shown, course.as_ref())) }
     };
-    Ok(frame::page(&visit, Place::Runs, &format!("Run {}", short(&shown.id)), Some(&events_of(&pair)), &main))
+    Ok(frame::page(
+        &visit,
+        Place::Runs,
+        &format!("Run {}", short(&shown.id)),
+        Some(&events_of(&pair)),
+        &main,
+    ))
 }
 
 fn head(visit: &Visit, run: &RunShown, course: Option<&Course>) -> Markup {
@@ -81,7 +87,7 @@ fn head(visit: &Visit, run: &RunShown, course: Option<&Course>) -> Markup {
         }
         h1 { "Run " code { (short(&run.id)) } " " (outcome(run.outcome)) }
         @if let Some(error) = &run.error {
-            p.reason { (sentence(&error.message)) }
+            p.reason { (told(&error.message)) }
             div.advice {
                 h2 { "What to do" }
                 p { "It was a failure of the kind " b { (error.kind) } ". The operations page says what that means and what mends it." }
@@ -102,7 +108,7 @@ fn head(visit: &Visit, run: &RunShown, course: Option<&Course>) -> Markup {
             @if let Some(ending) = ending {
                 div { dt { "Requests" } dd { (number(ending.requests.source)) " to the source, " (number(ending.requests.target)) " to the target" } }
                 @if ending.resumed { div { dt { "Resumed" } dd { "it went on from a run that was interrupted" } } }
-                @for note in &ending.notes { div { dt { "Note" } dd { (sentence(note)) } } }
+                @for note in &ending.notes { div { dt { "Note" } dd { (told(note)) } } }
             }
             div { dt { "Id" } dd { code { (run.id) } } }
         }

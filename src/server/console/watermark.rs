@@ -118,7 +118,8 @@ fn wanted(form: &Form) -> Result<Moved, DeskError> {
 
 /// Where the watermark stood when the page was made: nobody decides about another.
 fn stood_at(form: &Form) -> Result<Option<ChangeVersion>, DeskError> {
-    let gone = || DeskError::Refused("open the page again: it says where the watermark stands".to_owned());
+    let gone =
+        || DeskError::Refused("open the page again: it says where the watermark stands".to_owned());
     match form.text("stands_at") {
         Some("none") => Ok(None),
         Some(version) => version.parse().map(|at| Some(ChangeVersion(at))).map_err(|_| gone()),
@@ -137,7 +138,8 @@ mod tests {
         assert_eq!(wanted("how=to&to=1,234"), Some(Moved::To(ChangeVersion(1234))));
         assert_eq!(wanted("how=reset&to=5"), Some(Moved::Reset));
         assert!(matches!(wanted("how=before&before=2026-01-31T10:00:00Z"), Some(Moved::Before(_))));
-        for body in ["", "to=5", "how=to", "how=to&to=-1", "how=to&to=x", "how=before&before=then"] {
+        for body in ["", "to=5", "how=to", "how=to&to=-1", "how=to&to=x", "how=before&before=then"]
+        {
             assert_eq!(wanted(body), None, "{body}");
         }
         assert_eq!(stood_at(&Form::parse(b"stands_at=none")).unwrap(), None);
