@@ -226,6 +226,9 @@ test("six hundred pairs are loaded, filtered and paged", async () => {
     assert.ok(Date.now() - began < 15_000);
     assert.equal(await page.locator("#pairs tbody tr").count(), 50);
     await visitor.photograph("fleet");
+    assert.equal(await page.getByRole("list", { name: "What several pairs have in common" }).count(), 0);
+    await Promise.all(["coast", "valley"].map((name) => scene.publish(`${name}-to-state`, "nobody")));
+    await page.getByText(/^2 pairs failing: The target could not be written/).waitFor();
 
     await page.getByLabel("Label").fill("area=south");
     await page.getByRole("button", { name: "Filter" }).click();
@@ -239,6 +242,18 @@ test("six hundred pairs are loaded, filtered and paged", async () => {
     await page.getByLabel("Connection").fill("nowhere");
     await page.getByRole("button", { name: "Filter" }).click();
     await page.getByRole("alert").waitFor();
+  });
+});
+
+test("whoever follows a link from another site to a view is led to it with their session", async () => {
+  await visiting({ token: "an-operator" }, async (page, visitor) => {
+    await page.route("http://elsewhere.test/", (route) => route.fulfill({ contentType: "text/html", body: `<a href="${scene.url}/runs?publication=d0*">look</a>` }));
+    await page.goto("http://elsewhere.test/");
+    await page.getByText("look").click();
+
+    await page.getByRole("heading", { name: "Runs" }).waitFor();
+    await page.getByText("oncall · operator").waitFor();
+    assert.match(page.url(), /runs\?publication=d0\*$/);
   });
 });
 

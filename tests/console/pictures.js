@@ -7,7 +7,7 @@ import { Scene, Visitor, descriptor, until } from "./scene.js";
 
 const folder = path.resolve(process.argv[2] ?? "docs/images");
 mkdirSync(folder, { recursive: true });
-const scene = new Scene({ fleet: 60, name: (at) => `district-${String(at).padStart(3, "0")}`, fleetTarget: "region" });
+const scene = new Scene({ fleet: 60, name: (at) => `district-${String(at).padStart(3, "0")}`, fleetTarget: "region", refusal: "The title is longer than the state allows.", refused: ["ALG-1", "ART-1"] });
 try {
   await scene.start();
   await scene.publish("district-to-state", "state");

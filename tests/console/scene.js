@@ -39,8 +39,9 @@ class Gate {
   slow = 0;
   server = http.createServer((request, response) => this.pass(request, response));
 
-  constructor(behind) {
+  constructor(behind, { refusal, refused }) {
     this.behind = new URL(behind);
+    Object.assign(this, { refusal, refused });
   }
 
   get url() {
@@ -55,10 +56,10 @@ class Gate {
     const body = await read(request);
     if (this.slow && request.method === "POST") await new Promise((go) => setTimeout(go, this.slow));
     const isCourse = request.method === "POST" && request.url.endsWith("/courses");
-    if (this.refusing && isCourse && REFUSED.includes(JSON.parse(body).courseCode)) {
+    if (this.refusing && isCourse && this.refused.includes(JSON.parse(body).courseCode)) {
       const problem = {
         type: "urn:ed-fi:api:bad-request:data-validation-failed", title: "Data Validation Failed", status: 400,
-        detail: "The title <b>is</b> too long for this state.", validationErrors: { "$.courseTitle": ["too long"] },
+        detail: this.refusal, validationErrors: { "$.courseTitle": ["too long"] },
       };
       response.writeHead(400, { "Content-Type": "application/problem+json" });
       return response.end(JSON.stringify(problem));
@@ -97,8 +98,11 @@ export class Scene {
   processes = [];
 
   // A fleet of districts that all go to one connection; by default to one where nobody is.
-  constructor({ fleet = 600, name = (at) => `d${String(at).padStart(3, "0")}`, fleetTarget = "nobody" } = {}) {
-    Object.assign(this, { fleet, name, fleetTarget });
+  constructor({
+    fleet = 600, name = (at) => `d${String(at).padStart(3, "0")}`, fleetTarget = "nobody",
+    refusal = "The title <b>is</b> too long for this state.", refused = REFUSED,
+  } = {}) {
+    Object.assign(this, { fleet, name, fleetTarget, refusal, refused });
   }
 
   static async set() {
@@ -115,7 +119,7 @@ export class Scene {
   async start() {
     const [source, target, region] = await Promise.all([this.sandbox(), this.sandbox("--empty"), this.sandbox("--empty")]);
     this.source = source;
-    this.gate = new Gate(target);
+    this.gate = new Gate(target, this);
     await this.gate.listen();
     this.url = `http://127.0.0.1:${await freePort()}`;
     this.configure(region);

@@ -8,14 +8,20 @@ use serde::Deserialize;
 use super::admission::Visit;
 use super::frame::{self, Place, Refusal};
 use super::pieces::{command, nothing, pair_path, past, with};
+use crate::clock::Timestamp;
 use crate::desk::wording::moment;
-use crate::desk::{DeskError, Part};
+use crate::desk::{AuditEntry, DeskError, Page, Part};
+
+/// Of a thousand entries each.
+const MOST_PARTS: usize = 5;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Asked {
     /// A day or a moment.
     since: String,
+    /// Of this publication alone.
+    publication: String,
     after: String,
 }
 
@@ -24,12 +30,12 @@ pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Res
         "" => None,
         text => Some(since(text)?),
     };
-    let after = Some(asked.after.clone()).filter(|after| !after.is_empty());
-    let page = visit.desk.audit(visit.by(), since, &Part { after, ..Part::first() }).await?;
+    let page = entries(&visit, &asked, since).await?;
     let main = html! {
         h1 { "Audit" }
         form.filters method="get" action="/audit" role="search" aria-label="Filter the audit" {
             label { "Since (UTC)" input type="date" name="since" value=(asked.since.get(..10).unwrap_or_default()); }
+            label { "Publication" input name="publication" value=(asked.publication); }
             button type="submit" { "Filter" }
             a.clear href="/audit" { "Clear" }
         }
@@ -69,7 +75,32 @@ pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Res
     Ok(frame::page(&visit, Place::Audit, "Audit", None, &main))
 }
 
-fn since(text: &str) -> Result<crate::clock::Timestamp, DeskError> {
+/// The audit is kept by time alone, so whoever wants one publication has a bounded part looked through.
+async fn entries(
+    visit: &Visit,
+    asked: &Asked,
+    since: Option<Timestamp>,
+) -> Result<Page<AuditEntry>, DeskError> {
+    let publication = asked.publication.trim();
+    let mut after = Some(asked.after.clone()).filter(|after| !after.is_empty());
+    if publication.is_empty() {
+        return visit.desk.audit(visit.by(), since, &Part { after, ..Part::first() }).await;
+    }
+    let mut found = Vec::new();
+    for _ in 0..MOST_PARTS {
+        let part = Part { after, limit: Part::LONGEST };
+        let page = visit.desk.audit(visit.by(), since, &part).await?;
+        let is_of_it = |entry: &AuditEntry| entry.publication.as_deref() == Some(publication);
+        found.extend(page.items.into_iter().filter(is_of_it));
+        after = page.next;
+        if after.is_none() || found.len() >= Part::USUAL {
+            break;
+        }
+    }
+    Ok(Page { items: found, next: after })
+}
+
+fn since(text: &str) -> Result<Timestamp, DeskError> {
     let whole = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     whole.parse().map_err(|_| {
         DeskError::Refused("`since` is a day such as 2026-01-31, or a moment".to_owned())

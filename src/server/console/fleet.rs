@@ -20,6 +20,8 @@ use crate::desk::{DeskError, PairCondition, PairStatus, Selectors};
 use crate::domain::Outcome;
 
 const AT_ONCE: usize = 50;
+/// Reasons that are told above the pairs.
+const MOST_SHARED: usize = 5;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -113,7 +115,7 @@ pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Res
     let slice = Slice::new(asked.page, AT_ONCE, pairs.len());
     let main = html! {
         h1.sr { "Fleet" }
-        section #totals data-live aria-label="Totals" { (totals(&visit, &all)) }
+        section #totals data-live aria-label="Totals" { (totals(&visit, &all)) (shared_reasons(&visit, &all)) }
         (filters(&asked, &all))
         @if let Some(why) = trouble { p.alert role="alert" { (told(&why)) } }
         section #pairs data-live aria-label="Pairs" {
@@ -195,6 +197,36 @@ fn totals(visit: &Visit, pairs: &[PairStatus]) -> Markup {
                 a href=(with(uri, "stage", stage.word())) { (number(many(*found))) " " (stage.name()) }
             }
             @if stages.is_empty() { "no pair is configured" }
+        }
+    }
+}
+
+/// What keeps several pairs is one thing to mend: a target that is down is not six hundred failures.
+fn shared_reasons(visit: &Visit, pairs: &[PairStatus]) -> Markup {
+    let mut found: BTreeMap<(u8, PairCondition, &str), usize> = BTreeMap::new();
+    let wants_somebody = |pair: &&PairStatus| {
+        matches!(
+            pair.state,
+            PairCondition::Blocked | PairCondition::Failing | PairCondition::Waiting
+        )
+    };
+    for pair in pairs.iter().filter(wants_somebody) {
+        if let Some(reason) = &pair.reason {
+            *found.entry((badness(pair.state), pair.state, reason)).or_default() += 1;
+        }
+    }
+    let mut shared: Vec<_> = found.into_iter().filter(|(_, pairs)| *pairs > 1).collect();
+    shared.sort_by_key(|((badness, ..), pairs)| (*badness, Reverse(*pairs)));
+    html! {
+        @if !shared.is_empty() {
+            ul.causes aria-label="What several pairs have in common" {
+                @for ((_, condition, reason), pairs) in shared.into_iter().take(MOST_SHARED) {
+                    li {
+                        a href=(with(&visit.uri, "state", condition.as_str())) { (count(many(pairs), "pair")) " " (condition.as_str()) }
+                        ": " (told(reason))
+                    }
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::admission::Visit;
 use super::pieces::{outcome, past, run_path, tally};
 use crate::desk::RunShown;
-use crate::desk::wording::{number, seconds, window};
+use crate::desk::wording::{count, many, number, seconds, window};
 use crate::domain::{Outcome, Stage};
 
 const WIDTH: usize = 720;
@@ -17,19 +17,24 @@ pub(super) fn show(visit: &Visit, runs: &[RunShown]) -> Markup {
         @if runs.is_empty() {
             p { "There was no run yet." }
         } @else {
-            (bars(runs))
+            (bars(visit, runs))
             (table(visit, runs, false))
         }
     }
 }
 
 /// A bar a run, oldest first: as high as it took long.
-fn bars(runs: &[RunShown]) -> Markup {
+fn bars(visit: &Visit, runs: &[RunShown]) -> Markup {
     let longest = runs.iter().filter_map(|run| run.duration_seconds).fold(0.1, f64::max);
     let step = (WIDTH / runs.len().max(1)).min(28);
     html! {
         figure {
-            figcaption { "The last " (runs.len()) " runs, oldest first; the longest took " (seconds(longest)) }
+            figcaption {
+                @if let (Some(last), Some(first)) = (runs.first(), runs.last()) {
+                    (count(many(runs.len()), "run")) ", from " (past(visit.now, Some(first.started_at)))
+                    " to " (past(visit.now, Some(last.started_at))) "; the longest took " (seconds(longest))
+                }
+            }
             div.scroll tabindex="0" role="region" aria-label="History of runs" {
                 svg.history viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width=(WIDTH) height=(HEIGHT) role="group" aria-label="History of runs" {
                     @for (index, run) in runs.iter().rev().enumerate() {

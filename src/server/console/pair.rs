@@ -38,12 +38,10 @@ pub(super) async fn find(visit: &Visit, id: &PairId) -> Result<PairStatus, DeskE
         target: Some(id.target.clone()),
         ..Selectors::default()
     };
-    let found = match visit.desk.pairs(visit.by(), &selectors).await {
-        Ok(found) => found,
-        // What is not configured has no name to be selected by.
-        Err(DeskError::NotThere(_)) => Vec::new(),
-        Err(error) => return Err(error),
-    };
+    let found = visit.desk.pairs(visit.by(), &selectors).await;
+    // What is not configured has no name to be selected by.
+    let is_unknown = matches!(found, Err(DeskError::NotThere(_)));
+    let found = if is_unknown { Vec::new() } else { found? };
     if let Some(pair) = found.into_iter().find(|pair| pair.id() == *id) {
         return Ok(pair);
     }
@@ -323,7 +321,8 @@ fn facts(visit: &Visit, pair: &PairStatus, detail: &PairDetail) -> Markup {
             }
             div { dt { "More" } dd {
                 a href={ (path) "/report" } { "Completeness" } ", "
-                a href={ "/configuration?name=" (pair.publication) } { "Configuration" }
+                a href={ "/configuration?name=" (pair.publication) } { "Configuration" } ", "
+                a href={ "/audit?publication=" (pair.publication) } { "What people did" }
             } }
         }
         @if !detail.connections.is_empty() {

@@ -122,6 +122,12 @@ fn head(visit: &Visit, run: &RunShown, course: Option<&Course>) -> Markup {
 
 fn stages(run: &RunShown) -> Markup {
     html! {
+        div.scroll tabindex="0" role="region" aria-label="Stages" { (table_of_stages(run)) }
+    }
+}
+
+fn table_of_stages(run: &RunShown) -> Markup {
+    html! {
         table {
             caption { "What became of what was taken up" }
             thead { tr {
