@@ -16,6 +16,7 @@ const MOST_BARS: usize = 40;
 const SHOWN_FINISHED: usize = 6;
 /// A rate from less says nothing.
 const SOONEST_RATE: Duration = Duration::from_millis(500);
+const FEWEST_FOR_RATE: u64 = 10;
 const WIDTH: f64 = 720.0;
 const NAMES: f64 = 200.0;
 const ROW: usize = 18;
@@ -34,7 +35,7 @@ pub(super) fn progress(course: &Course) -> Markup {
             b { (number(settled)) } " settled in " (seconds(course.took.as_secs_f64()))
             @if let Some(rate) = rate(settled, course.took) { ", " (number(rate)) " a second" }
             "; " (finished) " of " (course.resources.len()) " resources that were begun are finished"
-            @if let Some(left) = estimate(course) { "; about " (seconds(left.as_secs_f64())) " more for what is under way" }
+            @if let Some(left) = estimate(course) { "; about " (seconds(left.as_secs_f64())) " more for what was begun" }
             "."
         }
         div.scroll tabindex="0" role="region" aria-label="Progress by resource" {
@@ -86,20 +87,29 @@ fn rate(settled: u64, took: Duration) -> Option<u64> {
     (took >= SOONEST_RATE).then(|| (settled as f64 / took.as_secs_f64()).round() as u64)
 }
 
-/// At the rate so far.
+/// At the rate so far; nothing is said of what has hardly begun.
 fn left(one: &ResourceCourse) -> Option<Duration> {
     let done = settled(&one.tally);
-    let expected = one.expected.filter(|expected| !one.finished && *expected > done)?;
-    if done == 0 || one.took < SOONEST_RATE {
+    if done < FEWEST_FOR_RATE || one.took < SOONEST_RATE {
         return None;
     }
-    let more = (expected - done) as f64 / done as f64;
+    let more = remaining(one)? as f64 / done as f64;
     Duration::try_from_secs_f64(one.took.as_secs_f64() * more).ok()
 }
 
-/// Resources go on beside each other, so the longest counts.
+fn remaining(one: &ResourceCourse) -> Option<u64> {
+    let expected = one.expected.filter(|_| !one.finished)?;
+    expected.checked_sub(settled(&one.tally)).filter(|more| *more > 0)
+}
+
+/// Of everything that was begun, at the rate of the whole run: what goes on side by side shares it.
 fn estimate(course: &Course) -> Option<Duration> {
-    course.resources.iter().filter_map(left).max()
+    let done: u64 = course.resources.iter().map(|one| settled(&one.tally)).sum();
+    let more: u64 = course.resources.iter().filter_map(remaining).sum();
+    if more == 0 || done < FEWEST_FOR_RATE || course.took < SOONEST_RATE {
+        return None;
+    }
+    Duration::try_from_secs_f64(course.took.as_secs_f64() * more as f64 / done as f64).ok()
 }
 
 /// A bar for each resource, from when it began to when it was finished.
@@ -247,9 +257,12 @@ mod tests {
     fn what_is_left_goes_by_the_rate_so_far() {
         assert_eq!(left(&course(Some(400), 100, 10)), Some(Duration::from_secs(30)));
         assert_eq!(left(&course(None, 100, 10)), None, "nobody knows how many there are");
-        assert_eq!(left(&course(Some(400), 0, 10)), None, "nothing says how fast it goes");
+        assert_eq!(left(&course(Some(400), 9, 10)), None, "too few say how fast it goes");
         assert_eq!(left(&course(Some(100), 120, 10)), None, "there were more than expected");
         assert_eq!(left(&ResourceCourse { finished: true, ..course(Some(400), 100, 10) }), None);
+        let both = vec![course(Some(400), 100, 10), course(Some(300), 0, 1)];
+        let run = Course { took: Duration::from_secs(10), resources: both, ..Course::default() };
+        assert_eq!(estimate(&run), Some(Duration::from_secs(60)));
         assert_eq!(rate(100, Duration::from_secs(10)), Some(10));
         assert_eq!(rate(100, Duration::from_millis(10)), None);
     }

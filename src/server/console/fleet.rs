@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::admission::Visit;
 use super::frame::{self, Place, Refusal, told};
 use super::pieces::{
-    Slice, badge, badness, choice, figure, future, nothing, past, path_of, run_path, state, tally,
+    Slice, badge, badness, choice, figure, future, nothing, past, path_of, run_path, said, state, tally,
     with,
 };
 use crate::desk::orders::parse_label;
@@ -115,6 +115,7 @@ pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Res
     let slice = Slice::new(asked.page, AT_ONCE, pairs.len());
     let main = html! {
         h1.sr { "Fleet" }
+        (said(&summary(&all)))
         section #totals data-live aria-label="Totals" { (totals(&visit, &all)) (shared_reasons(&visit, &all)) }
         (filters(&asked, &all))
         @if let Some(why) = trouble { p.alert role="alert" { (told(&why)) } }
@@ -162,6 +163,17 @@ fn sort(pairs: &mut [PairStatus], by: &str) {
             (badness(pair.state), Reverse(pair.dead), Reverse(pair.parked), lag(pair))
         }),
     }
+}
+
+/// `3 pairs: 1 failing, 2 ok`
+fn summary(pairs: &[PairStatus]) -> String {
+    let mut states: BTreeMap<u8, (PairCondition, usize)> = BTreeMap::new();
+    for pair in pairs {
+        states.entry(badness(pair.state)).or_insert((pair.state, 0)).1 += 1;
+    }
+    let states: Vec<String> =
+        states.values().map(|(state, found)| format!("{found} {}", state.as_str())).collect();
+    format!("{}: {}", count(many(pairs.len()), "pair"), states.join(", "))
 }
 
 fn totals(visit: &Visit, pairs: &[PairStatus]) -> Markup {

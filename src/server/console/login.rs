@@ -29,13 +29,20 @@ pub(super) async fn show(
     page(&reception, &asked.next, None).into_response()
 }
 
-pub(super) async fn log_in(State(reception): State<Arc<Reception>>, form: Form) -> Response {
+pub(super) async fn log_in(
+    State(reception): State<Arc<Reception>>,
+    headers: HeaderMap,
+    form: Form,
+) -> Response {
     let next = form.text("next").unwrap_or("/");
     let token: [u8; 32] = Sha256::digest(form.text("token").unwrap_or_default()).into();
     if reception.callers.by_hash(&token).is_none() {
         let wrong = "This token is not known. Tokens are named in the configuration, under \
                      server.tokens and server.admin_token.";
         return (StatusCode::UNAUTHORIZED, page(&reception, next, Some(wrong))).into_response();
+    }
+    if let Some(before) = session_id(&reception, &headers) {
+        reception.sessions.end(before);
     }
     let id = reception.sessions.begin(token);
     let cookie = cookie(&reception, &id, LASTS.as_secs());

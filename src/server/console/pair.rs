@@ -12,7 +12,7 @@ use super::fleet::Onboarding;
 use super::forms::Form;
 use super::frame::{self, Place, Refusal, csrf, told};
 use super::pieces::{
-    command, future, nothing, outcome, past, path_of, path_of_id, quoted, run_path, state,
+    command, future, nothing, outcome, past, path_of, path_of_id, quoted, run_path, said, state,
 };
 use super::{course, graph, history};
 use crate::clock::Timestamp;
@@ -73,7 +73,9 @@ pub(super) async fn show(visit: Visit, named: Named) -> Result<Response, Refusal
     let runs = runs_of(&visit, &pair, HISTORY).await?;
     let course = pair.run_id.as_ref().and_then(|run| visit.reception.progress.course(&id, run));
     let title = format!("{} → {}", pair.publication, pair.target);
+    let now = format!("{title}: {}, {} parked, {} dead", pair.state.as_str(), pair.parked, pair.dead);
     let main = html! {
+        (said(&now))
         section #head data-live aria-label="Now" {
             (head(&visit, &pair))
             (what_to_do(&pair, &detail))

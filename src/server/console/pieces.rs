@@ -186,6 +186,11 @@ impl Slice {
     }
 }
 
+/// What a screen reader says when it changes; figures that change all the time are not in it.
+pub(super) fn said(text: &str) -> Markup {
+    html! { p.sr #said role="status" data-live { (text) } }
+}
+
 /// One choice of a list in a form.
 pub(super) fn choice(value: &str, name: &str, chosen: Option<&str>) -> Markup {
     html! { option value=(value) selected[chosen == Some(value)] { (name) } }

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use super::admission::Visit;
 use super::frame::{self, Place, Refusal, csrf, told};
 use super::pair::{events_of, find, runs_of, short};
-use super::pieces::{command, outcome, pair_path, past, quoted, run_path, tally, with};
+use super::pieces::{command, outcome, pair_path, past, quoted, run_path, said, tally, with};
 use super::{course, history};
 use crate::desk::wording::{moment, number, seconds, window};
 use crate::desk::{DeskError, Part, Role, RunShown, Selectors};
-use crate::domain::Stage;
+use crate::domain::{Outcome, Stage};
 use crate::server::events::Course;
 use crate::state::PairId;
 
@@ -64,7 +64,9 @@ pub(super) async fn show(
         DeskError::NotThere("the run is not kept: of each pair the last hundred are".to_owned())
     })?;
     let course = visit.reception.progress.course(&id, &shown.id);
+    let now = shown.outcome.map_or("under way", Outcome::as_str);
     let main = html! {
+        (said(&format!("Run {}: {now}", short(&shown.id))))
         section #run data-live { (head(&visit, &shown, course.as_ref())) }
         section #stages data-live { (stages(&shown)) }
         section #course data-live { (course_of(&shown, course.as_ref())) }
