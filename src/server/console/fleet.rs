@@ -11,8 +11,8 @@ use serde::Deserialize;
 use super::admission::Visit;
 use super::frame::{self, Place, Refusal, told};
 use super::pieces::{
-    Slice, badge, badness, choice, figure, future, nothing, past, path_of, run_path, said, state, tally,
-    with,
+    Slice, badge, badness, choice, figure, future, nothing, past, path_of, run_path, said, state,
+    tally, with,
 };
 use crate::desk::orders::parse_label;
 use crate::desk::wording::{count, many, number};

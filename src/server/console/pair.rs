@@ -73,7 +73,8 @@ pub(super) async fn show(visit: Visit, named: Named) -> Result<Response, Refusal
     let runs = runs_of(&visit, &pair, HISTORY).await?;
     let course = pair.run_id.as_ref().and_then(|run| visit.reception.progress.course(&id, run));
     let title = format!("{} → {}", pair.publication, pair.target);
-    let now = format!("{title}: {}, {} parked, {} dead", pair.state.as_str(), pair.parked, pair.dead);
+    let now =
+        format!("{title}: {}, {} parked, {} dead", pair.state.as_str(), pair.parked, pair.dead);
     let main = html! {
         (said(&now))
         section #head data-live aria-label="Now" {
