@@ -141,6 +141,10 @@
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
   });
 
+  // On a telephone the list comes first; whoever has filtered sees by what.
+  if (window.matchMedia("(max-width: 760px)").matches) {
+    for (const fold of document.querySelectorAll("[data-fold]")) fold.open = false;
+  }
   showCopies();
   if (events) {
     listen();

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use super::admission::Visit;
 use super::frame::{self, Place, Refusal, told};
 use super::pieces::{
-    Slice, badge, badness, choice, figure, future, nothing, past, path_of, run_path, said, state,
-    tally, with,
+    Slice, badge, badness, choice, figure, filter_fold, future, nothing, past, path_of, run_path,
+    said, state, tally, with,
 };
 use crate::desk::orders::parse_label;
 use crate::desk::wording::{count, many, number};
@@ -35,6 +35,14 @@ pub(super) struct Asked {
     connection: String,
     sort: String,
     page: Option<usize>,
+}
+
+impl Asked {
+    fn is_given(&self) -> bool {
+        let parts =
+            [&self.text, &self.state, &self.stage, &self.label, &self.connection, &self.sort];
+        parts.iter().any(|part| !part.is_empty())
+    }
 }
 
 /// How far a pair has come since it was configured.
@@ -251,7 +259,7 @@ fn filters(asked: &Asked, pairs: &[PairStatus]) -> Markup {
     let targets: BTreeSet<&str> = pairs.iter().map(|pair| pair.target.as_str()).collect();
     let chosen = |text: &'static str, value: &str| value == text;
     html! {
-        form.filters method="get" action="/" role="search" aria-label="Filter pairs" {
+        (filter_fold("/", "Filter pairs", asked.is_given(), &html! {
             label { "Name" input type="search" name="text" value=(asked.text); }
             label { "State"
                 select name="state" {
@@ -281,7 +289,7 @@ fn filters(asked: &Asked, pairs: &[PairStatus]) -> Markup {
             datalist #connections { @for target in &targets { option value=(target) {} } }
             button type="submit" { "Filter" }
             a.clear href="/" { "Clear" }
-        }
+        }))
     }
 }
 

@@ -276,13 +276,13 @@ fn drawn(pair: &PairStatus, node: &Node) -> Markup {
 
 /// The last letters tell names apart that begin alike.
 fn shortened(name: &str) -> String {
-    const MOST: usize = 24;
+    const MOST: usize = 22;
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= MOST {
         return name.to_owned();
     }
-    let first: String = letters[..13].iter().collect();
-    let last: String = letters[letters.len() - 10..].iter().collect();
+    let first: String = letters[..12].iter().collect();
+    let last: String = letters[letters.len() - 9..].iter().collect();
     format!("{first}…{last}")
 }
 

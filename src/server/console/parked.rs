@@ -13,7 +13,7 @@ use super::admission::Visit;
 use super::forms::{self, Form};
 use super::frame::{self, Place, Refusal, csrf};
 use super::pieces::{
-    Slice, badge, choice, command, future, nothing, pair_path, past, quoted, with,
+    Slice, badge, choice, command, filter_fold, future, nothing, pair_path, past, quoted, with,
 };
 use crate::desk::causes::{self, Root, cause, leaves};
 use crate::desk::wording::{count, csv, many, moment, number};
@@ -235,7 +235,7 @@ fn by_cause(items: &[Listed]) -> Vec<Cause<'_>> {
 
 fn filters(asked: &Asked) -> Markup {
     html! {
-        form.filters method="get" action="/parked" role="search" aria-label="Filter items" {
+        (filter_fold("/parked", "Filter items", asked.members().iter().any(|(_, value)| !value.is_empty()), &html! {
             label { "Publication" input name="publication" value=(asked.publication) placeholder="name or glob"; }
             label { "Target" input name="target" value=(asked.target); }
             label { "Label" input name="label" value=(asked.label) placeholder="key=value"; }
@@ -255,7 +255,7 @@ fn filters(asked: &Asked) -> Markup {
             }
             button type="submit" { "Filter" }
             a.clear href="/parked" { "Clear" }
-        }
+        }))
     }
 }
 
@@ -290,15 +290,16 @@ fn table(visit: &Visit, causes: &[Cause<'_>], all: usize) -> Markup {
     let may_choose = visit.may(Role::Operator);
     html! {
         div.scroll tabindex="0" role="region" aria-label="Parked items" {
-            table.items {
+            table.items role="table" {
                 caption { (count(many(all), "root cause")) ", those that most wait for first" }
-                thead { tr {
-                    @if may_choose { th.check scope="col" { span.sr { "Choose" } } }
-                    th scope="col" { "Item" } th scope="col" { "Cause" } th scope="col" { "Status" }
-                    th.n scope="col" { "Attempts" } th scope="col" { "Next attempt" } th scope="col" { "First seen" }
+                thead role="rowgroup" { tr role="row" {
+                    @if may_choose { th.check scope="col" role="columnheader" { span.sr { "Choose" } } }
+                    @for name in ["Item", "Cause", "Status", "Attempts", "Next attempt", "First seen"] {
+                        th.n[name == "Attempts"] scope="col" role="columnheader" { (name) }
+                    }
                 } }
                 @for cause in causes {
-                    tbody {
+                    tbody role="rowgroup" {
                         @match cause.head {
                             Some(item) => (row(visit, item, cause.behind.len())),
                             None => (absent(cause, may_choose)),
@@ -313,11 +314,11 @@ fn table(visit: &Visit, causes: &[Cause<'_>], all: usize) -> Markup {
 
 fn absent(cause: &Cause<'_>, may_choose: bool) -> Markup {
     html! {
-        tr.root {
-            @if may_choose { td {} }
-            th scope="row" { span.key { (cause.absent.unwrap_or_default()) } }
-            td { "not at the target, and not parked" span.why { (waiting(cause.behind.len())) } }
-            td colspan="4" { span.quiet { "publish it, and they follow" } }
+        tr.root role="row" {
+            @if may_choose { td.check role="cell" {} }
+            th scope="row" role="rowheader" { span.key { (cause.absent.unwrap_or_default()) } }
+            td.cause role="cell" { "not at the target, and not parked" span.why { (waiting(cause.behind.len())) } }
+            td role="cell" colspan="4" { span.quiet { "publish it, and they follow" } }
         }
     }
 }
@@ -329,9 +330,9 @@ fn behind(cause: &Cause<'_>, may_choose: bool) -> Markup {
         *sums.entry(item.resource.as_str()).or_default() += 1;
     }
     html! {
-        tr.behind {
-            @if may_choose { td {} }
-            td colspan="6" {
+        tr.behind role="row" {
+            @if may_choose { td.check role="cell" {} }
+            td role="cell" colspan="6" {
                 details {
                     summary {
                         (waiting(cause.behind.len())) ": "
@@ -370,26 +371,26 @@ fn row(visit: &Visit, item: &ParkedItem, behind: usize) -> Markup {
     let key = key_of(item);
     let named = format!("{} {key}", item.resource);
     html! {
-        tr.root {
+        tr.root role="row" {
             @if visit.may(Role::Operator) {
-                td.check { input type="checkbox" name="id" value=(item.id) aria-label={ "Choose " (named) }; }
+                td.check role="cell" { input type="checkbox" name="id" value=(item.id) aria-label={ "Choose " (named) }; }
             }
-            th scope="row" {
+            th scope="row" role="rowheader" {
                 a href={ "/parked/" (item.id) } { (item.resource) }
                 span.key { (key) }
                 span.pair { a href=(pair_path(&item.publication, &item.target)) { (item.publication) " → " (item.target) } }
             }
-            td {
+            td.cause role="cell" {
                 (item.reason.as_str())
                 @if item.error.status > 0 { " (" (item.error.status) ")" }
                 @if let Some(detail) = &item.error.detail { span.why { (detail) } }
                 @if !item.error.members.is_empty() { span.why { "at " @for member in &item.error.members { code { (member) } " " } } }
                 @if let (0, Some(what)) = (behind, &item.waits_for) { span.why { "waits for " (cause(what)) } }
             }
-            td { (status(item)) }
-            td.n { (number(item.attempts.into())) }
-            td { @match item.next_attempt_at { Some(_) => (future(visit.now, item.next_attempt_at)), None => (nothing()) } }
-            td { (past(visit.now, Some(item.first_seen_at))) }
+            td role="cell" data-label="Status" { (status(item)) }
+            td.n role="cell" data-label="Attempts" { (number(item.attempts.into())) }
+            td role="cell" data-label="Next attempt" { @match item.next_attempt_at { Some(_) => (future(visit.now, item.next_attempt_at)), None => (nothing()) } }
+            td role="cell" data-label="First seen" { (past(visit.now, Some(item.first_seen_at))) }
         }
     }
 }

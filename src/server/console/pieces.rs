@@ -191,6 +191,16 @@ pub(super) fn said(text: &str) -> Markup {
     html! { p.sr #said role="status" data-live { (text) } }
 }
 
+/// The filters of a list. On a telephone the script folds them away until somebody wants them.
+pub(super) fn filter_fold(action: &str, name: &str, is_given: bool, fields: &Markup) -> Markup {
+    html! {
+        details.fold open data-fold=[(!is_given).then_some("")] {
+            summary { (name) }
+            form.filters method="get" action=(action) role="search" aria-label=(name) { (fields) }
+        }
+    }
+}
+
 /// One choice of a list in a form.
 pub(super) fn choice(value: &str, name: &str, chosen: Option<&str>) -> Markup {
     html! { option value=(value) selected[chosen == Some(value)] { (name) } }
