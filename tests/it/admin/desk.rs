@@ -237,7 +237,12 @@ impl Desk for Scripted {
     ) -> Result<Page<ParkedItem>, DeskError> {
         // A part after the first is the last.
         let next = part.after.is_none().then(|| "further".to_owned());
-        let answer = Page { items: vec![self.item(by)], next };
+        let mut items = vec![self.item(by)];
+        if self.spoiled.lock().unwrap().is_some() {
+            // One that waits for nothing but itself: its refusal is shown.
+            items.push(ParkedItem { id: "item-2".to_owned(), waits_for: None, ..self.item(by) });
+        }
+        let answer = Page { items, next };
         self.answer(by, format!("parked {which:?} {filter:?} {part:?}"), answer)
     }
 
