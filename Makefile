@@ -25,9 +25,10 @@ SCENARIOS ?=
 SECONDS_EACH ?= 60
 
 .PHONY: help demo test test-lint test-engine test-peers test-kills test-demo test-instructions \
-        test-otlp test-chart test-monitoring test-image sbom dashboards chart-readme \
+        test-otlp test-chart test-monitoring test-console test-image sbom dashboards chart-readme \
         bench soak-fuzz soak-kill soak-simulation soak-model soak-night soak-serve ablations \
-        needs needs-fuzz needs-image needs-instructions needs-lint needs-monitoring needs-operate \
+        needs needs-console needs-fuzz needs-image needs-instructions needs-lint needs-monitoring \
+        needs-operate \
         needs-peers
 
 help: ## This list
@@ -40,7 +41,7 @@ demo: needs ## The whole job on this machine: builds, then publishes between san
 test: ## Everything; each part has a target of its own
 	@tools/part.sh begin
 	@$(MAKE) --no-print-directory test-lint test-engine test-otlp test-peers test-kills test-demo \
-		test-instructions test-chart test-monitoring test-image
+		test-instructions test-chart test-monitoring test-console test-image
 	@tools/part.sh end
 
 test-lint: needs-lint ## Formatting, lints, documentation, licences of what we depend on
@@ -68,6 +69,10 @@ test-chart: needs-operate ## The Helm chart: both Helms, schemas, a policy check
 test-monitoring: needs-monitoring ## Alerts and dashboards, against a Prometheus that scrapes a daemon
 	@cargo build --locked --bin tidemark
 	@tools/part.sh pytest monitoring
+
+test-console: needs-console ## The console in a real browser, over a daemon that publishes between sandboxes
+	@cargo build --locked --bin tidemark
+	@tools/part.sh node console
 
 test-image: needs-operate needs-image ## The container image: built from scratch, started, looked into
 	@tools/part.sh pytest image
@@ -124,6 +129,9 @@ needs-operate: needs
 
 needs-monitoring: needs-operate
 	@tools/needs.sh prometheus
+
+needs-console: needs
+	@tools/needs.sh console
 
 needs-image:
 	@tools/needs.sh image

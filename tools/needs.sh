@@ -2,7 +2,7 @@
 # Sees that this machine has what building and testing need, and installs what apt or rustup can.
 # Says what it is about to do before it does it; does nothing when nothing is missing.
 #
-#   tools/needs.sh build|lint|instructions|peers|fuzz|operate|prometheus|image...
+#   tools/needs.sh build|lint|instructions|peers|fuzz|operate|prometheus|console|image...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -120,6 +120,22 @@ needs_prometheus() {
     rm -rf "$fetched"
 }
 
+# A browser, and under target/ what drives it and looks for barriers in pages.
+needs_console() {
+    local into=target/console wanted=tests/console missing=()
+    have node || missing+=(nodejs)
+    have npm || missing+=(npm)
+    have /usr/bin/chromium || missing+=(chromium)
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+    [ -d "$into/node_modules" ] && cmp -s "$wanted/package-lock.json" "$into/package-lock.json" && return
+    echo "installing into $into: the packages of $wanted/package-lock.json" >&2
+    rm -rf "$into/node_modules"
+    mkdir -p "$into"
+    cp "$wanted/package.json" "$wanted/.npmrc" "$into"
+    cp "$wanted/package-lock.json" "$into"
+    (cd "$into" && npm ci --silent --ignore-scripts >&2) || { rm -f "$into/package-lock.json"; exit 1; }
+}
+
 # What builds an image without a daemon, and compiles a program that needs no library.
 needs_image() {
     local missing=()
@@ -169,7 +185,7 @@ needs_fuzz() {
 
 for need in "$@"; do
     case "$need" in
-        build | lint | instructions | peers | fuzz | operate | prometheus | image) "needs_$need" ;;
+        build | lint | instructions | peers | fuzz | operate | prometheus | console | image) "needs_$need" ;;
         *) fail "unknown need: $need" ;;
     esac
 done

@@ -4,6 +4,7 @@
 #
 #   tools/part.sh tests engine|peers|kills    tests of this crate
 #   tools/part.sh pytest chart|monitoring|image  tests under tests/ of that name
+#   tools/part.sh node console                tests under tests/ of that name
 #   tools/part.sh run NAME COMMAND...         something else that must succeed
 #   tools/part.sh begin|end                   of all parts
 set -euo pipefail
@@ -11,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 sums=target/test-parts
 
-mode=${1:?begin, end, run, pytest or tests}
+mode=${1:?begin, end, run, node, pytest or tests}
 shift
 
 duration() {
@@ -79,6 +80,12 @@ with_pytest() {
     passed=$(sed -nE 's/^([0-9]+) passed in .*/\1/p' "$log")
 }
 
+with_node() {
+    node --test --test-concurrency=1 --test-reporter=tap "tests/$part"/*.test.js 2>&1 | tee "$log"
+    # What was skipped is no pass.
+    passed=$(sed -nE 's/^# pass ([0-9]+)$/\1/p' "$log")
+}
+
 must_have_passed() {
     if [ "${passed:-0}" = 0 ]; then
         echo "error: no test of $part ran" >&2
@@ -91,6 +98,11 @@ must_have_passed() {
 case "$mode" in
     run)
         "$@"
+        ;;
+    node)
+        log=$sums/$part.log
+        with_node
+        must_have_passed
         ;;
     pytest)
         log=$sums/$part.log
@@ -107,7 +119,7 @@ case "$mode" in
         must_have_passed
         ;;
     *)
-        echo "error: begin, end, run, pytest or tests, not $mode" >&2
+        echo "error: begin, end, run, node, pytest or tests, not $mode" >&2
         exit 2
         ;;
 esac

@@ -1,4 +1,4 @@
-//! How answers look: JSON, tables that fit the terminal, numbers that people read.
+//! How answers look on a terminal: JSON, tables that fit it, paragraphs.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -6,9 +6,11 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
-use crate::clock::Timestamp;
-pub(super) use crate::desk::words::{count, few, many, number};
-use crate::domain::{Stage, Stages, Window};
+use crate::domain::{Stage, Stages};
+
+pub(super) use crate::desk::wording::{
+    ago, count, csv, few, many, moment, number, seconds, until, window,
+};
 
 use super::failure::Failure;
 
@@ -136,25 +138,6 @@ pub(super) fn stages(stages: &Stages) -> String {
     table(&columns, Stage::ALL.map(row).to_vec())
 }
 
-/// Comma-separated values with a header, as RFC 4180 has them.
-pub(super) fn csv(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let header = columns.iter().map(|name| (*name).to_owned()).collect();
-    let mut text = String::new();
-    for row in std::iter::once(header).chain(rows) {
-        let fields: Vec<String> = row.into_iter().map(csv_field).collect();
-        text.push_str(&fields.join(","));
-        text.push_str("\r\n");
-    }
-    text
-}
-
-fn csv_field(text: String) -> String {
-    if text.contains(['"', ',', '\r', '\n']) {
-        return format!("\"{}\"", text.replace('"', "\"\""));
-    }
-    text
-}
-
 /// A paragraph of lines that read well, with a margin before the first and before the others.
 pub(super) fn wrapped(text: &str, first: &str, next: &str) -> String {
     let terminal = Table::new().width().map_or(TEXT_WIDTH, usize::from);
@@ -178,55 +161,6 @@ pub(super) fn wrapped(text: &str, first: &str, next: &str) -> String {
     lines + &line + "\n"
 }
 
-/// `0.4 s`, `3 min 20 s`, `2 h 5 min`
-pub(super) fn seconds(seconds: f64) -> String {
-    if seconds < 60.0 {
-        return format!("{seconds:.1} s");
-    }
-    let whole = std::time::Duration::from_secs_f64(seconds).as_secs();
-    if whole < 3600 {
-        return format!("{} min {} s", whole / 60, whole % 60);
-    }
-    format!("{} h {} min", whole / 3600, whole % 3600 / 60)
-}
-
-/// `everything through version 230`, `versions 101 through 230`: what is read, both edges in.
-pub(super) fn window(window: &Window) -> String {
-    let max = window.max_change_version();
-    match window.min_change_version() {
-        None => format!("everything through version {max}"),
-        Some(min) if min > max => format!("nothing newer than version {max}"),
-        Some(min) => format!("versions {min} through {max}"),
-    }
-}
-
-/// `2026-01-31 10:00:00Z`
-pub(super) fn moment(moment: Timestamp) -> String {
-    moment.format("%Y-%m-%d %H:%M:%SZ").to_string()
-}
-
-/// `just now`, `12 min ago`, `3 days ago`
-pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
-    let gone = now.signed_duration_since(then);
-    match gone.num_seconds() {
-        ..60 => "just now".to_owned(),
-        60..3600 => format!("{} min ago", gone.num_minutes()),
-        3600..172_800 => format!("{} h ago", gone.num_hours()),
-        _ => format!("{} days ago", gone.num_days()),
-    }
-}
-
-/// `now`, `in 12 min`, `in 3 h`
-pub(super) fn until(now: Timestamp, then: Timestamp) -> String {
-    let left = then.signed_duration_since(now);
-    match left.num_seconds() {
-        ..=0 => "now".to_owned(),
-        1..60 => "in 1 min".to_owned(),
-        60..7200 => format!("in {} min", left.num_minutes()),
-        _ => format!("in {} h", left.num_hours()),
-    }
-}
-
 /// Things that happened to pairs, each told once with the pairs that it happened to.
 pub(super) fn told_once(happened: Vec<(String, String)>) -> Vec<(String, String)> {
     let mut told: Vec<(String, Vec<String>)> = Vec::new();
@@ -247,35 +181,6 @@ pub(super) fn or_dash<T: ToString>(value: Option<T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        for (plain, shown) in
-            [(0, "0"), (999, "999"), (1000, "1,000"), (34288, "34,288"), (1_234_567, "1,234,567")]
-        {
-            assert_eq!(number(plain), shown);
-        }
-    }
-
-    #[test]
-    fn a_window_that_holds_nothing_is_no_range() {
-        use crate::domain::ChangeVersion;
-        for (after, through, shown) in [
-            (None, 9, "everything through version 9"),
-            (Some(7), 9, "versions 8 through 9"),
-            (Some(9), 9, "nothing newer than version 9"),
-        ] {
-            let after = after.map(ChangeVersion);
-            assert_eq!(window(&Window { after, through: ChangeVersion(through) }), shown);
-        }
-    }
-
-    #[test]
-    fn durations_lose_what_nobody_reads() {
-        assert_eq!(seconds(0.44), "0.4 s");
-        assert_eq!(seconds(200.9), "3 min 20 s");
-        assert_eq!(seconds(7500.0), "2 h 5 min");
-    }
 
     #[test]
     fn a_paragraph_breaks_between_words_and_keeps_its_margin() {

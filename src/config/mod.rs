@@ -40,7 +40,7 @@ pub use problem::{ConfigProblems, Place, Problem, Row};
 pub use schema::schema;
 pub use secret::{Secret, SecretError};
 pub use server::{ADMIN_TOKEN, TlsConfig, TokenConfig, TokenRole};
-pub use shown::{Origin, ShownValue, show};
+pub use shown::{Origin, ShownValue, load_and_show, show};
 pub use tree::{
     BackupConfig, ClosedHours, Config, ConnectionConfig, FirstOverlap, FirstRun, Isolation,
     LimitConfig, OnMissingSnapshot, Percent, PublicationConfig, Publish, ResourcesConfig,

@@ -11,7 +11,7 @@ use config::{Value, ValueKind};
 use super::decode::place_of;
 use super::problem::{ConfigProblems, Place, Problem, hint};
 use super::yaml::{self, join};
-use super::{Merged, example, load_merged};
+use super::{Loaded, Merged, example, load_merged};
 
 /// One value of the configuration in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,15 @@ pub fn show(
     env: &BTreeMap<String, String>,
     name: Option<&str>,
 ) -> Result<Vec<ShownValue>, ConfigProblems> {
+    Ok(load_and_show(path, env, name)?.1)
+}
+
+/// The same, with the configuration that the values are of.
+pub fn load_and_show(
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    name: Option<&str>,
+) -> Result<(Loaded, Vec<ShownValue>), ConfigProblems> {
     let merged = load_merged(path, env)?;
     let defaults = Defaults::of_reference();
     let mut values = Vec::new();
@@ -52,7 +61,7 @@ pub fn show(
     }
     match name {
         Some(name) if values.is_empty() => Err(nothing_is_called(&merged, name)),
-        _ => Ok(values),
+        _ => Ok((merged.loaded, values)),
     }
 }
 
@@ -80,7 +89,6 @@ fn nothing_is_called(merged: &Merged, name: &str) -> ConfigProblems {
 /// which has no default.
 fn shown(merged: &Merged, path: &[String], defaults: &Defaults) -> Option<ShownValue> {
     let (key, before) = path.split_last()?;
-    let is_secret = |key: &str| key == "key" || key == "secret";
     if before.last().is_some_and(|last| is_secret(last)) {
         return None;
     }
@@ -93,11 +101,21 @@ fn shown(merged: &Merged, path: &[String], defaults: &Defaults) -> Option<ShownV
         Some(place) => Origin::Written(place),
         None => Origin::Default,
     };
-    let value = match (&value.kind, is_secret(key)) {
-        (ValueKind::String(_), true) => "***".to_owned(),
+    Some(ShownValue { key: join(path), value: text_of(key, value), origin })
+}
+
+/// What holds a secret wherever it stands, also within an entry of a list.
+fn is_secret(key: &str) -> bool {
+    matches!(key, "key" | "secret" | "token" | "admin_token")
+}
+
+/// Where a secret is kept may be seen, a literal one may not.
+fn text_of(key: &str, value: &Value) -> String {
+    match value.kind {
+        ValueKind::Table(_) | ValueKind::Nil => text(value),
+        _ if is_secret(key) => "***".to_owned(),
         _ => text(value),
-    };
-    Some(ShownValue { key: join(path), value, origin })
+    }
 }
 
 fn at<'v>(tree: &'v Value, path: &[String]) -> Option<&'v Value> {
@@ -128,7 +146,7 @@ fn text(value: &Value) -> String {
         }
         ValueKind::Table(table) => {
             let members: BTreeMap<&String, String> =
-                table.iter().map(|(key, value)| (key, text(value))).collect();
+                table.iter().map(|(key, value)| (key, text_of(key, value))).collect();
             let members: Vec<String> =
                 members.iter().map(|(key, value)| format!("{key}: {value}")).collect();
             format!("{{{}}}", members.join(", "))

@@ -91,7 +91,7 @@ impl Comparisons {
         one.shown.ended_at = Some(now);
         match found {
             Found::Compared { found, goes_on_from } => {
-                one.shown.compared = crate::desk::words::many(found.resources.len());
+                one.shown.compared = crate::desk::wording::many(found.resources.len());
                 one.shown.goes_on_from = goes_on_from;
                 one.shown.found = Some(found);
             }

@@ -6,6 +6,8 @@
 //! same desk as the admin API does, so that both do the same.
 
 mod approve;
+mod closely;
+mod configured;
 mod forget;
 mod history;
 mod live;
@@ -16,7 +18,8 @@ mod report;
 mod state;
 mod watermark;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,9 +32,9 @@ use super::status::{LivePairs, NobodyRuns, status_of};
 use crate::clock::Timestamp;
 use crate::desk::{
     Approval, Attempted, AuditEntry, Caller, Checks, Comparing, ComparisonShown, Decided, Desk,
-    DeskError, LiveItem, LogLevelShown, Moved, Page, PairStatus, ParkedChoice, ParkedFilter,
-    ParkedItem, Part, PlanShown, ProcessStatus, RefusedConfiguration, Report, RunShown, Selectors,
-    Started, VerificationShown,
+    DeskError, LiveItem, LogLevelShown, Moved, Page, PairDetail, PairStatus, ParkedChoice,
+    ParkedFilter, ParkedItem, Part, PlanShown, ProcessStatus, RefusedConfiguration, Report,
+    ResourceOrder, RunShown, Selectors, Settings, Started, VerificationShown,
 };
 use crate::domain::ChangeVersion;
 use crate::engine::verify::VerifyOptions;
@@ -92,11 +95,25 @@ pub struct FleetDesk {
     assembly: Arc<Assembly>,
     /// `None` in a command that opened the state itself: nothing runs then.
     at_work: Option<Arc<dyn RunControl>>,
+    /// Where the configuration was read; `None` where it was not.
+    written: Option<Written>,
+}
+
+/// Where a configuration is written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub path: PathBuf,
+    pub env: BTreeMap<String, String>,
 }
 
 impl FleetDesk {
     pub fn new(assembly: Arc<Assembly>, at_work: Option<Arc<dyn RunControl>>) -> FleetDesk {
-        FleetDesk { assembly, at_work }
+        FleetDesk { assembly, at_work, written: None }
+    }
+
+    /// The same, which can tell where each value was written.
+    pub fn written(self, written: Option<Written>) -> FleetDesk {
+        FleetDesk { written, ..self }
     }
 
     pub fn assembly(&self) -> &Assembly {
@@ -337,6 +354,23 @@ impl Desk for FleetDesk {
         pair: &PairId,
     ) -> Result<VerificationShown, DeskError> {
         self.last_comparison(&self.seen_pair(by, pair)?.id).await
+    }
+
+    async fn closely(&self, by: &Caller, pair: &PairId) -> Result<PairDetail, DeskError> {
+        self.detail(&self.seen_pair(by, pair)?).await
+    }
+
+    async fn order(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        within: Duration,
+    ) -> Result<ResourceOrder, DeskError> {
+        self.in_order(&self.seen_pair(by, pair)?, within).await
+    }
+
+    async fn configuration(&self, by: &Caller, name: Option<&str>) -> Result<Settings, DeskError> {
+        self.settings(by, name).await
     }
 
     async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError> {

@@ -1,12 +1,12 @@
 //! What the server is told, whatever phase the daemon is in.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 
 use super::Assembly;
 use super::at_work::AtWork;
-use super::desk::FleetDesk;
+use super::desk::{FleetDesk, Written};
 use super::planning::timetable;
 use crate::certificate;
 use crate::clock::Timestamp;
@@ -23,6 +23,8 @@ const MOST_JOINED: usize = 100;
 #[derive(Default)]
 pub(super) struct Front {
     phase: Mutex<Phase>,
+    /// Where the configuration is read again.
+    written: OnceLock<Written>,
 }
 
 #[derive(Clone, Default)]
@@ -36,6 +38,11 @@ pub(super) enum Phase {
 impl Front {
     pub(super) fn enter(&self, phase: Phase) {
         *self.phase.lock().expect("nothing panics while it holds the phase") = phase;
+    }
+
+    /// Said once, before anybody asks.
+    pub(super) fn is_written(&self, written: Written) {
+        let _known = self.written.set(written);
     }
 
     fn phase(&self) -> Phase {
@@ -52,7 +59,8 @@ impl Front {
     /// Made anew for each question, so that it knows the configuration in force.
     fn fleet(&self) -> Option<FleetDesk> {
         let at_work = self.at_work()?;
-        Some(FleetDesk::new(at_work.assembly(), Some(at_work)))
+        let desk = FleetDesk::new(at_work.assembly(), Some(at_work));
+        Some(desk.written(self.written.get().cloned()))
     }
 }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::at_work::AtWork;
 use super::backups::BackupRound;
+use super::desk::Written;
 use super::front::{Front, Phase};
 use super::reload::Reloader;
 #[cfg(feature = "otlp")]
@@ -130,6 +131,8 @@ impl Daemon {
 
     /// Takes another configuration when there is one.
     pub fn reloading(self, reloading: Reloading) -> Daemon {
+        let Reloading { path, env, .. } = reloading.clone();
+        self.front.is_written(Written { path, env });
         Daemon { reloading: Some(reloading), ..self }
     }
 

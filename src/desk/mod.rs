@@ -8,6 +8,7 @@
 mod audit;
 pub mod causes;
 mod checks;
+mod closely;
 mod compared;
 mod live;
 pub mod orders;
@@ -17,7 +18,7 @@ mod planned;
 mod process;
 mod report;
 mod runs;
-pub mod words;
+pub mod wording;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +33,10 @@ use crate::state::{ErasedKey, PairId};
 
 pub use self::audit::AuditEntry;
 pub use self::checks::{Check, CheckStatus, Checks};
+pub use self::closely::{
+    Blocked, Compared, ConnectionDetail, OrderedResource, PairDetail, ResourceOrder, Setting,
+    Settings, Unfinished, Waiting,
+};
 pub use self::compared::{Comparing, ComparisonShown, ResourceCompared, VerificationShown};
 pub use self::live::{AttemptOutcome, Attempted, LiveEnd, LiveItem, Shows};
 pub use self::pairs::{Measured, PairCondition, PairStatus, Selectors, StatusReport, fits};
@@ -235,6 +240,30 @@ pub trait Desk: Send + Sync {
         approval: &Approval,
     ) -> Result<Option<Decided>, DeskError>;
 
+    /// A configured pair, looked at closely. Asks neither end.
+    async fn closely(&self, by: &Caller, pair: &PairId) -> Result<PairDetail, DeskError> {
+        let _ = (by, pair);
+        Err(only_for_the_console())
+    }
+
+    /// The resources of a pair in their order, as both ends tell it. It is given up after `within`:
+    /// whoever looks at a pair whose end is down still sees the rest.
+    async fn order(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        within: Duration,
+    ) -> Result<ResourceOrder, DeskError> {
+        let _ = (by, pair, within);
+        Err(only_for_the_console())
+    }
+
+    /// The configuration in force; of the entries of one name, where one is given.
+    async fn configuration(&self, by: &Caller, name: Option<&str>) -> Result<Settings, DeskError> {
+        let _ = (by, name);
+        Err(only_for_the_console())
+    }
+
     /// How complete the target of a pair is. Asks both ends for their counts.
     async fn report(&self, by: &Caller, pair: &PairId) -> Result<Report, DeskError>;
 
@@ -356,4 +385,9 @@ pub trait Desk: Send + Sync {
         pair: &PairId,
         reason: Option<&str>,
     ) -> Result<(), DeskError>;
+}
+
+/// What only pages show, which are made where the desk is: nobody asks it through another process.
+fn only_for_the_console() -> DeskError {
+    DeskError::NotNow("this is shown by the console of the daemon: open it in a browser".to_owned())
 }

@@ -145,6 +145,20 @@ pub enum ParkReason {
 }
 
 impl ParkReason {
+    pub const ALL: [ParkReason; 11] = [
+        ParkReason::Invalid,
+        ParkReason::Forbidden,
+        ParkReason::UnresolvedReference,
+        ParkReason::ReferenceOutsideSelection,
+        ParkReason::StillReferenced,
+        ParkReason::Taken,
+        ParkReason::TooLarge,
+        ParkReason::Contended,
+        ParkReason::Doubtful,
+        ParkReason::ResourceClosed,
+        ParkReason::WaitsForNewKey,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             ParkReason::Invalid => "invalid",

@@ -213,6 +213,11 @@ impl Api {
         self.known.members.get_or_try_init(|| self.read_members()).await.cloned()
     }
 
+    /// How many requests the origin of the connection is sent at once now.
+    pub fn limit_in_force(&self) -> usize {
+        self.client.limit_in_force()
+    }
+
     /// Requests sent so far, retries included; of one run after [`Api::for_run`].
     pub fn requests(&self) -> u64 {
         self.client.requests()

@@ -119,6 +119,7 @@ mod tests {
             spoken_for: [path("students"), path("termDescriptors"), path("schools")].into(),
             left: [(path("grades"), ChangeVersion(3))].into(),
             begun: [(path("schools"), ChangeVersion(5))].into(),
+            organizations: None,
         };
 
         let after = widened(before, ChangeVersion(9), |resource| !resource.is_descriptor());

@@ -5,7 +5,7 @@
 //! it takes, so there is none without.
 
 mod comparisons;
-mod events;
+pub(super) mod events;
 mod given;
 mod pairs;
 mod parked;

@@ -60,30 +60,39 @@ impl Callers {
     /// A token that was brought counts on loopback too, so that a role can be tried there.
     pub(super) fn of(&self, headers: &HeaderMap) -> Result<Caller, Box<Response>> {
         let Some(authorization) = headers.get(header::AUTHORIZATION) else {
-            return match self.is_loopback {
-                true => Ok(on_this_machine()),
-                false => Err(refused("bring a token: `Authorization: Bearer …`")),
-            };
+            let here = self.on_this_machine();
+            return here.ok_or_else(|| refused("bring a token: `Authorization: Bearer …`"));
         };
         let brought = authorization.as_bytes();
         let scheme = brought.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
         if scheme.is_none() {
             return Err(refused("a token is brought as `Authorization: Bearer …`"));
         }
-        let known = Arc::clone(&self.known.read().expect("nothing panics while it holds them"));
-        known.find(brought[7..].trim_ascii()).ok_or_else(|| {
+        let hash = Sha256::digest(brought[7..].trim_ascii()).into();
+        self.by_hash(&hash).ok_or_else(|| {
             refused("this token is not known: see `server.admin_token` and `server.tokens`")
         })
+    }
+
+    /// Whose token has this SHA-256, as tokens are now.
+    pub(super) fn by_hash(&self, hash: &[u8; 32]) -> Option<Caller> {
+        let known = Arc::clone(&self.known.read().expect("nothing panics while it holds them"));
+        known.find(hash)
+    }
+
+    /// Who asks without a token; `None` where one is needed.
+    pub(super) fn on_this_machine(&self) -> Option<Caller> {
+        let name = "loopback".to_owned();
+        self.is_loopback.then(|| Caller { name, role: Role::Admin, labels: BTreeMap::new() })
     }
 }
 
 impl Known {
-    fn find(&self, brought: &[u8]) -> Option<Caller> {
-        let brought = Sha256::digest(brought);
+    fn find(&self, brought: &[u8; 32]) -> Option<Caller> {
         let mut found = None;
         // All are looked at, so that the time does not tell which one it was.
         for token in &self.tokens {
-            let is_it = token.hash(&self.env).map_or(Choice::from(0), |hash| hash.ct_eq(&brought));
+            let is_it = token.hash(&self.env).map_or(Choice::from(0), |hash| hash.ct_eq(brought));
             if bool::from(is_it) && found.is_none() {
                 found = Some(token.caller.clone());
             }
@@ -120,10 +129,6 @@ fn role(role: TokenRole) -> Role {
         TokenRole::Operator => Role::Operator,
         TokenRole::Admin => Role::Admin,
     }
-}
-
-fn on_this_machine() -> Caller {
-    Caller { name: "loopback".to_owned(), role: Role::Admin, labels: BTreeMap::new() }
 }
 
 fn refused(detail: &str) -> Box<Response> {

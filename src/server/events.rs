@@ -9,21 +9,26 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::desk::{RunFault, RunShown};
 use crate::domain::{ResourcePath, Stage, Tally, Window};
 use crate::engine::observe::{Event, Observer};
-use crate::engine::report::RunReport;
+use crate::engine::report::{Requests, RunReport};
 use crate::state::PairId;
 
 /// What a listener may be behind by.
 const MOST_PENDING: usize = 1000;
 /// Who else wants to listen is turned away.
 const MOST_LISTENERS: usize = 64;
+/// Of how many runs that ended it is remembered how they went.
+const MOST_COURSES: usize = 300;
 
 /// One event, as it is sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -84,25 +89,69 @@ pub struct Progress {
     known: Mutex<Known>,
 }
 
+/// How one run went, or goes, resource by resource. Known while the process lives.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Course {
+    pub(super) run: String,
+    /// So far, for one that goes on.
+    pub(super) took: Duration,
+    pub(super) resources: Vec<ResourceCourse>,
+    /// What only the report of an ended run tells.
+    pub(super) ending: Option<Ending>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ResourceCourse {
+    pub(super) stage: Stage,
+    pub(super) resource: ResourcePath,
+    pub(super) expected: Option<u64>,
+    pub(super) tally: Tally,
+    pub(super) finished: bool,
+    /// After the run began.
+    pub(super) began: Duration,
+    /// So far, for one that is under way.
+    pub(super) took: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    pub(super) requests: Requests,
+    pub(super) resumed: bool,
+    /// A sentence each.
+    pub(super) notes: Vec<String>,
+}
+
 #[derive(Default)]
 struct Known {
     under_way: BTreeMap<PairId, UnderWay>,
+    /// Of runs that did something, oldest first.
+    courses: VecDeque<(PairId, Course)>,
     listeners: Vec<Weak<Listener>>,
 }
 
 struct UnderWay {
     run: String,
     window: Window,
+    began: Instant,
     resources: BTreeMap<Place, Figures>,
 }
 
 type Place = (Stage, ResourcePath);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Figures {
     expected: Option<u64>,
     tally: Tally,
-    finished: bool,
+    began: Instant,
+    /// When it was finished, or stopped.
+    finished: Option<Instant>,
+}
+
+impl Figures {
+    fn new() -> Figures {
+        let tally = Tally::default();
+        Figures { expected: None, tally, began: Instant::now(), finished: None }
+    }
 }
 
 /// Somebody who listens; dropped when it goes.
@@ -131,6 +180,20 @@ impl Progress {
         let listener = Arc::new(Listener::default());
         known.listeners.push(Arc::downgrade(&listener));
         Some((listener, known.picture()))
+    }
+
+    /// How a run of the pair goes or went; `None` when it is not known here any more.
+    pub(super) fn course(&self, pair: &PairId, run: &str) -> Option<Course> {
+        let known = self.known();
+        let under_way = known.under_way.get(pair).filter(|under_way| under_way.run == run);
+        let ended = || {
+            let mut courses = known.courses.iter().rev();
+            courses.find(|(of, course)| of == pair && course.run == run)
+        };
+        match under_way {
+            Some(under_way) => Some(under_way.course()),
+            None => ended().map(|(_, course)| course.clone()),
+        }
     }
 
     /// Waits for news, which [`Progress::take`] then gives.
@@ -198,7 +261,7 @@ impl Known {
             resource: place.1.clone(),
             expected: figures.expected,
             tally: figures.tally,
-            finished: figures.finished,
+            finished: figures.finished.is_some(),
         })
     }
 
@@ -216,7 +279,7 @@ impl Known {
     /// Something of a resource has changed.
     fn moved(&mut self, pair: &PairId, place: Place, change: impl FnOnce(&mut Figures)) {
         let Some(under_way) = self.under_way.get_mut(pair) else { return };
-        change(under_way.resources.entry(place.clone()).or_default());
+        change(under_way.resources.entry(place.clone()).or_insert_with(Figures::new));
         self.tell(|pending| {
             pending.moved.insert((pair.clone(), place.clone()));
             pending.bound();
@@ -232,7 +295,9 @@ impl Known {
             .flat_map(|under_way| under_way.resources.keys())
             .filter_map(|place| Some((place.clone(), self.progress(pair, place)?)))
             .collect();
-        self.under_way.remove(pair);
+        if let Some(under_way) = self.under_way.remove(pair) {
+            self.remember(pair, &under_way, report);
+        }
         let ended = Progressed::RunEnded { run: shown(report) };
         self.tell(|pending| {
             let mut events = Vec::new();
@@ -249,14 +314,53 @@ impl Known {
     }
 }
 
+impl Known {
+    fn remember(&mut self, pair: &PairId, under_way: &UnderWay, report: &RunReport) {
+        if under_way.resources.is_empty() {
+            return; // There was nothing to do.
+        }
+        let RunReport { requests, resumed, notes, .. } = report;
+        let ending = Ending { requests: *requests, resumed: *resumed, notes: notes.clone() };
+        let course = Course { ending: Some(ending), ..under_way.course() };
+        if self.courses.len() >= MOST_COURSES {
+            self.courses.pop_front();
+        }
+        self.courses.push_back((pair.clone(), course));
+    }
+}
+
+impl UnderWay {
+    fn course(&self) -> Course {
+        let now = Instant::now();
+        let resources = self.resources.iter().map(|((stage, resource), figures)| ResourceCourse {
+            stage: *stage,
+            resource: resource.clone(),
+            expected: figures.expected,
+            tally: figures.tally,
+            finished: figures.finished.is_some(),
+            began: figures.began - self.began,
+            took: figures.finished.unwrap_or(now) - figures.began,
+        });
+        let mut resources: Vec<ResourceCourse> = resources.collect();
+        resources.sort_by_key(|course| (course.stage, course.began));
+        Course { run: self.run.clone(), took: now - self.began, resources, ending: None }
+    }
+}
+
 impl Observer for Progress {
+    /// Whoever listens sees an estimate.
+    fn wants_totals(&self) -> bool {
+        self.known().listeners.iter().any(|listener| listener.strong_count() > 0)
+    }
+
     fn observe(&self, event: &Event<'_>) {
         let mut known = self.known();
         match event {
             Event::RunStarted { pair, run, window, at: _ } => {
                 let (run, window) = ((*run).to_owned(), *window);
                 let told = started(pair, &run, window);
-                let under_way = UnderWay { run, window, resources: BTreeMap::new() };
+                let began = Instant::now();
+                let under_way = UnderWay { run, window, began, resources: BTreeMap::new() };
                 known.under_way.insert((*pair).clone(), under_way);
                 known.tell(|pending| pending.push([told.clone()]));
             }
@@ -264,7 +368,7 @@ impl Observer for Progress {
             Event::ResourceStarted { pair, stage, resource, expected } => {
                 known.moved(pair, (*stage, (*resource).clone()), |figures| {
                     figures.expected = *expected;
-                    figures.finished = false;
+                    figures.finished = None;
                 });
             }
             Event::Settled { pair, stage, resource, tally } => {
@@ -273,7 +377,9 @@ impl Observer for Progress {
                 });
             }
             Event::ResourceFinished { pair, stage, resource } => {
-                known.moved(pair, (*stage, (*resource).clone()), |figures| figures.finished = true);
+                known.moved(pair, (*stage, (*resource).clone()), |figures| {
+                    figures.finished = Some(Instant::now());
+                });
             }
             Event::RunEnded { pair, report } => known.ended(pair, report),
         }

@@ -21,8 +21,8 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if let Err(problem) = refuse_led_here(request.headers(), reception.is_loopback) {
-        return problem.into_response();
+    if let Some(detail) = led_here(request.headers(), reception.is_loopback) {
+        return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
     }
     match reception.callers.of(request.headers()) {
         Ok(caller) => {
@@ -37,12 +37,12 @@ pub(super) async fn admit(
     }
 }
 
-fn refuse_led_here(headers: &HeaderMap, is_loopback: bool) -> Result<(), Problem> {
+/// Why a request is not answered that another page may have made a browser send.
+pub(super) fn led_here(headers: &HeaderMap, is_loopback: bool) -> Option<&'static str> {
     let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     let host = text(header::HOST);
     if is_loopback && host.is_some_and(|host| !is_loopback_name(host)) {
-        let detail = "ask for this address by its number or as localhost";
-        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        return Some("ask for this address by its number or as localhost");
     }
     let is_foreign = match text(header::ORIGIN) {
         // `null` is what a browser says that hides where a page came from.
@@ -50,11 +50,7 @@ fn refuse_led_here(headers: &HeaderMap, is_loopback: bool) -> Result<(), Problem
         None => false,
     };
     let is_cross_site = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-    if is_foreign || is_cross_site {
-        let detail = "a page of another origin may not ask this";
-        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
-    }
-    Ok(())
+    (is_foreign || is_cross_site).then_some("a page of another origin may not ask this")
 }
 
 pub(super) fn is_loopback_name(host: &str) -> bool {

@@ -1,4 +1,4 @@
-//! What the daemon answers over HTTP: health, metrics and the admin API.
+//! What the daemon answers over HTTP: health, metrics, the admin API and the console.
 //!
 //! What lives here: addresses, who may ask, how requests and answers look. What does not: the answers
 //! (a [`Desk`] that the daemon gives, through [`Answers`]). The one thing to know: `/healthz`,
@@ -6,10 +6,12 @@
 //! where the address is a loopback one, and for whoever brings a token.
 //!
 //! A request passes `problem` (errors have one form), `gate` (who asks), `orders` (how large, how
-//! long, once) and its route in `api`. `events` tells what happens meanwhile.
+//! long, once) and its route in `api`. `events` tells what happens meanwhile. `console` shows all of it
+//! to people, and has a gate of its own.
 
 mod api;
 mod callers;
+mod console;
 mod events;
 mod gate;
 mod health;
@@ -31,15 +33,18 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::desk::{Caller, Desk};
 use crate::state::PairId;
 use crate::tasks::Tasks;
 use callers::Callers;
+use console::Sessions;
 use orders::KeptAnswers;
 use tls::{Certificate, TlsListener};
 
 pub use api::{RouteLine, route_table};
+pub use console::console_table;
 pub use events::{Progress, Progressed};
 pub use tls::TlsError;
 
@@ -93,10 +98,15 @@ struct Reception {
     answers: Arc<dyn Answers>,
     progress: Arc<Progress>,
     callers: Callers,
+    sessions: Sessions,
     kept: KeptAnswers,
     /// Orders that are being carried out.
     orders: Tasks,
     is_loopback: bool,
+    /// Cookies travel under TLS alone.
+    is_tls: bool,
+    port: u16,
+    clock: Clock,
     stop: CancellationToken,
 }
 
@@ -121,16 +131,20 @@ impl Server {
             answers,
             progress,
             callers: Callers::new(is_loopback),
+            sessions: Sessions::default(),
             kept: KeptAnswers::default(),
             orders: Tasks::new(),
             is_loopback,
+            is_tls: certificate.is_some(),
+            port: address.port(),
+            clock: Clock::system(),
             stop: tasks.stop_token(),
         });
         let metrics_address = metrics.as_ref().map(|(_, address)| *address);
         if let Some((listener, _)) = metrics {
             serve(&tasks, listener, open(&reception));
         }
-        let router = open(&reception).merge(closed(&reception));
+        let router = open(&reception).merge(console::routes(&reception)).merge(closed(&reception));
         match certificate {
             Some(certificate) => {
                 let agreeing = FuturesUnordered::new();

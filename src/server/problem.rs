@@ -130,8 +130,12 @@ pub(super) fn defect() -> Response {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
 }
 
-/// A problem, or the plain text of `/readyz`.
+/// A problem, a page of the console, or the plain text of `/readyz`.
 fn says_why(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| kind == MEDIA_TYPE || kind.starts_with(super::health::NOT_READY_TYPE))
+    kind.is_some_and(|kind| {
+        kind == MEDIA_TYPE
+            || kind.starts_with("text/html")
+            || kind.starts_with(super::health::NOT_READY_TYPE)
+    })
 }

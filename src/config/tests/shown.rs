@@ -76,3 +76,19 @@ fn what_is_read_from_the_directory_of_secrets_is_shown_as_such() {
         "{file: /run/all/a-secret} from the default"
     );
 }
+
+#[test]
+fn no_token_is_shown_wherever_it_stands() {
+    let server = "server: {admin_token: hidden, tokens: [{name: a, role: viewer, token: hidden}, \
+                  {name: b, role: viewer, token: {env: B}}]}\n";
+    let written = one_file(&format!("{server}{TEMPLATED}"));
+    let env = variables(&[("B", "hidden")]);
+
+    let values = show(written.directory.path(), &env, None).unwrap();
+
+    let value = |key: &str| values.iter().find(|value| value.key == key).unwrap().value.clone();
+    assert_eq!(value("server.admin_token"), "***");
+    let tokens = value("server.tokens");
+    assert!(tokens.contains("token: ***") && tokens.contains("token: {env: B}"), "{tokens}");
+    assert!(!values.iter().any(|value| value.value.contains("hidden")), "{values:?}");
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{Isolation, OnMissingSnapshot, PublicationConfig, Publish};
 use crate::daemon::{Assembly, unreadable};
-use crate::desk::words::{count, many};
+use crate::desk::wording::{count, many};
 use crate::edfi::{Api, Discovery, SnapshotStyle};
 use crate::engine::Pair;
 use crate::http::ApiRequest;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::daemon::Assembly;
-use crate::desk::words::{count, few, many, number};
+use crate::desk::wording::{count, few, many, number};
 use crate::domain::ResourcePath;
 use crate::edfi::{Api, MemberDifference};
 use crate::engine::{Pair, RunError};

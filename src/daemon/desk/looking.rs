@@ -6,7 +6,7 @@ use crate::config::ConnectionConfig;
 use crate::daemon::check::check_all;
 use crate::daemon::select::SelectError;
 use crate::daemon::unreadable;
-use crate::desk::words::many;
+use crate::desk::wording::many;
 use crate::desk::{
     Caller, Checks, Comparing, ComparisonShown, DeskError, PlanShown, ResourcePlanned, Selectors,
 };

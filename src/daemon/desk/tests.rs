@@ -319,3 +319,66 @@ async fn orders_to_runs_want_a_daemon() {
     assert!(matches!(unknown, Err(DeskError::NotThere(_))));
     assert!(matches!(paused, Err(DeskError::Conflict(_))));
 }
+
+#[tokio::test]
+async fn a_pair_looked_at_closely_is_told_without_asking_its_ends() {
+    let desk = desk().await;
+    let viewer = caller(Role::Viewer, &[("region", "north")]);
+
+    let detail = desk.closely(&viewer, &pair("north-to-state")).await.unwrap();
+
+    let ends: Vec<(&str, usize)> =
+        detail.connections.iter().map(|end| (end.name.as_str(), end.ceiling)).collect();
+    assert_eq!(ends, [("district", 512), ("state", 512)]);
+    assert_eq!((detail.isolation, detail.schedule.as_str()), ("snapshot", ""));
+    let students = ResourcePath::parse("/ed-fi/students").unwrap();
+    assert_eq!(detail.waiting[&students].dead, 2);
+    for hidden in ["south-to-state", "gone"] {
+        let refused = desk.closely(&viewer, &pair(hidden)).await;
+        assert!(matches!(refused, Err(DeskError::NotThere(_))), "{hidden}");
+    }
+}
+
+#[tokio::test]
+async fn the_order_of_resources_is_given_up_where_an_end_does_not_answer() {
+    let desk = desk().await;
+    let admin = caller(Role::Admin, &[]);
+
+    let order = desk.order(&admin, &pair("north-to-state"), std::time::Duration::ZERO).await;
+
+    assert!(matches!(order, Err(DeskError::Failed(_))), "{order:?}");
+}
+
+#[tokio::test]
+async fn a_caller_with_labels_sees_the_configuration_of_its_pairs_and_no_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tidemark.yaml");
+    std::fs::write(&path, CONFIGURATION).unwrap();
+    let desk = desk().await.written(Some(Written { path: path.clone(), env: BTreeMap::new() }));
+    let (all, north) = (caller(Role::Viewer, &[]), caller(Role::Viewer, &[("region", "north")]));
+    let keys = async |by: &Caller, name: Option<&str>| {
+        let told = desk.configuration(by, name).await?;
+        assert_eq!(told.refused, None);
+        let entry = |key: &str| key.split('.').take(2).collect::<Vec<_>>().join(".");
+        let keys: BTreeSet<String> =
+            told.settings.iter().map(|setting| entry(&setting.key)).collect();
+        assert!(!told.settings.iter().any(|one| one.value == "k" || one.value == "s"));
+        Ok::<_, DeskError>(keys)
+    };
+
+    let whole = keys(&all, None).await.unwrap();
+    let seen = keys(&north, None).await.unwrap();
+
+    assert!(whole.contains("state.path") && whole.contains("connections.mirror"), "{whole:?}");
+    let expected = ["connections.district", "connections.state", "publications.north-to-state"];
+    assert_eq!(seen, BTreeSet::from(expected.map(str::to_owned)));
+    for hidden in ["mirror", "south-to-state", "server"] {
+        let refused = keys(&north, Some(hidden)).await;
+        assert!(matches!(refused, Err(DeskError::NotThere(_))), "{hidden}");
+    }
+    std::fs::write(&path, CONFIGURATION.replace("region: south", "region: east")).unwrap();
+    assert!(desk.configuration(&all, None).await.unwrap().refused.is_some());
+    std::fs::write(&path, "publications: 7").unwrap();
+    let broken = desk.configuration(&all, None).await.unwrap();
+    assert!(broken.refused.is_some() && broken.settings.is_empty());
+}

@@ -30,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct EventsAsked {
+pub(in crate::server) struct EventsAsked {
     /// Names or globs of publications, separated by commas.
     publication: Option<String>,
     target: Option<String>,
@@ -43,7 +43,7 @@ pub(super) struct EventsAsked {
     get, path = "/events", params(EventsAsked),
     responses((status = 200, body = Progressed, content_type = "text/event-stream"))
 )]
-pub(super) async fn listen_to_events(
+pub(in crate::server) async fn listen_to_events(
     asker: Asker,
     State(reception): State<Arc<Reception>>,
     Asked(asked): Asked<EventsAsked>,

@@ -19,7 +19,7 @@ use crate::server::problem::Problem;
 use crate::state::PairId;
 
 /// Who asks, and who answers.
-pub(super) struct Asker {
+pub(in crate::server) struct Asker {
     pub(super) by: Caller,
     pub(super) desk: Arc<dyn Desk>,
 }
@@ -42,7 +42,7 @@ impl FromRequestParts<Arc<Reception>> for Asker {
 }
 
 /// The parameters of the query.
-pub(super) struct Asked<T>(pub(super) T);
+pub(in crate::server) struct Asked<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequestParts<Arc<Reception>> for Asked<T> {
     type Rejection = Problem;

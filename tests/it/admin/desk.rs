@@ -1,6 +1,6 @@
 //! A desk that answers every question with a full example, and remembers what it was asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -9,15 +9,18 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tidemark::clock::Timestamp;
 use tidemark::desk::{
-    Approval, AttemptOutcome, Attempted, AuditEntry, Caller, Check, CheckStatus, Checks, Comparing,
-    ComparisonShown, ConfigurationProblem, Decided, Desk, DeskError, LiveEnd, LiveItem,
-    LogLevelShown, Moved, Page, PairCondition, PairStatus, ParkedChoice, ParkedFilter, ParkedItem,
-    Part, PlanShown, ProcessStatus, RefusedConfiguration, Report, ReportedResource,
-    ResourceCompared, ResourcePlanned, Role, RunFault, RunShown, Selectors, Shows, Started,
-    VerificationShown,
+    Approval, AttemptOutcome, Attempted, AuditEntry, Blocked, Caller, Check, CheckStatus, Checks,
+    Comparing, ComparisonShown, ConfigurationProblem, ConnectionDetail, Decided, Desk, DeskError,
+    LiveEnd, LiveItem, LogLevelShown, Moved, OrderedResource, Page, PairCondition, PairDetail,
+    PairStatus, ParkedChoice, ParkedFilter, ParkedItem, Part, PlanShown, ProcessStatus,
+    RefusedConfiguration, Report, ReportedResource, ResourceCompared, ResourceOrder,
+    ResourcePlanned, Role, RunFault, RunShown, Selectors, Setting, Settings, Shows, Started,
+    Unfinished, VerificationShown,
 };
 use tidemark::domain::{ChangeVersion, Outcome, ParkReason, ResourcePath, Stages, Tally, Window};
-use tidemark::state::{ErasedKey, LastRun, Operation, PairId, ParkStatus, RefusalRecord, WaitsFor};
+use tidemark::state::{
+    BlockCause, ErasedKey, LastRun, Operation, PairId, ParkStatus, RefusalRecord, WaitsFor,
+};
 use tokio::sync::Notify;
 
 /// In no answer to a viewer, and in no problem.
@@ -199,12 +202,59 @@ pub(crate) struct Scripted {
     error: Mutex<Option<DeskError>>,
     /// Runs of the publication `slow` are started when it says so.
     pub(crate) go_on: Notify,
+    /// Stands wherever an answer has text that somebody else chose.
+    spoiled: Mutex<Option<String>>,
 }
 
 impl Scripted {
     /// From now on every question fails.
     pub(crate) fn fail(&self, error: DeskError) {
         *self.error.lock().unwrap() = Some(error);
+    }
+
+    /// From now on every text of an answer that somebody else could choose is this one.
+    pub(crate) fn spoil(&self, text: &str) {
+        *self.spoiled.lock().unwrap() = Some(text.to_owned());
+    }
+
+    fn text(&self, usual: &str) -> String {
+        self.spoiled.lock().unwrap().clone().unwrap_or_else(|| usual.to_owned())
+    }
+
+    fn status(&self) -> PairStatus {
+        let usual = status();
+        PairStatus {
+            reason: Some(self.text("it has parked items")),
+            labels: BTreeMap::from([("district".to_owned(), self.text("d1"))]),
+            ..usual
+        }
+    }
+
+    fn item(&self, by: &Caller) -> ParkedItem {
+        let item = item();
+        let key = |usual: &str| {
+            serde_json::from_value(json!({"studentUniqueId": self.text(usual), "year": 2026}))
+                .unwrap()
+        };
+        let error = RefusalRecord {
+            kind: item.error.kind.as_deref().map(|kind| self.text(kind)),
+            members: vec![self.text("$.schoolReference")],
+            detail: Some(self.text("…")),
+            ..item.error
+        };
+        let waits_for = item.waits_for.map(|what| WaitsFor { key: key("255901"), ..what });
+        let item = ParkedItem { key: Some(key(KEY)), error, waits_for, ..item };
+        if by.role < Role::Operator { item.masked() } else { item }
+    }
+
+    fn entry(&self) -> AuditEntry {
+        let reason = Some(self.text("a restored backup"));
+        AuditEntry { by: self.text("token oncall"), what: self.text("to 230"), reason, ..entry() }
+    }
+
+    fn run(&self) -> RunShown {
+        let error = RunFault { kind: self.text("timeout"), message: self.text("no answer") };
+        RunShown { error: Some(error), ..run() }
     }
 
     /// The questions and orders since the last look, without those of every pair.
@@ -234,7 +284,7 @@ impl Scripted {
 #[async_trait]
 impl Desk for Scripted {
     async fn pairs(&self, by: &Caller, which: &Selectors) -> Result<Vec<PairStatus>, DeskError> {
-        self.answer(by, format!("pairs {which:?}"), vec![status(), orphan()])
+        self.answer(by, format!("pairs {which:?}"), vec![self.status(), orphan()])
     }
 
     async fn process(&self, by: &Caller) -> Result<ProcessStatus, DeskError> {
@@ -263,13 +313,19 @@ impl Desk for Scripted {
         filter: &ParkedFilter,
         part: &Part,
     ) -> Result<Page<ParkedItem>, DeskError> {
-        let item = if by.role < Role::Operator { item().masked() } else { item() };
-        self.answer(by, format!("parked {which:?} {filter:?} {part:?}"), page(item))
+        // A part after the first is the last.
+        let next = part.after.is_none().then(|| "further".to_owned());
+        let mut items = vec![self.item(by)];
+        if self.spoiled.lock().unwrap().is_some() {
+            // One that waits for nothing but itself: its refusal is shown.
+            items.push(ParkedItem { id: "item-2".to_owned(), waits_for: None, ..self.item(by) });
+        }
+        let answer = Page { items, next };
+        self.answer(by, format!("parked {which:?} {filter:?} {part:?}"), answer)
     }
 
     async fn parked_item(&self, by: &Caller, id: &str) -> Result<ParkedItem, DeskError> {
-        let item = if by.role < Role::Operator { item().masked() } else { item() };
-        self.answer(by, format!("parked_item {id}"), item)
+        self.answer(by, format!("parked_item {id}"), self.item(by))
     }
 
     async fn retry(&self, by: &Caller, choice: &ParkedChoice) -> Result<u64, DeskError> {
@@ -419,11 +475,11 @@ impl Desk for Scripted {
         which: &Selectors,
         part: &Part,
     ) -> Result<Page<RunShown>, DeskError> {
-        self.answer(by, format!("runs {which:?} {part:?}"), page(run()))
+        self.answer(by, format!("runs {which:?} {part:?}"), page(self.run()))
     }
 
     async fn run(&self, by: &Caller, id: &str) -> Result<RunShown, DeskError> {
-        self.answer(by, format!("run {id}"), run())
+        self.answer(by, format!("run {id}"), self.run())
     }
 
     async fn start(
@@ -474,7 +530,7 @@ impl Desk for Scripted {
         since: Option<Timestamp>,
         part: &Part,
     ) -> Result<Page<AuditEntry>, DeskError> {
-        self.answer(by, format!("audit {since:?} {part:?}"), page(entry()))
+        self.answer(by, format!("audit {since:?} {part:?}"), page(self.entry()))
     }
 
     async fn verification(
@@ -506,6 +562,65 @@ impl Desk for Scripted {
             resources: vec![reported],
         };
         self.answer(by, format!("report {pair}"), report)
+    }
+
+    async fn closely(&self, by: &Caller, pair: &PairId) -> Result<PairDetail, DeskError> {
+        let connection = ConnectionDetail {
+            name: self.text("district"),
+            url: self.text("https://api.district.example"),
+            in_force: 8,
+            ceiling: 512,
+            locked: Some(self.text("the secret's file is empty")),
+        };
+        let detail = PairDetail {
+            schedule: self.text("0 */15 * * * * (UTC)"),
+            isolation: "snapshot",
+            connections: vec![connection],
+            unfinished: Some(Unfinished {
+                run: "run-1".to_owned(),
+                window: Window { after: None, through: ChangeVersion(9) },
+                reach: None,
+                began_at: moment(),
+                finished: BTreeSet::from([resource("schools")]),
+            }),
+            blocked: Some(Blocked {
+                cause: BlockCause::Deletes,
+                reason: self.text("it would delete much"),
+                since: moment(),
+                deletes: Some((resource("students"), 7)),
+            }),
+            ..PairDetail::default()
+        };
+        self.answer(by, format!("closely {pair}"), detail)
+    }
+
+    async fn order(
+        &self,
+        by: &Caller,
+        pair: &PairId,
+        _: Duration,
+    ) -> Result<ResourceOrder, DeskError> {
+        let ordered = |name: &str, after: &[&str]| OrderedResource {
+            resource: resource(name),
+            after: after.iter().map(|name| resource(name)).collect(),
+            is_selected: true,
+        };
+        let resources = vec![ordered("schools", &[]), ordered("students", &["schools"])];
+        self.answer(by, format!("order {pair}"), ResourceOrder { resources })
+    }
+
+    async fn configuration(&self, by: &Caller, name: Option<&str>) -> Result<Settings, DeskError> {
+        let setting = Setting {
+            key: "connections.district.timeout".to_owned(),
+            value: self.text("60s"),
+            origin: Some(self.text("tidemark.yaml:3:5")),
+        };
+        let settings = Settings {
+            settings: vec![setting],
+            names: vec![self.text("district")],
+            refused: Some(self.text("it has a mistake")),
+        };
+        self.answer(by, format!("configuration {name:?}"), settings)
     }
 
     async fn export(&self, by: &Caller) -> Result<Vec<u8>, DeskError> {

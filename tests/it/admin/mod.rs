@@ -1,7 +1,8 @@
-//! The admin API over real HTTP on loopback, answered by a desk that tests write the answers of; and
+//! The admin API and the console over real HTTP on loopback, answered by a desk that tests write the answers of; and
 //! by a daemon with sandboxes.
 
 mod authorisation;
+mod console;
 mod daemon;
 mod desk;
 mod document;

@@ -1,4 +1,4 @@
-//! The admin API under TLS, and a certificate that is renewed while the server runs.
+//! The admin API and the console under TLS, and a certificate that is renewed while the server runs.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::house::{Answer, House, settings};
+use super::house::{Answer, House, TOKENS, settings};
 
 struct Issued {
     certificate: CertificateDer<'static>,
@@ -39,6 +39,11 @@ fn server(folder: &TempDir) -> String {
 
 /// A question of a client that trusts one certificate.
 async fn ask(house: &House, trusted: &Issued) -> Result<Answer, std::io::Error> {
+    let request = "GET /api/v1/pairs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    say(house, trusted, request).await
+}
+
+async fn say(house: &House, trusted: &Issued, request: &str) -> Result<Answer, std::io::Error> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.certificate.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -50,7 +55,6 @@ async fn ask(house: &House, trusted: &Issued) -> Result<Answer, std::io::Error> 
     let stream = TcpStream::connect(house.address()).await?;
     let name = ServerName::try_from("localhost").unwrap();
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-    let request = "GET /api/v1/pairs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await?;
     let mut whole = String::new();
     stream.read_to_string(&mut whole).await?;
@@ -103,4 +107,24 @@ async fn a_server_does_not_start_without_its_certificate() {
     let started = desk.another(&config).await;
 
     assert!(started.is_err_and(|error| error.to_string().contains("server.tls")));
+}
+
+#[tokio::test]
+async fn under_tls_the_cookie_of_the_console_travels_under_tls_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let issued = issue(folder.path());
+    let house = House::with(&format!("{}, {TOKENS}", server(&folder))).await;
+    let head = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+    let door = say(&house, &issued, &format!("GET /login {head}\r\n")).await.unwrap();
+    let (_, after) = door.body.split_once("name=\"csrf\" value=\"").unwrap();
+    let form = format!("csrf={}&token=viewer", &after[..43]);
+
+    let request = format!(
+        "POST /login {head}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    let answer = say(&house, &issued, &request).await.unwrap();
+
+    assert_eq!(answer.status, 303);
+    assert!(answer.header("set-cookie").unwrap().ends_with("; Secure"), "{answer:?}");
 }
