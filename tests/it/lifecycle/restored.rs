@@ -73,6 +73,6 @@ async fn a_lost_state_is_restored_and_what_was_published_since_converges() {
 
     assert!(restored.out.contains("district-to-state"), "{}", restored.out);
     assert_eq!(students(&desk.target), 3, "one came, one left");
-    assert_eq!(desk.last_run("district-to-state").await["window"]["after"].is_null(), false);
+    assert!(desk.last_run("district-to-state").await["window"]["after"].is_number());
     walk.end();
 }
