@@ -58,6 +58,7 @@ mod journal;
 mod key_changes;
 mod upserts;
 mod pages;
+mod lanes;
 mod coverage;
 mod deletes;
 mod left_behind;

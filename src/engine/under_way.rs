@@ -103,7 +103,7 @@ pub(super) struct Run {
     writes: Semaphore,
     /// Items of pages that are being written, those that wait for a permit included: each takes a
     /// few kilobytes, however many stretches of pages are under way.
-    pub(super) begun: Semaphore,
+    pub(super) begun: Arc<Semaphore>,
     /// Held from when something is taken to be put on disk until it is there.
     saving: tokio::sync::Mutex<()>,
 }
@@ -211,7 +211,7 @@ impl Run {
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             writes: Semaphore::new(pair.policy.max_in_flight.max(1)),
-            begun: Semaphore::new(pair.policy.max_in_flight.max(1)),
+            begun: Arc::new(Semaphore::new(pair.policy.max_in_flight.max(1))),
             saving: tokio::sync::Mutex::default(),
         }))
     }
@@ -492,6 +492,11 @@ impl Run {
     {
         let _permit = self.writes.acquire().await.expect("the semaphore is never closed");
         request(&*self.pair.target).await
+    }
+
+    /// How many items of pages are being written now, those that wait for a permit included.
+    pub(super) fn items_begun(&self) -> usize {
+        self.pair.policy.max_in_flight.max(1).saturating_sub(self.begun.available_permits())
     }
 
     pub(super) fn store(&self) -> &dyn StateStore {

@@ -19,7 +19,7 @@ use super::apply::{self, Settled, Turn};
 use super::observe::Event;
 use super::order;
 use super::under_way::{Run, lock};
-use super::{history, pages, remembered, resume};
+use super::{history, lanes, pages, remembered, resume};
 
 /// Items that are read one by one and tried together.
 const AT_ONCE: usize = 100;
@@ -95,33 +95,7 @@ pub(super) async fn publish_page(
         _ => vec![page],
     };
     for items in generations {
-        let mut writes = FuturesUnordered::new();
-        let mut settle = |settled: Settled| {
-            tally.add(run.count(Stage::Upserts, resource, settled, ONE));
-        };
-        for item in &items {
-            // Nobody waits for a place who holds one: what refers to another item writes that one
-            // without.
-            let place = loop {
-                if let Ok(place) = run.begun.try_acquire() {
-                    break place;
-                }
-                match writes.next().await {
-                    Some(settled) => settle(settled?),
-                    None => {
-                        let place = run.begun.acquire().await;
-                        break place.expect("the semaphore is never closed");
-                    }
-                }
-            };
-            writes.push(async move {
-                let _place = place;
-                apply::upsert(run, resource, item, Turn::Feed).await
-            });
-        }
-        while let Some(settled) = writes.next().await {
-            settle(settled?);
-        }
+        tally.add(lanes::publish(run, resource, items).await?);
     }
     Ok(tally)
 }

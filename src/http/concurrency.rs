@@ -5,6 +5,7 @@
 //! *round*, the time it takes to hear from a request that was sent after the last change, and what
 //! was in flight when it was cut does not cut it again: that says nothing about the new limit.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(super) enum Load {
 pub(super) struct Limiter {
     permits: Arc<Semaphore>,
     controller: Mutex<Controller>,
+    /// As the controller has it: asked for each item, and written where it moves.
+    in_force: AtomicUsize,
 }
 
 impl Limiter {
@@ -43,6 +46,7 @@ impl Limiter {
         Limiter {
             permits: Arc::new(Semaphore::new(start)),
             controller: Mutex::new(Controller::new(start, ceiling)),
+            in_force: AtomicUsize::new(start),
         }
     }
 
@@ -66,7 +70,7 @@ impl Limiter {
     }
 
     pub(super) fn in_force(&self) -> usize {
-        self.controller().in_force
+        self.in_force.load(Ordering::Relaxed)
     }
 
     fn controller(&self) -> MutexGuard<'_, Controller> {
@@ -77,6 +81,9 @@ impl Limiter {
     /// is in use, is owed and paid when permits come back.
     fn settle(&self, controller: &mut Controller) {
         let wanted = controller.whole_limit();
+        if wanted == controller.in_force {
+            return;
+        }
         if wanted > controller.in_force {
             let more = wanted - controller.in_force;
             let forgiven = more.min(controller.owed);
@@ -87,6 +94,7 @@ impl Limiter {
             controller.owed += fewer - self.permits.forget_permits(fewer);
         }
         controller.in_force = wanted;
+        self.in_force.store(wanted, Ordering::Relaxed);
     }
 }
 
@@ -301,7 +309,6 @@ impl Latency {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::SeqCst;
 
     use rand::Rng;

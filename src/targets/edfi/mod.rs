@@ -200,6 +200,10 @@ impl Target for EdfiTarget {
     fn requests(&self) -> u64 {
         self.api.requests()
     }
+
+    fn at_once(&self) -> usize {
+        self.api.at_once()
+    }
 }
 
 impl EdfiTarget {
