@@ -19,7 +19,7 @@ use super::history::{self, Renamed};
 use super::names::Of;
 use super::observe::Event;
 use super::under_way::{Run, lock};
-use super::{Publish, RunError, names, references, remembered};
+use super::{Publish, RunError, ahead, names, references, remembered};
 
 /// Items looked at together.
 const AT_ONCE: usize = 100;
@@ -99,7 +99,6 @@ async fn journal_old_keys(
     order: &[ResourcePath],
     renameable: &Renameable,
 ) -> Result<BTreeSet<ResourcePath>, RunError> {
-    const FEEDS_AT_ONCE: usize = 8;
     let mut asking = Vec::new();
     for resource in order.iter().filter(|resource| renameable.contains(resource)) {
         if let Some(after) = run.feeds_after(resource) {
@@ -109,7 +108,7 @@ async fn journal_old_keys(
             });
         }
     }
-    let mut asked = futures_util::stream::iter(asking).buffer_unordered(FEEDS_AT_ONCE);
+    let mut asked = futures_util::stream::iter(asking).buffer_unordered(ahead::FEEDS_AT_ONCE);
 
     let mut changed = BTreeSet::new();
     while let Some(told) = asked.next().await {

@@ -56,6 +56,7 @@ mod order;
 mod history;
 mod journal;
 mod key_changes;
+mod ahead;
 mod upserts;
 mod pages;
 mod lanes;

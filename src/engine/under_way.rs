@@ -19,6 +19,7 @@ use crate::sources::{Reader, TombstonePages};
 use crate::state::{Coverage, LeftOut, Operation, Overlap, PairState, Progress, StateStore, Step};
 use crate::targets::{Refusal, Target, WriteError};
 
+use super::ahead::Ahead;
 use super::apply::Settled;
 use super::canaries::Told;
 use super::cohort::confirmation::Confirmation;
@@ -101,6 +102,8 @@ pub(super) struct Run {
     answered: AtomicU64,
     refused: AtomicU64,
     writes: Semaphore,
+    /// What was read before its turn.
+    pub(super) ahead: Ahead,
     /// Items of pages that are being written, those that wait for a permit included: each takes a
     /// few kilobytes, however many stretches of pages are under way.
     pub(super) begun: Arc<Semaphore>,
@@ -211,6 +214,7 @@ impl Run {
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             writes: Semaphore::new(pair.policy.max_in_flight.max(1)),
+            ahead: Ahead::default(),
             begun: Arc::new(Semaphore::new(pair.policy.max_in_flight.max(1))),
             saving: tokio::sync::Mutex::default(),
         }))

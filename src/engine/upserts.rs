@@ -19,7 +19,7 @@ use super::apply::{self, Settled, Turn};
 use super::observe::Event;
 use super::order;
 use super::under_way::{Run, lock};
-use super::{history, lanes, pages, remembered, resume};
+use super::{ahead, history, lanes, pages, remembered, resume};
 
 /// Items that are read one by one and tried together.
 const AT_ONCE: usize = 100;
@@ -29,6 +29,10 @@ const ONE: Tally = Tally { read: 1, applied: 0, skipped: 0, parked: 0 };
 
 pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     run.tell(&Event::StageStarted { pair: &run.pair.id, stage: Stage::Upserts });
+    // Members of a cohort have a page once: who gave one back could not ask for it together again.
+    if run.reader.reads_alone() {
+        ahead::read(run).await?;
+    }
     let finished = Arc::new(Mutex::new(BTreeSet::new()));
     order::visit(&run.graph, |resource| {
         let (run, finished) = (Arc::clone(run), Arc::clone(&finished));
