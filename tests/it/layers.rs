@@ -90,6 +90,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("csv", &["config/rows.rs"]),
     ("flate2", &["sandbox/"]),
     ("indicatif", &["cli/"]),
+    ("memchr", &["targets/edfi/"]),
     ("prometheus", &["metrics.rs", "server/"]),
     ("reqwest", &["http/"]),
     ("roxmltree", &["edfi/"]),
