@@ -97,6 +97,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustix", &["core_dumps.rs"]),
     // Both ends of TLS: what requests leave by, and what clients come in by.
     ("rustls", &["http/", "server/tls.rs"]),
+    ("rustls_platform_verifier", &["http/"]),
     ("saphyr_parser", &["config/yaml.rs"]),
     ("sled", &["state/sled.rs", "state/sled/"]),
     ("subtle", &["server/callers.rs"]),
