@@ -145,6 +145,8 @@ struct Controller {
     /// Somebody had to wait for a permit in this round.
     reached: bool,
     round_began: Instant,
+    /// The limit was cut for slowness: the next round hears from what was sent before.
+    is_settling: bool,
     /// The last cut, or the beginning.
     cut_at: Instant,
     reads: Latency,
@@ -166,6 +168,7 @@ impl Controller {
             too_much: None,
             reached: false,
             round_began: Instant::now(),
+            is_settling: false,
             cut_at: Instant::now(),
             reads: Latency::default(),
             writes: Latency::default(),
@@ -192,9 +195,13 @@ impl Controller {
     }
 
     fn end_round(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_settling) {
+            return self.begin_round(now);
+        }
         let limit = self.limit;
         let slow = self.reads.end_round(limit, now) | self.writes.end_round(limit, now);
         if slow {
+            self.is_settling = true;
             return self.cut(Self::CUT_WHEN_SLOW, now);
         }
         if self.reached {
@@ -258,8 +265,9 @@ impl Latency {
     const ENOUGH: u32 = 4;
     /// Beyond so many times the best mean, waiting is queueing.
     const FAR_LONGER: f64 = 2.0;
-    /// Differences below this are the machine's noise.
-    const NOISE: f64 = 0.005;
+    /// Differences below this are the machine's noise. More at once would only lie about in memory
+    /// where a server answers as quickly as that.
+    const NOISE: f64 = 0.002;
     const RISE_PER_SECOND: f64 = 1.001;
 
     fn add(&mut self, took: Duration) {
