@@ -127,7 +127,7 @@ impl Daemon {
         let began = Instant::now();
         let child = command.spawn().expect("the daemon can be started");
         let mut daemon = Daemon { child, address, ready_after: 0.0 };
-        while !daemon.get("/readyz").is_some_and(|(status, _)| status == 200) {
+        while daemon.get("/readyz").is_none_or(|(status, _)| status != 200) {
             assert!(began.elapsed() < Duration::from_secs(60), "the daemon of a bench gets ready");
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -175,15 +175,16 @@ impl Drop for Daemon {
     }
 }
 
-/// By how much the latest of the runs that were due began after its own moment, in seconds.
+/// By how much the latest of the runs that were due ended after its own moment, in seconds: when one
+/// began is not told, and it takes milliseconds.
 fn latest(due: &[Value], now: &[Value]) -> f64 {
     let moment = |value: &Value| -> Option<DateTime<Utc>> { value.as_str()?.parse().ok() };
     let mut latest: f64 = 0.0;
     for (due, now) in due.iter().zip(now) {
         let planned = moment(&due["next_run_at"]).expect("every pair has its moment");
-        let began = moment(&now["last_run"]["started_at"]).expect("every pair has run");
+        let ended = moment(&now["last_run"]["ended_at"]).expect("every pair has run");
         // A poll a minute: the last run is as many whole minutes later.
-        let since = (began - planned).num_milliseconds() as f64 / 1e3;
+        let since = (ended - planned).num_milliseconds() as f64 / 1e3;
         latest = latest.max(since.rem_euclid(60.0));
     }
     latest
