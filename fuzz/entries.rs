@@ -55,6 +55,8 @@ pub(crate) fn page(data: &[u8]) {
             let _ = shape.key_of(&item.body);
             let _ = shape.references_of(&item.body);
             let sent = targets::edfi::cut(&resource, &item.body).expect("it was split");
+            let unread = targets::edfi::cut_what_was_read(&resource, &item.body);
+            assert_eq!(unread.expect("it was split"), sent);
             let sent: &RawValue = serde_json::from_slice(&sent).expect("what is left is JSON");
             assert!(sent.get().starts_with('{'));
         }

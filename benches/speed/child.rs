@@ -26,10 +26,24 @@ impl Running {
     }
 
     pub(crate) fn counts(&self) -> Counts {
+        self.ask("/counts")
+    }
+
+    /// Lets the source of it go on: what changed then is there, and requests are counted anew.
+    pub(crate) fn advance(&self) {
+        self.ask("/advance");
+    }
+
+    /// The address under which it is one of many.
+    pub(crate) fn house(&self, number: usize) -> String {
+        format!("{}/s{number}", self.url)
+    }
+
+    fn ask(&self, path: &str) -> Counts {
         let address = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address).expect("the server runs");
-        let request = b"GET /counts HTTP/1.1\r\n\r\n";
-        stream.write_all(request).expect("the server listens");
+        let request = format!("GET {path} HTTP/1.1\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("the server listens");
         stream.shutdown(std::net::Shutdown::Write).expect("the connection is ours");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the server answers");

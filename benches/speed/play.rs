@@ -1,5 +1,7 @@
 //! What a server of the bench is told to play, and what it has counted.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// One server: a source that holds items, a target that counts, or both.
@@ -19,6 +21,8 @@ pub(crate) struct Play {
     pub(crate) at_once: Vec<(u64, usize)>,
     /// What is beyond the limit waits instead of being refused with 429.
     pub(crate) queues: bool,
+    /// Items that are new with each `/advance`, by resource; none while nobody asks for one.
+    pub(crate) changes: Vec<(String, u64)>,
     /// After so many writes nothing is answered for so many milliseconds.
     pub(crate) stall: Option<(u64, u64)>,
 }
@@ -26,7 +30,12 @@ pub(crate) struct Play {
 /// What a server has seen since its start.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
+    /// Of items and of names.
     pub(crate) reads: u64,
+    /// Requests by path, what an API tells of itself left out, since the last `/advance`.
+    pub(crate) asked: BTreeMap<String, u64>,
+    /// The most reads that were open at once since then.
+    pub(crate) most_reads_open: u64,
     pub(crate) writes: u64,
     pub(crate) refused: u64,
     /// From the first write to the last, in seconds.

@@ -4,7 +4,7 @@
 //! Only as much of HTTP and of an Ed-Fi API as publishing needs; what an API tells of itself is
 //! asked of the sandbox once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -32,6 +32,10 @@ struct Server {
     graph: String,
     reads: AtomicU64,
     writes: AtomicU64,
+    advanced: AtomicU64,
+    asked: Mutex<BTreeMap<String, u64>>,
+    reads_open: AtomicU64,
+    most_reads_open: AtomicU64,
     open: AtomicU64,
     most_open: AtomicU64,
     in_service: AtomicU64,
@@ -58,6 +62,10 @@ pub(crate) async fn serve(play: Play) -> io::Result<()> {
         graph,
         reads: AtomicU64::new(0),
         writes: AtomicU64::new(0),
+        advanced: AtomicU64::new(0),
+        asked: Mutex::default(),
+        reads_open: AtomicU64::new(0),
+        most_reads_open: AtomicU64::new(0),
         open: AtomicU64::new(0),
         most_open: AtomicU64::new(0),
         in_service: AtomicU64::new(0),
@@ -108,13 +116,23 @@ async fn converse(server: &Server, mut stream: TcpStream) -> io::Result<()> {
         }
         received.drain(..head + length);
         answer.clear();
+        let (house, target) = house_of(&target);
         if method == "POST" && !target.starts_with("/oauth") {
-            server.write(&target, &mut answer).await;
+            server.write(target, &mut answer).await;
         } else {
-            server.read(&target, &mut answer).await;
+            server.read(house, target, &mut answer).await;
         }
         stream.write_all(&answer).await?;
     }
+}
+
+/// One server may stand for many: `/s17/data/v3/…` is asked of the seventeenth.
+fn house_of(target: &str) -> (&str, &str) {
+    let rest =
+        target.strip_prefix("/s").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let Some(rest) = rest else { return ("", target) };
+    let end = rest.find('/').unwrap_or(rest.len());
+    target.split_at(2 + end)
 }
 
 /// How long the head of the next request is, received to its end.
@@ -213,14 +231,24 @@ impl Server {
         }
     }
 
-    async fn read(&self, target: &str, answer: &mut Vec<u8>) {
+    async fn read(&self, house: &str, target: &str, answer: &mut Vec<u8>) {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         match path {
             "/counts" => {
                 let counts = serde_json::to_vec(&self.counts()).expect("numbers can be written");
                 return respond(answer, 200, "", &counts);
             }
-            "/" => return respond(answer, 200, "", self.root.as_bytes()),
+            "/advance" => {
+                self.advanced.fetch_add(1, Relaxed);
+                self.most_reads_open.store(0, Relaxed);
+                self.asked.lock().expect("nothing panics here").clear();
+                let counts = serde_json::to_vec(&self.counts()).expect("numbers can be written");
+                return respond(answer, 200, "", &counts);
+            }
+            "/" | "" => {
+                let root = self.root.replace(&self.base, &format!("{}{house}", self.base));
+                return respond(answer, 200, "", root.as_bytes());
+            }
             "/oauth/token" => {
                 let token = br#"{"access_token":"bench","token_type":"bearer","expires_in":86400}"#;
                 return respond(answer, 200, "", token);
@@ -231,7 +259,9 @@ impl Server {
             }
             "/changeQueries/v1/availableChangeVersions" => {
                 let newest = NEWEST + self.writes.load(Relaxed);
-                let newest = if self.play.items.is_empty() { newest } else { NEWEST };
+                self.note_asked(path);
+                let own = NEWEST + self.advanced.load(Relaxed);
+                let newest = if self.play.items.is_empty() { newest } else { own };
                 let body =
                     format!("{{\"oldestChangeVersion\":0,\"newestChangeVersion\":{newest}}}");
                 return respond(answer, 200, "", body.as_bytes());
@@ -239,7 +269,11 @@ impl Server {
             _ => {}
         }
         self.reads.fetch_add(1, Relaxed);
+        self.note_asked(path);
+        let open = self.reads_open.fetch_add(1, Relaxed) + 1;
+        self.most_reads_open.fetch_max(open, Relaxed);
         self.take_time(self.play.read_takes).await;
+        self.reads_open.fetch_sub(1, Relaxed);
         let Some(resource) = path.strip_prefix("/data/v3/") else {
             return respond(answer, 404, "", b"{}");
         };
@@ -247,7 +281,7 @@ impl Server {
             return self.partitions(resource, query, answer);
         }
         if resource.ends_with("/deletes") || resource.ends_with("/keyChanges") {
-            return respond(answer, 200, "", b"[]");
+            return respond(answer, 200, "Total-Count: 0\r\n", b"[]");
         }
         self.page(resource, query, answer);
     }
@@ -257,8 +291,8 @@ impl Server {
         let limit = value(query, "pageSize").or_else(|| value(query, "limit"));
         let limit = limit.and_then(|limit| limit.parse().ok()).unwrap_or(PAGE as u64);
         let (from, end) = match value(query, "pageToken").and_then(|token| token.split_once('-')) {
-            Some((from, end)) => (from.parse().unwrap_or(all), end.parse().unwrap_or(all).min(all)),
-            None if value(query, "minChangeVersion").is_some() => (all, all),
+            Some((from, end)) => (from.parse().unwrap_or(all), end.parse().unwrap_or(all)),
+            None if value(query, "minChangeVersion").is_some() => self.changed(resource),
             None => (0, all),
         };
         let to = (from + limit).min(end).max(from);
@@ -270,6 +304,18 @@ impl Server {
             headers.push_str(&format!("Total-Count: {all}\r\n"));
         }
         respond(answer, 200, &headers, &self.page.of(from, to));
+    }
+
+    /// The numbers of what the last advance brought, which nothing before it had.
+    fn changed(&self, resource: &str) -> (u64, u64) {
+        let first = self.advanced.load(Relaxed) * 1_000_000_000;
+        let changes = self.play.changes.iter().find(|(path, _)| path == resource);
+        let items = changes.filter(|_| first > 0).map_or(0, |(_, items)| *items);
+        (first, first + items)
+    }
+
+    fn note_asked(&self, path: &str) {
+        *self.asked.lock().expect("nothing panics here").entry(path.to_owned()).or_default() += 1;
     }
 
     fn partitions(&self, resource: &str, query: &str, answer: &mut Vec<u8>) {
@@ -290,6 +336,8 @@ impl Server {
         let tenths = self.tenths.lock().expect("nothing panics here").clone();
         Counts {
             reads: self.reads.load(Relaxed),
+            asked: self.asked.lock().expect("nothing panics here").clone(),
+            most_reads_open: self.most_reads_open.load(Relaxed),
             writes: tenths.iter().map(|tenth| tenth.served).sum(),
             refused: tenths.iter().map(|tenth| tenth.refused).sum(),
             seconds: tenths.len() as f64 / 10.0,

@@ -73,6 +73,10 @@ pub(crate) fn mebibytes(bytes: f64) -> String {
     format!("{:.1} MiB", bytes / f64::from(1 << 20))
 }
 
+pub(crate) fn count(number: f64) -> String {
+    format!("{number:.0}")
+}
+
 pub(crate) fn bytes(bytes: f64) -> String {
     format!("{bytes:.0} B")
 }

@@ -15,12 +15,17 @@ pub(crate) struct Usage {
 const TICKS_PER_SECOND: f64 = 100.0;
 
 pub(crate) fn of_this_process() -> Usage {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    of_process("self")
+}
+
+/// Of another, by its number.
+pub(crate) fn of_process(process: &str) -> Usage {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // The name of the program, in brackets, may hold blanks.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks = after_name.split_whitespace().skip(11).take(2);
     let ticks: f64 = ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
     let peak = peak.and_then(|peak| peak.trim().parse::<u64>().ok()).unwrap_or(0);

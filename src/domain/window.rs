@@ -23,7 +23,7 @@ impl fmt::Display for ChangeVersion {
 
 /// Where a page of a source's feed begins, as text that outlives the process (R12). What it says is
 /// the source's own matter; never a natural key, and never an offset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(pub String);
 

@@ -223,6 +223,11 @@ impl Api {
         self.client.requests()
     }
 
+    /// How many requests are sent at once now at most.
+    pub fn at_once(&self) -> usize {
+        self.client.at_once()
+    }
+
     async fn discover(&self) -> Result<Arc<Discovery>, ApiError> {
         let document = self.root_document().await?;
         let discovery =

@@ -6,7 +6,8 @@
 //! filled in. The one thing to know: what leaves here is whole, or discovery failed with a sentence
 //! that says what to change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 use url::Url;
@@ -39,12 +40,23 @@ pub struct Discovery {
     pub open_api: Option<Url>,
     pub token: Url,
     pub fingerprint: Fingerprint,
+    collections: Collections,
 }
+
+/// Addresses that were made before: every write asks for one.
+type Collections = Arc<Mutex<HashMap<ResourcePath, Url>>>;
 
 impl Discovery {
     /// `…/data/v3/ed-fi/students`
     pub fn collection(&self, resource: &ResourcePath) -> Url {
-        below(&self.data, &[resource.schema(), resource.collection()])
+        let mut made =
+            self.collections.lock().expect("nothing panics while it holds the addresses");
+        if let Some(url) = made.get(resource) {
+            return url.clone();
+        }
+        let url = below(&self.data, &[resource.schema(), resource.collection()]);
+        made.insert(resource.clone(), url.clone());
+        url
     }
 
     /// `…/data/v3/ed-fi/students/{id}`
@@ -166,6 +178,7 @@ impl Discovery {
             dependencies: dependencies.map(|url| addresses.in_its_year(url, false)).transpose()?,
             open_api: open_api.map(|url| addresses.in_its_year(url, false)).transpose()?,
             token,
+            collections: Collections::default(),
             fingerprint,
             root: Root {
                 version: root.version,

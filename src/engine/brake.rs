@@ -11,11 +11,10 @@ use crate::state::{BlockCause, Deletes};
 use crate::targets::Match;
 
 use super::under_way::Run;
-use super::{Publish, RunError, remembered};
+use super::{Publish, RunError, ahead, remembered};
 
 /// Tombstones of a run held in memory; a resource that brings more is read again (R30).
 const HELD: usize = 50_000;
-const FEEDS_AT_ONCE: usize = 8;
 
 /// What the deletes feed of one resource told.
 pub(super) enum Told {
@@ -39,7 +38,7 @@ pub(super) async fn tombstones(run: &Arc<Run>) -> Result<BTreeMap<ResourcePath, 
             });
         }
     }
-    let mut reading = futures_util::stream::iter(feeds).buffer_unordered(FEEDS_AT_ONCE);
+    let mut reading = futures_util::stream::iter(feeds).buffer_unordered(ahead::FEEDS_AT_ONCE);
     let mut all = BTreeMap::new();
     while let Some((resource, told)) = reading.next().await {
         run.check_stop()?;

@@ -12,10 +12,12 @@
 pub(super) mod confirmation;
 mod shelf;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
@@ -35,12 +37,26 @@ use shelf::{Feed, Kind, Next, Place, Question, Record, Shelf};
 /// memory is bounded by the number of runs).
 const KEPT_FOR_EACH: usize = 4 * 1024 * 1024;
 
+/// What is kept of several parts of a feed while members are a page apart in each of them. With less
+/// room they would leave each other behind, and read more instead of sooner.
+const PARTS_TAKE: usize = 12 * 1024 * 1024;
+
 /// What the members of a cohort share.
 struct Cohort {
+    /// Bytes of items that may be kept.
+    kept: usize,
     items: Arc<Shelf<Item>>,
     key_changes: Arc<Shelf<KeyChange>>,
     tombstones: Arc<Shelf<Tombstone>>,
+    /// Into which parts a feed was cut, by whoever asked first: parts of another cut overlap.
+    parts: Mutex<BTreeMap<Question, Arc<OnceCell<Parts>>>>,
     confirmation: Arc<Confirmation>,
+}
+
+/// Where the parts of a feed begin, and the number of the answer that told.
+struct Parts {
+    begin: Vec<Position>,
+    read: u64,
 }
 
 impl Cohort {
@@ -49,9 +65,11 @@ impl Cohort {
         let kept = KEPT_FOR_EACH.saturating_mul(members.saturating_sub(1));
         let confirmation = Arc::<Confirmation>::default();
         Arc::new(Cohort {
+            kept,
             items: Shelf::for_members(members, kept, &confirmation),
             key_changes: Shelf::for_members(members, kept / 8, &confirmation),
             tombstones: Shelf::for_members(members, kept / 8, &confirmation),
+            parts: Mutex::default(),
             confirmation,
         })
     }
@@ -60,6 +78,16 @@ impl Cohort {
     fn member(self: &Arc<Self>, number: usize, view: Arc<dyn Reader>) -> Arc<dyn Reader> {
         let read = Arc::default();
         Arc::new(Member { cohort: Arc::clone(self), number, view, read })
+    }
+
+    fn parts_of(&self, question: &Question) -> Arc<OnceCell<Parts>> {
+        let mut parts = self.parts.lock().expect("nothing panics while it holds the parts");
+        Arc::clone(parts.entry(question.clone()).or_default())
+    }
+
+    /// Whether a feed was cut up, and one of its parts begins here.
+    fn has_part(&self, question: &Question, position: &Position) -> bool {
+        self.parts_of(question).get().is_some_and(|parts| parts.begin.contains(position))
     }
 
     /// Nothing is kept for this member any more.
@@ -198,7 +226,7 @@ impl Reader for Member {
         Box::new(self.shared(&self.cohort.items, question, items_of(resource, window)))
     }
 
-    /// Who goes on from an earlier run is at a place of its own.
+    /// A part is read together. Who goes on from an earlier run is at a place of its own.
     fn upserts_from(
         &self,
         resource: &ResourcePath,
@@ -206,8 +234,37 @@ impl Reader for Member {
         position: &Position,
     ) -> Option<Box<dyn ItemPages>> {
         let there = self.view.upserts_from(resource, window, position)?;
+        let question = Question::of(Kind::Upserts, resource, window);
+        if self.cohort.has_part(&question, position) {
+            let (items, part) = (items_of(resource, window), position.clone());
+            let open = move |view: &dyn Reader, at: Option<&Position>| {
+                items(view, Some(at.unwrap_or(&part)))
+            };
+            let question = question.of_part(position);
+            return Some(Box::new(self.shared(&self.cohort.items, question, open)));
+        }
         let way = Way::Alone(Box::new(Items(there)));
         Some(Box::new(self.on(way, items_of(resource, window))))
+    }
+
+    async fn parts_of_upserts(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+        first: usize,
+    ) -> Result<Vec<Position>, SourceError> {
+        if self.cohort.kept < PARTS_TAKE {
+            return Ok(Vec::new());
+        }
+        let question = Question::of(Kind::Upserts, resource, window);
+        let parts = self.cohort.parts_of(&question);
+        let ask = async || {
+            let begin = self.view.parts_of_upserts(resource, window, first).await?;
+            Ok(Parts { begin, read: self.cohort.confirmation.note() })
+        };
+        let parts = parts.get_or_try_init(ask).await?;
+        self.read.fetch_max(parts.read, Ordering::SeqCst);
+        Ok(parts.begin.clone())
     }
 
     fn key_changes(
@@ -292,6 +349,10 @@ impl Reader for Member {
 
     fn requests(&self) -> u64 {
         self.view.requests()
+    }
+
+    fn reads_alone(&self) -> bool {
+        false
     }
 }
 

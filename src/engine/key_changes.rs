@@ -21,7 +21,7 @@ use super::names::Of;
 use super::observe::Event;
 use super::others::Elsewhere;
 use super::under_way::{Run, lock};
-use super::{Publish, RunError, names, others, references, remembered, spans};
+use super::{Publish, RunError, ahead, names, others, references, remembered, spans};
 
 /// Items looked at together.
 const AT_ONCE: usize = 100;
@@ -102,7 +102,6 @@ async fn journal_old_keys(
     order: &[ResourcePath],
     renameable: &Renameable,
 ) -> Result<BTreeSet<ResourcePath>, RunError> {
-    const FEEDS_AT_ONCE: usize = 8;
     let mut asking = Vec::new();
     for resource in order.iter().filter(|resource| renameable.contains(resource)) {
         if let Some(after) = run.feeds_after(resource) {
@@ -112,7 +111,7 @@ async fn journal_old_keys(
             });
         }
     }
-    let mut asked = futures_util::stream::iter(asking).buffer_unordered(FEEDS_AT_ONCE);
+    let mut asked = futures_util::stream::iter(asking).buffer_unordered(ahead::FEEDS_AT_ONCE);
 
     let mut changed = BTreeSet::new();
     while let Some(told) = asked.next().await {

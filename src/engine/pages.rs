@@ -17,7 +17,7 @@ use crate::state::Progress;
 
 use super::RunError;
 use super::under_way::{Run, lock};
-use super::{resume, upserts};
+use super::{ahead, resume, upserts};
 
 /// Pages that follow each other, and the first of them that was not worked on.
 pub(super) struct Stretch {
@@ -71,6 +71,9 @@ async fn begin(
     resource: &ResourcePath,
     window: Window,
 ) -> Result<Vec<Stretch>, RunError> {
+    if let Some(pages) = ahead::take(run, resource) {
+        return Ok(vec![Stretch::begin(pages).await.map_err(RunError::Source)?]);
+    }
     let whole = Stretch::begin(run.reader.upserts(resource, window)).await;
     let whole = whole.map_err(RunError::Source)?;
     let first = whole.next.as_ref().map_or(0, Vec::len);
@@ -78,12 +81,13 @@ async fn begin(
     if first == 0 || shape.is_some_and(|shape| shape.refers_to(resource)) {
         return Ok(vec![whole]);
     }
-    let parts = run.reader.upserts_in_parts(resource, window, first).await;
+    let parts = run.reader.parts_of_upserts(resource, window, first).await;
     let parts = parts.map_err(RunError::Source)?;
-    if parts.is_empty() {
-        return Ok(vec![whole]);
+    let pages = parts.iter().map(|part| run.reader.upserts_from(resource, window, part));
+    match pages.collect::<Option<Vec<_>>>() {
+        Some(pages) if !pages.is_empty() => begin_all(pages).await.map_err(RunError::Source),
+        Some(_) | None => Ok(vec![whole]),
     }
-    begin_all(parts).await.map_err(RunError::Source)
 }
 
 /// Reads the first page of each at once.

@@ -195,6 +195,11 @@ pub(super) fn was_finished(run: &Run, resource: &ResourcePath) -> bool {
     run.before.finished.contains_key(resource)
 }
 
+/// Another run of this window has settled every upsert of the resource, or has begun to.
+pub(super) fn is_under_way(run: &Run, resource: &ResourcePath) -> bool {
+    was_finished(run, resource) || run.before.progress.contains_key(resource)
+}
+
 fn tally_of(run: &Run, resource: &ResourcePath) -> Tally {
     lock(&run.upserts).get(resource).copied().unwrap_or_default()
 }

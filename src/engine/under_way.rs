@@ -20,6 +20,7 @@ use crate::sources::{Reader, TombstonePages};
 use crate::state::{Coverage, LeftOut, Operation, Overlap, PairState, Progress, StateStore, Step};
 use crate::targets::{Refusal, Target, WriteError};
 
+use super::ahead::Ahead;
 use super::apply::Settled;
 use super::canaries::Told;
 use super::cohort::confirmation::Confirmation;
@@ -106,9 +107,11 @@ pub(super) struct Run {
     answered: AtomicU64,
     refused: AtomicU64,
     writes: Semaphore,
+    /// What was read before its turn.
+    pub(super) ahead: Ahead,
     /// Items of pages that are being written, those that wait for a permit included: each takes a
     /// few kilobytes, however many stretches of pages are under way.
-    pub(super) begun: Semaphore,
+    pub(super) begun: Arc<Semaphore>,
     /// Held from when something is taken to be put on disk until it is there.
     saving: tokio::sync::Mutex<()>,
 }
@@ -220,7 +223,8 @@ impl Run {
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             writes: Semaphore::new(pair.policy.max_in_flight.max(1)),
-            begun: Semaphore::new(pair.policy.max_in_flight.max(1)),
+            ahead: Ahead::default(),
+            begun: Arc::new(Semaphore::new(pair.policy.max_in_flight.max(1))),
             saving: tokio::sync::Mutex::default(),
         }))
     }
@@ -501,6 +505,11 @@ impl Run {
     {
         let _permit = self.writes.acquire().await.expect("the semaphore is never closed");
         request(&*self.pair.target).await
+    }
+
+    /// How many items of pages are being written now, those that wait for a permit included.
+    pub(super) fn items_begun(&self) -> usize {
+        self.pair.policy.max_in_flight.max(1).saturating_sub(self.begun.available_permits())
     }
 
     pub(super) fn store(&self) -> &dyn StateStore {

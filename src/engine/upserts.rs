@@ -19,7 +19,7 @@ use super::apply::{self, Settled, Turn};
 use super::observe::Event;
 use super::order;
 use super::under_way::{Run, lock};
-use super::{history, pages, remembered, resume};
+use super::{ahead, history, lanes, pages, remembered, resume};
 
 /// Items that are read one by one and tried together.
 const AT_ONCE: usize = 100;
@@ -29,6 +29,10 @@ const ONE: Tally = Tally { read: 1, applied: 0, skipped: 0, parked: 0 };
 
 pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     run.tell(&Event::StageStarted { pair: &run.pair.id, stage: Stage::Upserts });
+    // Members of a cohort have a page once: who gave one back could not ask for it together again.
+    if run.reader.reads_alone() {
+        ahead::read(run).await?;
+    }
     let finished = Arc::new(Mutex::new(BTreeSet::new()));
     order::visit(&run.graph, |resource| {
         let (run, finished) = (Arc::clone(run), Arc::clone(&finished));
@@ -98,33 +102,7 @@ pub(super) async fn publish_page(
         _ => vec![page],
     };
     for items in generations {
-        let mut writes = FuturesUnordered::new();
-        let mut settle = |settled: Settled| {
-            tally.add(run.count(Stage::Upserts, resource, settled, ONE));
-        };
-        for item in &items {
-            // Nobody waits for a place who holds one: what refers to another item writes that one
-            // without.
-            let place = loop {
-                if let Ok(place) = run.begun.try_acquire() {
-                    break place;
-                }
-                match writes.next().await {
-                    Some(settled) => settle(settled?),
-                    None => {
-                        let place = run.begun.acquire().await;
-                        break place.expect("the semaphore is never closed");
-                    }
-                }
-            };
-            writes.push(async move {
-                let _place = place;
-                apply::upsert(run, resource, item, Turn::Feed).await
-            });
-        }
-        while let Some(settled) = writes.next().await {
-            settle(settled?);
-        }
+        tally.add(lanes::publish(run, resource, items).await?);
     }
     Ok(tally)
 }

@@ -5,6 +5,7 @@
 //! *round*, the time it takes to hear from a request that was sent after the last change, and what
 //! was in flight when it was cut does not cut it again: that says nothing about the new limit.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(super) enum Load {
 pub(super) struct Limiter {
     permits: Arc<Semaphore>,
     controller: Mutex<Controller>,
+    /// As the controller has it: asked for each item, and written where it moves.
+    in_force: AtomicUsize,
 }
 
 impl Limiter {
@@ -43,6 +46,7 @@ impl Limiter {
         Limiter {
             permits: Arc::new(Semaphore::new(start)),
             controller: Mutex::new(Controller::new(start, ceiling)),
+            in_force: AtomicUsize::new(start),
         }
     }
 
@@ -66,7 +70,7 @@ impl Limiter {
     }
 
     pub(super) fn in_force(&self) -> usize {
-        self.controller().in_force
+        self.in_force.load(Ordering::Relaxed)
     }
 
     fn controller(&self) -> MutexGuard<'_, Controller> {
@@ -77,6 +81,9 @@ impl Limiter {
     /// is in use, is owed and paid when permits come back.
     fn settle(&self, controller: &mut Controller) {
         let wanted = controller.whole_limit();
+        if wanted == controller.in_force {
+            return;
+        }
         if wanted > controller.in_force {
             let more = wanted - controller.in_force;
             let forgiven = more.min(controller.owed);
@@ -87,6 +94,7 @@ impl Limiter {
             controller.owed += fewer - self.permits.forget_permits(fewer);
         }
         controller.in_force = wanted;
+        self.in_force.store(wanted, Ordering::Relaxed);
     }
 }
 
@@ -137,6 +145,8 @@ struct Controller {
     /// Somebody had to wait for a permit in this round.
     reached: bool,
     round_began: Instant,
+    /// The limit was cut for slowness: the next round hears from what was sent before.
+    is_settling: bool,
     /// The last cut, or the beginning.
     cut_at: Instant,
     reads: Latency,
@@ -158,6 +168,7 @@ impl Controller {
             too_much: None,
             reached: false,
             round_began: Instant::now(),
+            is_settling: false,
             cut_at: Instant::now(),
             reads: Latency::default(),
             writes: Latency::default(),
@@ -184,9 +195,13 @@ impl Controller {
     }
 
     fn end_round(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_settling) {
+            return self.begin_round(now);
+        }
         let limit = self.limit;
         let slow = self.reads.end_round(limit, now) | self.writes.end_round(limit, now);
         if slow {
+            self.is_settling = true;
             return self.cut(Self::CUT_WHEN_SLOW, now);
         }
         if self.reached {
@@ -250,8 +265,9 @@ impl Latency {
     const ENOUGH: u32 = 4;
     /// Beyond so many times the best mean, waiting is queueing.
     const FAR_LONGER: f64 = 2.0;
-    /// Differences below this are the machine's noise.
-    const NOISE: f64 = 0.005;
+    /// Differences below this are the machine's noise. More at once would only lie about in memory
+    /// where a server answers as quickly as that.
+    const NOISE: f64 = 0.002;
     const RISE_PER_SECOND: f64 = 1.001;
 
     fn add(&mut self, took: Duration) {
@@ -301,7 +317,6 @@ impl Latency {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
     use std::sync::atomic::Ordering::SeqCst;
 
     use rand::Rng;

@@ -224,6 +224,11 @@ impl ApiClient {
         self.shared.home.limiter.in_force()
     }
 
+    /// The same below the connection's own ceiling.
+    pub fn at_once(&self) -> usize {
+        self.limit_in_force().min(self.shared.max_concurrency)
+    }
+
     /// Sets what tokens are asked for with. Setting the same place and scope again costs no token.
     /// An address that is https may not send its credentials in the clear.
     pub fn set_credentials(&self, credentials: Credentials) -> Result<(), HttpError> {

@@ -2,12 +2,13 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::time::Instant;
 use url::Url;
 
@@ -93,7 +94,11 @@ impl Wire {
             let client = Client::Renewed { profile, renewed: Renewed::new(tls.clone()) };
             return Ok(Wire { client, connection, timeout, max_body_bytes });
         }
-        let client = match profile.builder().build() {
+        let with_trust = || match trust() {
+            Some(tls) => profile.builder().tls_backend_preconfigured(tls),
+            None => profile.builder(),
+        };
+        let client = match with_trust().build() {
             // A machine without CA certificates can still speak plain http.
             Err(_) if url.scheme() == "http" => profile.builder().tls_certs_only([]).build(),
             built => built,
@@ -234,6 +239,26 @@ impl Wire {
         }
         HttpError::Disconnected { place, attempts: 1, cause: Arc::new(error) }
     }
+}
+
+/// Reading the machine's certificates takes milliseconds and their copies hundreds of kilobytes, for
+/// each connection that is made: connections that are made together share them. Later ones read them
+/// again, for they change. Nothing where there are none.
+fn trust() -> Option<rustls::ClientConfig> {
+    const GOOD_FOR: Duration = Duration::from_secs(60);
+    static READ: Mutex<Option<(Instant, rustls::ClientConfig)>> = Mutex::new(None);
+
+    let mut read = READ.lock().expect("nothing panics while it holds the certificates");
+    if let Some((since, config)) = read.as_ref()
+        && since.elapsed() < GOOD_FOR
+    {
+        return Some(config.clone());
+    }
+    let verified = rustls::ClientConfig::builder().with_platform_verifier().ok()?;
+    let mut config = verified.with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    *read = Some((Instant::now(), config.clone()));
+    Some(config)
 }
 
 fn outgoing(

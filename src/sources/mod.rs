@@ -122,15 +122,15 @@ pub trait Reader: Send + Sync {
         position: &Position,
     ) -> Option<Box<dyn ItemPages>>;
 
-    /// The same in several parts that can be read at once, for a window whose first page of
-    /// [`Reader::upserts`] has `first` items; empty where the source cannot cut it up, or where that
-    /// is not worth it.
-    async fn upserts_in_parts(
+    /// Where parts of the same begin that can be read at once, each to its own end, with
+    /// [`Reader::upserts_from`]; for a window whose first page of [`Reader::upserts`] has `first`
+    /// items. Empty where the source cannot cut it up, or where that is not worth it.
+    async fn parts_of_upserts(
         &self,
         _resource: &ResourcePath,
         _window: Window,
         _first: usize,
-    ) -> Result<Vec<Box<dyn ItemPages>>, SourceError> {
+    ) -> Result<Vec<Position>, SourceError> {
         Ok(Vec::new())
     }
 
@@ -192,6 +192,11 @@ pub trait Reader: Send + Sync {
 
     /// Requests sent so far, retries included.
     fn requests(&self) -> u64;
+
+    /// Whether nobody else waits for the pages that are read here.
+    fn reads_alone(&self) -> bool {
+        true
+    }
 }
 
 /// What a look at one item found.

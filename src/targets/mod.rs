@@ -86,6 +86,12 @@ pub trait Target: Send + Sync {
 
     /// Requests sent so far, retries included.
     fn requests(&self) -> u64;
+
+    /// How many requests are sent at once now at most: more that are begun would only wait. A target
+    /// that does not know says nothing.
+    fn at_once(&self) -> usize {
+        usize::MAX
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -35,7 +35,7 @@ pub(super) fn measure(size: Size) -> Vec<Row> {
         };
         let without: Done = child::run("bare", &order);
         let (with, _state) = first_run(&source, &target, Some(AT_ONCE));
-        assert_eq!(with.applied, items, "everything arrives");
+        assert_eq!(with.pairs[0].applied, items, "everything arrives");
         eprintln!(
             "  bare {:.2} s cpu, {:.2} s; ours {:.2} s cpu, {:.2} s, {:.0} MiB",
             without.usage.cpu,

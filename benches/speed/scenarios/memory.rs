@@ -1,6 +1,6 @@
 //! The most memory that a run has resident, whatever it publishes.
 
-use super::{district, first_run};
+use super::{district, first_run, publication, publish_all};
 use crate::Size;
 use crate::child::Running;
 use crate::play::Play;
@@ -37,6 +37,16 @@ pub(super) fn measure(size: Size) -> Vec<Row> {
     let what = format!("a target that stalls for {} s", stall / 1000);
     rows.push(Row::of(NAME, what, stalled, Goal::AtMost(64.0 * MIB), mebibytes));
 
+    let eight = peak_of(8, 10_000);
+    let more = (eight - peak_of(1, 10_000)) / 7.0;
+    rows.push(Row::of(
+        NAME,
+        "each further pair in flight, of eight",
+        more,
+        Goal::AtMost(8.0 * MIB),
+        mebibytes,
+    ));
+
     let nothing = peak(vec![("ed-fi/students".to_owned(), 1)], BODY_BYTES, None, 0);
     let one = vec![("ed-fi/students".to_owned(), 1)];
     let large = peak(one, (LARGE_ITEM - 1024, LARGE_ITEM - 1024), None, 0);
@@ -44,6 +54,16 @@ pub(super) fn measure(size: Size) -> Vec<Row> {
     let what = "one item of 16 MB, times its size beyond one of 3 KB";
     rows.push(Row::of(NAME, what, share, Goal::AtMost(3.0), times));
     rows
+}
+
+/// Of so many pairs in flight, each with a source and a target of its own.
+fn peak_of(pairs: usize, items: u64) -> f64 {
+    let source =
+        Running::start(&Play { items: district(items), body_bytes: BODY_BYTES, ..Play::default() });
+    let target = Running::start(&Play { write_takes: 2, ..Play::default() });
+    let all = (0..pairs).map(|pair| publication(&source.house(pair), &[&target.house(pair)]));
+    let (done, _state) = publish_all(all.collect(), None);
+    done.usage.peak_rss as f64
 }
 
 fn peak(

@@ -11,7 +11,7 @@ const NAME: &str = "slow-target";
 /// In milliseconds.
 const WRITE_TAKES: u64 = 20;
 /// In seconds: from then on the limit must have been found.
-const FOUND_WITHIN: usize = 10;
+pub(super) const FOUND_WITHIN: usize = 10;
 
 pub(super) fn measure(size: Size) -> Vec<Row> {
     let (steady, each) = match size {
@@ -70,7 +70,7 @@ fn press(at_once: Vec<(u64, usize)>, queues: bool, seconds: usize) -> Counts {
 }
 
 /// Which share of the places was in use, by the target's own account.
-fn used(counts: &Counts, from: usize, to: usize, at_once: usize) -> f64 {
+pub(super) fn used(counts: &Counts, from: usize, to: usize, at_once: usize) -> f64 {
     let tenths = &counts.tenths[(from * 10).min(counts.tenths.len())..];
     // The last moments have too little left to fill the places.
     let until = (to - from.min(to)) * 10;

@@ -41,6 +41,8 @@ pub(super) struct Question {
     resource: ResourcePath,
     after: Option<ChangeVersion>,
     through: Option<ChangeVersion>,
+    /// Where the part begins that is read; `None` for all of it.
+    part: Option<Position>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,11 +56,17 @@ pub(super) enum Kind {
 impl Question {
     pub(super) fn of(kind: Kind, resource: &ResourcePath, window: Window) -> Question {
         let Window { after, through } = window;
-        Question { kind, resource: resource.clone(), after, through: Some(through) }
+        Question { kind, resource: resource.clone(), after, through: Some(through), part: None }
+    }
+
+    /// The same of one part.
+    pub(super) fn of_part(self, part: &Position) -> Question {
+        Question { part: Some(part.clone()), ..self }
     }
 
     pub(super) fn after(kind: Kind, resource: &ResourcePath, after: ChangeVersion) -> Question {
-        Question { kind, resource: resource.clone(), after: Some(after), through: None }
+        let resource = resource.clone();
+        Question { kind, resource, after: Some(after), through: None, part: None }
     }
 }
 

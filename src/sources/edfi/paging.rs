@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use super::limit::PageLimit;
 use super::position::{Place, Question};
 use super::room::{Room, Taken};
-use crate::domain::{Item, Position};
+use crate::domain::{Item, Position, Window};
 use crate::sources::{ItemPages, SourceError};
 use crate::tasks::Tasks;
 
@@ -172,7 +172,10 @@ impl ItemPages for ReadAhead {
             Reading::Ahead(pages) => pages,
             Reading::NotBegun(feed) => {
                 let (sender, pages) = mpsc::channel(1);
-                self.tasks.spawn("read ahead", read_into(feed, self.room.clone(), sender));
+                self.tasks.spawn(
+                    "read ahead",
+                    read_into(feed, self.room.clone(), self.question.window, sender),
+                );
                 pages
             }
         };
@@ -193,9 +196,10 @@ impl ItemPages for ReadAhead {
 async fn read_into(
     mut feed: Box<dyn Feed>,
     room: Room,
+    window: Window,
     sender: mpsc::Sender<Result<Option<Page>, SourceError>>,
 ) {
-    let mut expected = room.of_a_first_page();
+    let mut expected = room.of_a_first_page(window);
     loop {
         // A place first: with one place in the channel one page is ahead, and no more.
         let Ok(place) = sender.reserve().await else { return };
@@ -207,6 +211,9 @@ async fn read_into(
         if let Ok(Some(items)) = &page {
             expected = items.iter().map(|item| item.body.len()).sum();
             taken.is_really(expected);
+            if window.after.is_some() {
+                room.saw_changes(expected);
+            }
         }
         let place_of_page = feed.place();
         let page = page.map(|items| items.map(|items| Page { items, place: place_of_page, taken }));
@@ -233,7 +240,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::domain::{Body, ChangeVersion, SourceId, Window};
+    use crate::domain::{Body, ChangeVersion, SourceId};
 
     fn items(names: &[&str]) -> Vec<Item> {
         let item = |name: &&str| Item {

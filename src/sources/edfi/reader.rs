@@ -208,12 +208,12 @@ impl Reader for EdfiReader {
         Some(self.ahead(window, feed))
     }
 
-    async fn upserts_in_parts(
+    async fn parts_of_upserts(
         &self,
         resource: &ResourcePath,
         window: Window,
         first: usize,
-    ) -> Result<Vec<Box<dyn ItemPages>>, SourceError> {
+    ) -> Result<Vec<Position>, SourceError> {
         let has_more = first >= self.limits.items.get();
         if !has_more || !self.view.discovery().dialect.cursor_paging {
             return Ok(Vec::new());
@@ -222,11 +222,8 @@ impl Reader for EdfiReader {
         if tokens.len() < 2 {
             return Ok(Vec::new());
         }
-        let part = |token| {
-            let requests = self.requests_of_items(resource, window);
-            self.ahead(window, Box::new(CursorFeed::at(requests, token)))
-        };
-        Ok(tokens.into_iter().map(part).collect())
+        let question = self.question(window);
+        Ok(tokens.into_iter().map(|token| question.position(Place::Cursor(token))).collect())
     }
 
     fn key_changes(

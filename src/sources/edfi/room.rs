@@ -5,8 +5,11 @@
 //! the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::domain::Window;
 
 /// What the pages of a run may hold together. One that is larger is read alone.
 const BYTES: usize = 12 << 20;
@@ -14,11 +17,15 @@ const BYTES: usize = 12 << 20;
 const UNIT: usize = 1 << 10;
 /// What a first page is taken for.
 const FIRST_PAGE: usize = 1 << 20;
+/// The same of a window with a lower edge: nearly all of them have a few items or none, and all are
+/// asked for at once. As soon as one of them is larger the others are taken for that.
+const FIRST_PAGE_OF_CHANGES: usize = 64 << 10;
 
 /// Clones share the room.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     units: Arc<Semaphore>,
+    of_changes: Arc<AtomicUsize>,
 }
 
 /// Room that a page has taken; dropping it gives it back.
@@ -30,11 +37,22 @@ pub(super) struct Taken {
 
 impl Room {
     pub(super) fn new() -> Room {
-        Room { units: Arc::new(Semaphore::new(BYTES / UNIT)) }
+        Room {
+            units: Arc::new(Semaphore::new(BYTES / UNIT)),
+            of_changes: Arc::new(AtomicUsize::new(FIRST_PAGE_OF_CHANGES)),
+        }
     }
 
-    pub(super) fn of_a_first_page(&self) -> usize {
-        FIRST_PAGE
+    pub(super) fn of_a_first_page(&self, window: Window) -> usize {
+        match window.after {
+            None => FIRST_PAGE,
+            Some(_) => self.of_changes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A page of changes had so many bytes.
+    pub(super) fn saw_changes(&self, bytes: usize) {
+        self.of_changes.fetch_max(bytes.min(FIRST_PAGE), Ordering::Relaxed);
     }
 
     /// Waits until there is room for so many bytes.

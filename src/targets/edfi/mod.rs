@@ -7,6 +7,7 @@
 
 mod lookup;
 mod pages;
+mod quick;
 mod refusal;
 mod wire;
 
@@ -28,7 +29,7 @@ use crate::targets::{
     WriteError,
 };
 
-pub use wire::cut;
+pub use wire::{cut, cut_what_was_read};
 
 use refusal::{Doing, classify};
 
@@ -209,6 +210,10 @@ impl Target for EdfiTarget {
     fn requests(&self) -> u64 {
         self.api.requests()
     }
+
+    fn at_once(&self) -> usize {
+        self.api.at_once()
+    }
 }
 
 impl EdfiTarget {
@@ -246,7 +251,7 @@ impl At<'_> {
             let what = "the item is larger than 16 MiB and was not sent";
             return Err(self.not_sent(ParkReason::TooLarge, what));
         }
-        wire::cut(resource, body).map_err(|_| {
+        wire::cut_what_was_read(resource, body).map_err(|_| {
             self.not_sent(ParkReason::Invalid, "the item is not a JSON object and was not sent")
         })
     }

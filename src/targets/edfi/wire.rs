@@ -7,6 +7,8 @@ use bytes::{Bytes, BytesMut};
 use crate::domain::scan::{Malformed, Scanner, unescaped};
 use crate::domain::{Body, ChangeVersion, KeyText, ResourcePath, TargetId};
 
+use super::quick;
+
 /// Cuts out of a body what a target must not see, at every depth: `id`, `_etag`,
 /// `_lastModifiedDate`, the `link` of references and, at the root of a descriptor, its surrogate
 /// id. All other bytes stay as they are. One pass; a body with nothing to cut is not copied.
@@ -38,6 +40,23 @@ pub fn cut(resource: &ResourcePath, body: &Body) -> Result<Bytes, Malformed> {
     cutter.keep_until(body.len());
     let cut = cutter.kept.split().freeze();
     BLOCK.set(cutter.kept);
+    Ok(cut)
+}
+
+/// The same for a body that a page reader has looked through already: mostly it need not be read once
+/// more.
+///
+/// # Errors
+/// As [`cut`], where the body has to be read.
+pub fn cut_what_was_read(resource: &ResourcePath, body: &Body) -> Result<Bytes, Malformed> {
+    let Some(mut kept) = quick::cut(resource, body, room_for) else { return cut(resource, body) };
+    if kept.len() == body.len() {
+        kept.clear();
+        BLOCK.set(kept);
+        return Ok(body.0.clone());
+    }
+    let cut = kept.split().freeze();
+    BLOCK.set(kept);
     Ok(cut)
 }
 
@@ -206,8 +225,11 @@ mod tests {
         ResourcePath::parse(&format!("/ed-fi/{name}")).unwrap()
     }
 
+    /// Read or not, the same is left.
     fn cut_text(name: &str, text: &str) -> String {
-        let cut = cut(&resource(name), &Body(Bytes::copy_from_slice(text.as_bytes()))).unwrap();
+        let body = Body(Bytes::copy_from_slice(text.as_bytes()));
+        let cut = cut(&resource(name), &body).unwrap();
+        assert_eq!(cut_what_was_read(&resource(name), &body).unwrap(), cut, "{text}");
         String::from_utf8(cut.to_vec()).unwrap()
     }
 
@@ -245,6 +267,13 @@ mod tests {
                 r#"{"a":74.0,"b":1e5,"c":9007199254740993}"#,
             ),
             ("empty", "{}", "{}"),
+            (
+                "a text that names names",
+                r#"{"a":"say \"id\": 1","b":["id","_etag"],"c":"link","\"id":2,"d":"{\"link\":{}}"}"#,
+                r#"{"a":"say \"id\": 1","b":["id","_etag"],"c":"link","\"id":2,"d":"{\"link\":{}}"}"#,
+            ),
+            ("escapes", r#"{"a":"\u00e9\u003C\\","id":"\\"}"#, r#"{"a":"\u00e9\u003C\\"}"#),
+            ("hidden", r#"{"a":{"\u006cink":{}},"_e\u0074ag":1}"#, r#"{"a":{}}"#),
         ] {
             assert_eq!(cut_text("students", body), left, "{case}");
         }

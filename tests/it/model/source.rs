@@ -149,12 +149,12 @@ impl Reader for ModelReader {
     }
 
     /// In two, around the item in the middle. What is asked for by version moves while it is read.
-    async fn upserts_in_parts(
+    async fn parts_of_upserts(
         &self,
         resource: &ResourcePath,
         window: Window,
         first: usize,
-    ) -> Result<Vec<Box<dyn ItemPages>>, SourceError> {
+    ) -> Result<Vec<Position>, SourceError> {
         let Frame { by_version, page_size, .. } = self.source.frame;
         if by_version || first < page_size {
             return Ok(Vec::new());
@@ -164,8 +164,9 @@ impl Reader for ModelReader {
         let mut places: Vec<i64> = shown.iter().map(|s| i64::from(s.position())).collect();
         places.sort_unstable();
         let Some(middle) = places.get(places.len() / 2).copied() else { return Ok(Vec::new()) };
-        let rest = self.pages(resource, window, middle, i64::MAX);
-        Ok(vec![Box::new(self.pages(resource, window, i64::MIN, middle)), Box::new(rest)])
+        let question = self.question(window);
+        let part = |after, until| Position(format!("{question}@{after}:{until}"));
+        Ok(vec![part(i64::MIN, middle), part(middle, i64::MAX)])
     }
 
     fn upserts_from(

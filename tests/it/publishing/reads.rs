@@ -6,7 +6,7 @@ use tidemark::sandbox::SnapshotMode;
 use tidemark::sandbox::{ApiVersion, Fault, Gate, Harm, LoggedRequest, Part, SandboxOptions};
 
 use crate::district::{class_period, open_school, student};
-use crate::scene::{Scene, Setting, assert_ended, bare, put};
+use crate::scene::{Scene, Setting, assert_ended, bare, put, strict};
 
 /// The reads of a run that are not about who the API is.
 fn reads(scene: &Scene) -> Vec<LoggedRequest> {
@@ -79,14 +79,43 @@ async fn one_change_costs_at_most_one_request_for_each_resource_and_feed_and_no_
     assert!(often.is_empty(), "{often:#?}");
 }
 
+#[tokio::test]
+async fn in_a_window_of_changes_no_read_waits_for_what_its_resource_depends_on() {
+    let scene = Scene::start().await;
+    open_school(&scene.source);
+    scene.run().await;
+    put(&scene.source, "students", &student("604830"));
+    let (school, period) = (Gate::new(), Gate::new());
+    for (resource, gate) in [("/ed-fi/schools", &school), (PERIODS, &period)] {
+        scene.source.fault(Fault::on(resource, Harm::Hold(gate.clone())).part(Part::Items));
+    }
+    let let_go = async {
+        school.reached_by(1).await;
+        period.reached_by(1).await;
+        scene.source.repair_all();
+        school.open();
+        period.open();
+    };
+
+    let (report, ()) = tokio::join!(scene.run(), let_go);
+
+    assert_ended(&report, "complete");
+    assert_eq!(report.stages.upserts.applied, 1);
+    scene.assert_agrees();
+}
+
 const PERIODS: &str = "/ed-fi/classPeriods";
 const PAGE: usize = 5;
 const MANY: usize = 160;
 
 /// A source whose pages are small, so that what is not much is large.
 async fn with_small_pages() -> Scene {
+    with_small_pages_for(Setting::new()).await
+}
+
+async fn with_small_pages_for(setting: Setting) -> Scene {
     let source = SandboxOptions { page_limit: PAGE, snapshots: SnapshotMode::Manual, ..bare() };
-    let scene = Setting::new().source(source).page_size(PAGE).start().await;
+    let scene = setting.source(source).page_size(PAGE).start().await;
     open_school(&scene.source);
     for number in 0..MANY {
         put(&scene.source, "classPeriods", &class_period(&format!("P{number}")));
@@ -128,6 +157,30 @@ async fn a_large_resource_is_read_in_parts_at_once_and_every_item_is_written_onc
     assert!(written.values().all(|times| *times == 1));
     assert!(reads(&scene).iter().any(|read| read.part == Part::Partitions));
     scene.assert_agrees();
+}
+
+#[tokio::test]
+async fn four_targets_read_a_large_resource_in_the_same_parts_and_no_page_for_each_of_them() {
+    let mut setting = Setting::new();
+    for name in ["a", "b", "c", "d"] {
+        setting = setting.target(name, strict());
+    }
+    let scene = with_small_pages_for(setting).await;
+    scene.source.clear_requests();
+
+    for report in scene.run_all().await {
+        assert_ended(&report, "complete");
+        scene.assert_target_agrees(&report.target);
+    }
+
+    let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+    for read in reads(&scene).iter().filter(|read| read.path.contains("/classPeriods")) {
+        let what = if read.part == Part::Partitions { "parts".to_owned() } else { told(read) };
+        *asked.entry(what).or_default() += 1;
+    }
+    assert_eq!(asked.get("parts"), Some(&1), "{asked:#?}");
+    // The page ahead of the first one is read once more in its part, and nothing oftener.
+    assert!(asked.values().all(|times| *times <= 2), "{asked:#?}");
 }
 
 #[tokio::test]
