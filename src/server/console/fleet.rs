@@ -108,7 +108,7 @@ impl Onboarding {
 
 pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Response, Refusal> {
     let all = visit.desk.pairs(visit.by(), &Selectors::default()).await?;
-    let (pairs, trouble) = match chosen(&visit, &asked).await {
+    let (pairs, trouble) = match chosen(&visit, &asked, &all).await {
         Ok(pairs) => (pairs, None),
         // A filter that nothing fits is no reason to lose the page.
         Err(DeskError::NotThere(why) | DeskError::Refused(why)) => (Vec::new(), Some(why)),
@@ -135,7 +135,12 @@ pub(super) async fn show(visit: Visit, Query(asked): Query<Asked>) -> Result<Res
     Ok(frame::page(&visit, Place::Fleet, "Fleet", Some("/live"), &main))
 }
 
-async fn chosen(visit: &Visit, asked: &Asked) -> Result<Vec<PairStatus>, DeskError> {
+/// Those of `all` that fit; whose they are by label and connection, only the desk knows.
+async fn chosen(
+    visit: &Visit,
+    asked: &Asked,
+    all: &[PairStatus],
+) -> Result<Vec<PairStatus>, DeskError> {
     let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let which = Selectors {
         labels: given(&asked.label)
@@ -145,7 +150,10 @@ async fn chosen(visit: &Visit, asked: &Asked) -> Result<Vec<PairStatus>, DeskErr
         connection: given(&asked.connection),
         ..Selectors::default()
     };
-    let mut pairs = visit.desk.pairs(visit.by(), &which).await?;
+    let mut pairs = match which == Selectors::default() {
+        true => all.to_vec(),
+        false => visit.desk.pairs(visit.by(), &which).await?,
+    };
     let text = asked.text.trim().to_lowercase();
     pairs.retain(|pair| {
         (asked.state.is_empty() || pair.state.as_str() == asked.state)

@@ -16,7 +16,7 @@ use super::pieces::{
 };
 use super::{course, graph, history};
 use crate::clock::Timestamp;
-use crate::desk::wording::{count, moment, number, window};
+use crate::desk::wording::{count, many, moment, number, window};
 use crate::desk::{
     Approval, DeskError, PairCondition, PairDetail, PairStatus, Part, Role, RunShown, Selectors,
 };
@@ -316,7 +316,15 @@ fn facts(visit: &Visit, pair: &PairStatus, detail: &PairDetail) -> Markup {
             @if let Some(unfinished) = &detail.unfinished {
                 div { dt { "Unfinished run" } dd {
                     (window(&unfinished.window)) ", begun " (past(visit.now, Some(unfinished.began_at)))
-                    ", " (count(crate::desk::wording::many(unfinished.finished.len()), "resource")) " finished"
+                    ", " (count(many(unfinished.finished.len()), "resource")) " finished"
+                } }
+            }
+            @if let Some(last) = detail.compared.values().map(|found| found.at).max() {
+                @let differ = detail.compared.values().filter(|found| !found.is_equal).count();
+                div { dt { "Compared" } dd {
+                    (count(many(detail.compared.len()), "resource")) ", "
+                    @if differ == 0 { "all equal" } @else { b { (number(many(differ))) } " not equal" }
+                    ", " (past(visit.now, Some(last)))
                 } }
             }
             @if !pair.labels.is_empty() {
@@ -342,8 +350,8 @@ fn facts(visit: &Visit, pair: &PairStatus, detail: &PairDetail) -> Markup {
                                 th scope="row" { (end) }
                                 td { a href={ "/configuration?name=" (connection.name) } { (connection.name) } }
                                 td.address { (connection.url) @if let Some(why) = &connection.locked { span.why { (why) } } }
-                                td.n { (number(crate::desk::wording::many(connection.in_force))) }
-                                td.n { (number(crate::desk::wording::many(connection.ceiling))) }
+                                td.n { (number(many(connection.in_force))) }
+                                td.n { (number(many(connection.ceiling))) }
                             }
                         }
                     }

@@ -47,8 +47,10 @@ pub(super) async fn show(
 
 fn totals(visit: &Visit, report: &Report) -> Markup {
     let sum = |of: fn(&ReportedResource) -> u64| report.selected().map(of).sum::<u64>();
-    let whole = report.selected().filter(|resource| resource.is_whole()).count();
-    let all = report.selected().count();
+    // What has no item at either end is neither whole nor not.
+    let counted: Vec<&ReportedResource> = report.selected().filter(|one| !one.is_empty()).collect();
+    let whole = counted.iter().filter(|one| one.is_whole()).count();
+    let all = counted.len();
     html! {
         dl.figures {
             div { dt { "Whole" } dd { b { (number(many(whole))) } " of " (count(many(all), "resource")) } }
