@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::domain::{Item, ResourcePath, Stage, Tally};
 
@@ -56,7 +57,7 @@ pub(super) async fn publish(
         while lanes.len() < work.left() && work.another_is_of_use(lanes.len()) {
             let Some(place) = work.place(lanes.is_empty()).await else { break };
             let work = Arc::clone(&work);
-            lanes.spawn(async move { work.go_along(place).await });
+            lanes.spawn(async move { work.go_along(place).await }.in_current_span());
         }
         let ended = tokio::select! {
             ended = lanes.join_next() => ended,

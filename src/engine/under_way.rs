@@ -2,6 +2,9 @@
 //!
 //! What lives here: the run's counters, its parked book, its journalled names, what it has closed
 //! and what it has deferred. What does not: the order of things, which is `run.rs`.
+//!
+//! Past 600 lines because everything here is one value that each stage asks: what could be told
+//! apart (coverage, journal, organizations) has files of its own already.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
