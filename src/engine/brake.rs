@@ -39,16 +39,18 @@ pub(super) async fn tombstones(run: &Arc<Run>) -> Result<BTreeMap<ResourcePath, 
         }
     }
     let mut reading = futures_util::stream::iter(feeds).buffer_unordered(ahead::FEEDS_AT_ONCE);
-    let mut all = BTreeMap::new();
+    let mut read = Vec::new();
     while let Some((resource, told)) = reading.next().await {
         run.check_stop()?;
-        match told? {
-            (0, _) => {}
-            (count, told) => {
-                check(run, &resource, count, &told).await?;
-                all.insert(resource, told);
-            }
-        }
+        read.push((resource, told?));
+    }
+    drop(reading);
+
+    // Not in between: feeds that nobody goes on with hold permits that a question here may need.
+    let mut all = BTreeMap::new();
+    for (resource, (count, told)) in read.into_iter().filter(|(_, (count, _))| *count > 0) {
+        check(run, &resource, count, &told).await?;
+        all.insert(resource, told);
     }
     Ok(all)
 }

@@ -11,7 +11,7 @@ use super::pair::{events_of, find, runs_of, short};
 use super::pieces::{command, outcome, pair_path, past, quoted, run_path, said, tally, with};
 use super::{course, history};
 use crate::desk::wording::{moment, number, seconds, window};
-use crate::desk::{DeskError, Part, Role, RunShown, Selectors};
+use crate::desk::{DeskError, PairStatus, Part, Role, RunShown, Selectors};
 use crate::domain::{Outcome, Stage};
 use crate::server::events::Course;
 use crate::state::PairId;
@@ -60,9 +60,9 @@ pub(super) async fn show(
     let id = PairId { publication, target };
     let pair = find(&visit, &id).await?;
     let runs = runs_of(&visit, &pair, Part::LONGEST).await?;
-    let shown = runs.into_iter().find(|shown| shown.id == run).ok_or_else(|| {
-        DeskError::NotThere("the run is not kept: of each pair the last hundred are".to_owned())
-    })?;
+    let Some(shown) = runs.into_iter().find(|shown| shown.id == run) else {
+        return not_kept(&id, &pair, &run);
+    };
     let course = visit.reception.progress.course(&id, &shown.id);
     let now = shown.outcome.map_or("under way", Outcome::as_str);
     let main = html! {
@@ -78,6 +78,17 @@ pub(super) async fn show(
         Some(&events_of(&pair)),
         &main,
     ))
+}
+
+/// A run that found nothing to do is not kept, and its pair tells that it was.
+fn not_kept(id: &PairId, pair: &PairStatus, run: &str) -> Result<Response, Refusal> {
+    if pair.last_run.as_ref().is_some_and(|last| last.id == run) {
+        let path = format!("{}?did=asked", pair_path(&id.publication, &id.target));
+        return Ok(Redirect::to(&path).into_response());
+    }
+    let missing =
+        "the run is not kept: of each pair the last hundred are, that had something to do";
+    Err(DeskError::NotThere(missing.to_owned()).into())
 }
 
 fn head(visit: &Visit, run: &RunShown, course: Option<&Course>) -> Markup {
