@@ -186,8 +186,8 @@ def test_it_starts_as_that_user_becomes_ready_and_stops_when_told(image, tmp_pat
 
 
 def written(files):
-    """What is in the files of the image, and when each was written; mount points are not of it."""
-    mounted = ("etc/tidemark", "var/lib/tidemark", "proc", "sys", "dev", "run", "etc/hosts", "etc/resolv.conf")
+    """What is in the files of the image, and when each was written; what whoever starts it mounts or makes is not of it."""
+    mounted = ("etc/tidemark", "var/lib/tidemark", "proc", "sys", "dev", "run", "etc/hostname", "etc/hosts", "etc/resolv.conf")
     names = {str(file.relative_to(files)): file for file in files.rglob("*") if file.is_file()}
     return {name: file.stat().st_mtime_ns for name, file in names.items() if not name.startswith(mounted)}
 
