@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use super::faults::Part;
 
 /// The oldest are dropped beyond this many.
@@ -39,24 +41,33 @@ impl LoggedRequest {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Log(Mutex<(usize, VecDeque<LoggedRequest>)>);
+pub(super) struct Log {
+    kept: Mutex<VecDeque<LoggedRequest>>,
+    /// How many were answered, for whoever waits for the next.
+    answered: watch::Sender<usize>,
+}
 
 impl Log {
     pub(super) fn add(&self, mut request: LoggedRequest) {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.0 += 1;
-        request.sequence = log.0;
-        log.1.push_back(request);
-        if log.1.len() > KEPT {
-            log.1.pop_front();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        request.sequence = *self.answered.borrow() + 1;
+        let sequence = request.sequence;
+        kept.push_back(request);
+        if kept.len() > KEPT {
+            kept.pop_front();
         }
+        self.answered.send_replace(sequence);
     }
 
     pub(super) fn all(&self) -> Vec<LoggedRequest> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.iter().cloned().collect()
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clear();
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    pub(super) fn answered(&self) -> watch::Receiver<usize> {
+        self.answered.subscribe()
     }
 }

@@ -158,6 +158,15 @@ impl Sandbox {
         self.shared.log.clear();
     }
 
+    /// Waits until `holds`, which is asked again whenever a request was answered: of the data of this
+    /// sandbox, or of what was asked of it.
+    pub async fn until(&self, mut holds: impl FnMut() -> bool) {
+        let mut answered = self.shared.log.answered();
+        while !holds() {
+            answered.changed().await.expect("the log is there as long as the sandbox");
+        }
+    }
+
     /// Makes every token that was given invalid.
     pub fn expire_tokens(&self) {
         let mut tokens =

@@ -9,15 +9,15 @@ mod names;
 mod restored;
 mod year;
 
+use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::Value;
 use tidemark::sandbox::Sandbox;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use crate::cli::{Desk, Ended, ended_child, signal};
+use crate::cli::{Desk, Ended, ended_child};
+use crate::process::{BOUND, Process};
 use crate::scene::put;
 
 const CHAPTER: &str = "## Lifecycle";
@@ -33,9 +33,6 @@ const WALKED: [&str; 8] = [
     another_release::DOWNGRADE,
     restored::STATE,
 ];
-
-/// Far above what any step takes.
-const BOUND: Duration = Duration::from_secs(60);
 
 /// A page on its way to its end.
 struct Walk<'a> {
@@ -65,8 +62,8 @@ impl<'a> Walk<'a> {
 
     /// From here on a daemon holds the state: `$DAEMON` to the page.
     fn beside(&mut self, serving: &Serving) {
-        self.set("DAEMON", serving.child.id().expect("it runs").to_string());
-        self.set("TIDEMARK__SERVER__LISTEN", serving.address.clone());
+        self.set("DAEMON", serving.process.id().to_string());
+        self.set("TIDEMARK__SERVER__LISTEN", serving.address.to_string());
     }
 
     /// What the page calls `$NAME`.
@@ -115,42 +112,18 @@ impl<'a> Walk<'a> {
 
 /// The daemon of a desk.
 struct Serving {
-    child: Child,
-    address: String,
+    process: Process,
+    address: SocketAddr,
 }
 
 impl Serving {
     async fn begin(desk: &Desk) -> Serving {
         let mut command = desk.command(&["serve", "--log-level", "info"]);
         command.env("TIDEMARK__SERVER__LISTEN", "127.0.0.1:0");
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let listening = async {
-            let mut address = None;
-            loop {
-                let line = lines.next_line().await.unwrap().expect("it says that it is ready");
-                if let Some((_, rest)) = line.split_once("address=") {
-                    address = rest.split_whitespace().next().map(str::to_owned);
-                }
-                if line.contains(" ready") {
-                    return address.expect("it says first where it listens");
-                }
-            }
-        };
-        let address = tokio::time::timeout(BOUND, listening).await.expect("it is ready");
-        // Nobody looks at the rest, and it has to go somewhere.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Serving { child, address }
-    }
-
-    async fn stop(self) {
-        signal(&self.child, "TERM").await;
-        assert_eq!(self.ended().await, Some(0));
-    }
-
-    async fn ended(mut self) -> Option<i32> {
-        let ended = tokio::time::timeout(BOUND, self.child.wait()).await.expect("it ends");
-        ended.unwrap().code()
+        let mut process = Process::begin(command);
+        let address = process.is_ready().await;
+        process.read_on();
+        Serving { process, address }
     }
 }
 

@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tidemark::sandbox::Sandbox;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use crate::cli::signal;
 use crate::district::{agency, school, student};
+use crate::process::{BOUND, Process};
 use crate::scene::{bare, put, strict};
 use crate::serve::{eventually, get, metric, sandbox};
 
@@ -90,27 +89,17 @@ impl Service {
         std::fs::write(self.folder.path().join("tidemark.yaml"), text).unwrap();
     }
 
-    async fn serve(&self) -> (Child, SocketAddr) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidemark"))
+    async fn serve(&self) -> (Process, SocketAddr) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemark"));
+        command
             .args(["serve", "--log-level", "info"])
             .current_dir(self.folder.path())
             .env_clear()
-            .env("TIDEMARK_CONFIG", "tidemark.yaml")
-            .stderr(std::process::Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next_line().await.unwrap().expect("it says where it listens");
-            if let Some((_, rest)) = line.split_once("address=") {
-                break rest.split_whitespace().next().unwrap().parse().unwrap();
-            }
-        };
-        // Nobody looks at the rest, and it has to go somewhere.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        eventually("ready", || async move { get(address, "/readyz").await.0 == 200 }).await;
-        (child, address)
+            .env("TIDEMARK_CONFIG", "tidemark.yaml");
+        let mut process = Process::begin(command);
+        let address = process.is_ready().await;
+        process.read_on();
+        (process, address)
     }
 
     /// One more student at the source, whom both targets have in the end.
@@ -147,15 +136,16 @@ impl Service {
         .await;
         self.target.come_up();
         let here = self.source.count("/ed-fi/students");
-        eventually("caught up", || async { self.target.count("/ed-fi/students") == here }).await;
+        let caught_up = self.target.until(|| self.target.count("/ed-fi/students") == here);
+        tokio::time::timeout(BOUND, caught_up).await.expect("it catches up");
         for sandbox in [&self.source, &self.target, &self.calm] {
             sandbox.clear_requests();
         }
     }
 }
 
-fn used_by(child: &Child) -> Use {
-    let process = format!("/proc/{}", child.id().expect("it runs"));
+fn used_by(process: &Process) -> Use {
+    let process = format!("/proc/{}", process.id());
     let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     Use {
@@ -189,7 +179,7 @@ async fn a_daemon_serves_for_long_and_neither_grows_nor_misses_a_run() {
     let seconds = seconds.map(|text| text.parse().expect("TIDEMARK_SERVE_SECONDS is a number"));
     let lasting = seconds.map(Duration::from_secs);
     let service = Service::open(if lasting.is_some() { EVERY } else { EVERY_IN_SHORT }).await;
-    let (mut child, address) = service.serve().await;
+    let (process, address) = service.serve().await;
     eventually("the first run", || async {
         service.calm.count("/ed-fi/schools") == 1 && service.target.count("/ed-fi/schools") == 1
     })
@@ -203,7 +193,7 @@ async fn a_daemon_serves_for_long_and_neither_grows_nor_misses_a_run() {
     };
     while !is_over(uses.len()) {
         service.round(uses.len() + 1, address).await;
-        uses.push(used_by(&child));
+        uses.push(used_by(&process));
     }
 
     let ticks = began.elapsed().as_secs() / service.every.as_secs();
@@ -223,7 +213,5 @@ async fn a_daemon_serves_for_long_and_neither_grows_nor_misses_a_run() {
     }
     assert_eq!(service.target.all()["/ed-fi/students"], service.source.all()["/ed-fi/students"]);
     assert_eq!(service.calm.all()["/ed-fi/students"], service.source.all()["/ed-fi/students"]);
-    signal(&child, "TERM").await;
-    let ended = tokio::time::timeout(Duration::from_secs(60), child.wait()).await.expect("it ends");
-    assert_eq!(ended.unwrap().code(), Some(0));
+    process.stop().await;
 }

@@ -23,6 +23,7 @@ mod night;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod peers;
+mod process;
 mod publishing;
 mod sandbox;
 mod serve;

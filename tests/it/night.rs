@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::Ended;
 use crate::scene::{put, strict};
-use crate::serve::{metric, sandbox};
+use crate::serve::{eventually_within, metric, sandbox};
 
 /// Far above what any step takes with this many districts.
 fn bound(districts: usize) -> Duration {
@@ -387,13 +387,8 @@ impl Serving {
         serving
     }
 
-    async fn eventually(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        let wait = async {
-            while !holds().await {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        if tokio::time::timeout(self.patience, wait).await.is_err() {
+    async fn eventually(&self, what: &str, holds: impl AsyncFnMut() -> bool) {
+        if !eventually_within(self.patience, holds).await {
             let pairs = self.pairs().await;
             let odd: Vec<_> = pairs.iter().filter(|p| p.state != PairCondition::Ok).collect();
             panic!("never came: {what}; not ok: {odd:#?}");

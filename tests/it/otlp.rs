@@ -1,30 +1,25 @@
 //! Traces of a daemon, as a collector reads them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use crate::cli::{Desk, ended_child, signal};
+use crate::cli::Desk;
+use crate::process::{BOUND, Process};
 
-const BOUND: Duration = Duration::from_secs(60);
+/// What arrived, each body with its content type.
+type Batches = watch::Receiver<Vec<(String, Vec<u8>)>>;
 
-type Batches = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
-
-/// Keeps every body with its content type.
 async fn collector() -> (String, Batches) {
-    let batches = Batches::default();
-    let kept = Arc::clone(&batches);
+    let (arrived, batches) = watch::channel(Vec::new());
     let take = move |headers: axum::http::HeaderMap, body: Bytes| {
-        let kept = Arc::clone(&kept);
-        async move {
-            let kind = headers["content-type"].to_str().unwrap().to_owned();
-            kept.lock().unwrap().push((kind, body.to_vec()));
-        }
+        let kind = headers["content-type"].to_str().unwrap().to_owned();
+        arrived.send_modify(|batches| batches.push((kind, body.to_vec())));
+        async {}
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -106,8 +101,8 @@ fn spans(request: &[u8]) -> Vec<Span> {
     found
 }
 
-fn all(batches: &Batches) -> Vec<Span> {
-    batches.lock().unwrap().iter().flat_map(|(_, body)| spans(body)).collect()
+fn all(batches: &[(String, Vec<u8>)]) -> Vec<Span> {
+    batches.iter().flat_map(|(_, body)| spans(body)).collect()
 }
 
 fn configured(desk: &Desk, endpoint: &str) {
@@ -119,24 +114,19 @@ fn configured(desk: &Desk, endpoint: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_sees_runs_stages_and_resources_and_no_natural_key() {
-    let (url, batches) = collector().await;
+    let (url, mut batches) = collector().await;
     let desk = Desk::new().await;
     configured(&desk, &url);
 
-    let daemon = desk.command(&["serve"]).spawn().unwrap();
+    let mut daemon = Process::begin(desk.command(&["serve"]));
+    daemon.read_on();
     let of_students =
         |span: &Span| span.says.get("resource").is_some_and(|r| r == "/ed-fi/students");
-    let arrived = async {
-        while !all(&batches).iter().any(|span| span.name == "pair") {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(BOUND, arrived).await.expect("traces arrive");
-    signal(&daemon, "TERM").await;
-    let ended = ended_child(daemon).await;
+    let arrive = batches.wait_for(|batches| all(batches).iter().any(|span| span.name == "pair"));
+    tokio::time::timeout(BOUND, arrive).await.expect("traces arrive").unwrap();
+    let said = daemon.stop().await;
 
-    assert_eq!(ended.code, 0, "{}", ended.err);
-    let spans = all(&batches);
+    let spans = all(&batches.borrow());
     let by_id = |id: &[u8]| spans.iter().find(|span| span.id == id).expect("its parent is there");
     let resource = spans.iter().find(|span| of_students(span)).expect("a resource is there");
     let stage = by_id(&resource.parent);
@@ -147,8 +137,8 @@ async fn a_collector_sees_runs_stages_and_resources_and_no_natural_key() {
     assert_eq!((pair.name.as_str(), &pair.says["target"]), ("pair", &"state".to_owned()));
     assert!([resource, stage, run].iter().all(|span| span.trace == pair.trace));
     assert!(pair.parent.is_empty());
-    assert!(ended.err.contains(&run.says["run"]), "the log has the same run: {}", ended.err);
-    for (kind, body) in batches.lock().unwrap().iter() {
+    assert!(said.contains(&run.says["run"]), "the log has the same run: {said}");
+    for (kind, body) in batches.borrow().iter() {
         assert_eq!(kind, "application/x-protobuf");
         for secret in ["S-70", "sandbox-key", "sandbox-secret"] {
             assert!(!String::from_utf8_lossy(body).contains(secret), "{secret}");
@@ -162,15 +152,10 @@ async fn a_collector_that_never_answers_holds_up_no_run_and_no_end() {
     let desk = Desk::new().await;
     configured(&desk, &format!("http://{}", silent.local_addr().unwrap()));
 
-    let daemon = desk.command(&["serve"]).spawn().unwrap();
-    let published = async {
-        while desk.target.count("/ed-fi/students") < 3 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
+    let mut daemon = Process::begin(desk.command(&["serve"]));
+    daemon.read_on();
+    let published = desk.target.until(|| desk.target.count("/ed-fi/students") == 3);
     tokio::time::timeout(BOUND, published).await.expect("it publishes");
-    signal(&daemon, "TERM").await;
-    let ended = tokio::time::timeout(BOUND, ended_child(daemon)).await.expect("it ends");
 
-    assert_eq!(ended.code, 0, "{}", ended.err);
+    daemon.stop().await;
 }

@@ -1,9 +1,7 @@
 //! The daemon against sandboxes: what it publishes, what it answers, how it ends.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,25 +10,32 @@ use tidemark::config::{self, Config};
 use tidemark::daemon::serve::{Daemon, DaemonError};
 use tidemark::sandbox::{Fault, Gate, Harm, Part, Sandbox, SandboxOptions};
 use tidemark::state;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use crate::district;
+use crate::process::{BOUND, Process};
 use crate::scene::{bare, put, strict};
 
-/// Far above what anything here takes.
-pub(crate) const BOUND: Duration = Duration::from_secs(60);
+/// Looks until it is so. Another process, or what is told over HTTP, can only be looked at: whoever
+/// waits for a sandbox has [`Sandbox::until`], whoever waits for a daemon's word [`Process::says`].
+pub(crate) async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
+    assert!(eventually_within(BOUND, holds).await, "never came: {what}");
+}
 
-/// Asks until the answer is the wanted one.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+/// The same, with the patience that the caller has. Whether it came.
+pub(crate) async fn eventually_within(
+    patience: Duration,
+    mut holds: impl AsyncFnMut() -> bool,
+) -> bool {
     let wait = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    assert!(tokio::time::timeout(BOUND, wait).await.is_ok(), "never came: {what}");
+    tokio::time::timeout(patience, wait).await.is_ok()
 }
 
 /// The status and the body of a GET.
@@ -404,64 +409,14 @@ async fn a_source_that_asks_to_be_left_alone_does_not_hold_up_the_end() {
     assert_eq!(errors_of_runs(&house).await, [Some("interrupted".to_owned())]);
 }
 
-/// The real process, which ends with this test.
-pub(crate) struct Process {
-    child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
-}
-
-impl Process {
-    pub(crate) fn serve(house: &House) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidemark"))
-            .args(["--log-format", "json", "--config"])
-            .arg(house.path("tidemark.yaml"))
-            .arg("serve")
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        Process { child, lines }
-    }
-
-    /// Reads the log to the first line that holds `text`.
-    pub(crate) async fn says(&mut self, text: &str) -> String {
-        let line = async {
-            loop {
-                let line = self.lines.next_line().await.unwrap().expect("the log goes on");
-                if line.contains(text) {
-                    return line;
-                }
-            }
-        };
-        tokio::time::timeout(BOUND, line).await.expect(text)
-    }
-
-    pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args([format!("-{name}"), id]).status().await.unwrap();
-        assert!(sent.success());
-    }
-
-    /// How it ended, while nobody reads what it says.
-    pub(crate) async fn end_unread(mut self) -> Option<i32> {
-        let ended = tokio::time::timeout(BOUND, self.child.wait()).await;
-        ended.expect("the process ends").unwrap().code()
-    }
-
-    /// How it ended, and the rest of what it said.
-    pub(crate) async fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        let ended = async {
-            while let Some(line) = self.lines.next_line().await.unwrap() {
-                rest.push_str(&line);
-                rest.push('\n');
-            }
-            self.child.wait().await.unwrap()
-        };
-        let status = tokio::time::timeout(BOUND, ended).await.expect("the process ends");
-        (status.code(), rest)
-    }
+/// The daemon of a house, in a process of its own.
+pub(crate) fn process(house: &House) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemark"));
+    command
+        .args(["--log-format", "json", "--config"])
+        .arg(house.path("tidemark.yaml"))
+        .arg("serve");
+    Process::begin(command)
 }
 
 #[tokio::test]
@@ -472,7 +427,7 @@ async fn p3_sigterm_in_the_middle_of_a_run_ends_the_process_with_0() {
     let gate = Gate::new();
     target.fault(Fault::on("/ed-fi/schools", Harm::Hold(gate.clone())).method("POST"));
 
-    let mut process = Process::serve(&house);
+    let mut process = process(&house);
     process.says("run began").await;
     gate.reached_by(1).await;
     process.signal("TERM").await;
@@ -510,10 +465,10 @@ async fn two_daemons_on_one_state_end_with_4() {
 async fn the_memory_of_a_process_of_ours_is_never_dumped() {
     let house = House::new();
     let (_source, _target, _) = one_pair(&house).await;
-    let mut process = Process::serve(&house);
+    let mut process = process(&house);
     process.says("ready").await;
 
-    let id = process.child.id().expect("it runs");
+    let id = process.id();
     let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
 
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();

@@ -17,10 +17,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::district;
+use crate::process::BOUND;
 use crate::scene::{bare, put, strict};
 use crate::serve::{
-    BOUND, EVERY_SECOND, House, Process, errors_of_runs, eventually, get, metric, pair, pairs,
-    reach, sandbox,
+    EVERY_SECOND, House, errors_of_runs, eventually, get, metric, pair, pairs, reach, sandbox,
 };
 
 const MANUAL: &str = "  district-to-state:\n    source: district\n    targets: [state]\n    \
@@ -313,7 +313,7 @@ async fn sighup_has_the_configuration_read_again() {
     let house = House::new();
     let (_source, _target) = two_ends(&house, MANUAL).await;
 
-    let mut process = Process::serve(&house);
+    let mut process = crate::serve::process(&house);
     process.says("ready").await;
     process.signal("HUP").await;
     process.says("the configuration on disk is the one in force").await;

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::cli::{Desk, Ended, ended_child, signal};
 use crate::district::{course, open_school, session, session_key, student, student_key};
 use crate::scene::{Setting, assert_ended, bare, put, strict};
-use crate::serve::{EVERY_SECOND, House, Process, eventually, one_pair};
+use crate::serve::{EVERY_SECOND, House, eventually, one_pair, process};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p4_a_process_that_was_frozen_keeps_its_state_and_goes_on() {
@@ -165,7 +165,7 @@ async fn p16_a_daemon_whose_log_nobody_reads_publishes_on_and_ends_when_it_is_to
         asked.iter().filter(|one| one.path.ends_with("/availableChangeVersions")).count()
     };
 
-    let mut process = Process::serve(&house);
+    let mut process = process(&house);
     process.says("\"ready\"").await;
     // Nobody reads from here on. Each run logs some hundreds of bytes, and a pipe holds 64 KiB.
     eventually("more than a pipe holds", || async { runs() >= 600 }).await;

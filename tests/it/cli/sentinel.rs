@@ -5,15 +5,15 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidemark::sandbox::{Fault, Harm, Part, Refusal, Sandbox, SandboxOptions};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Desk, Ended, ended, signal};
+use super::{Desk, Ended, ended};
 use crate::district;
+use crate::process::Process;
 use crate::scene::{bare, put};
 
 const SOURCE_KEY: &str = "zqv-source-key-41c7";
@@ -181,42 +181,18 @@ async fn get(address: &str, path: &str) -> String {
 async fn serve(desk: &Desk, said: &mut Said) {
     put(&desk.source, "students", &student("zqv-applied", 23));
     let mut command = desk.command(&["serve", "--log-level", "trace"]);
-    let mut child = command.env("ZQV", SOURCE_SECRET).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut log = String::new();
-    let address = loop {
-        let line = lines.next_line().await.unwrap().expect("it says where it listens");
-        log.push_str(&line);
-        log.push('\n');
-        if let Some((_, rest)) = line.split_once("address=") {
-            break rest.split_whitespace().next().unwrap().to_owned();
-        }
-    };
-    let reading = tokio::spawn(async move {
-        while let Some(line) = lines.next_line().await.unwrap() {
-            log.push_str(&line);
-            log.push('\n');
-        }
-        log
-    });
-    let newest = desk.source.newest();
-    let caught_up = async {
-        loop {
-            let pairs = get(&address, "/api/v1/pairs").await;
-            if pairs.contains(&format!("\"watermark\":{newest}")) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), caught_up).await.expect("it catches up");
+    command.env("ZQV", SOURCE_SECRET);
+    let mut process = Process::begin(command);
+    let address = process.is_ready().await.to_string();
+    let caught_up = format!("\"watermark\":{}", desk.source.newest());
+    while !get(&address, "/api/v1/pairs").await.contains(&caught_up) {
+        process.says("run complete").await;
+    }
     for path in ["/metrics", "/api/v1/pairs", "/readyz", "/nowhere?studentUniqueId=x"] {
         said.0.push((path.to_owned(), get(&address, path).await));
     }
-    signal(&child, "TERM").await;
-    let log = reading.await.unwrap();
+    let log = process.stop().await;
     assert!(log.contains("run complete"), "{log}");
-    assert_eq!(child.wait().await.unwrap().code(), Some(0));
     said.0.push(("serve".to_owned(), log));
 }
 

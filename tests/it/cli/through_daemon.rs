@@ -1,16 +1,11 @@
 //! Commands while a daemon holds the state: what each does, and that none of them ends 4.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tidemark::sandbox::{Fault, Harm, Refusal};
-use tokio::process::Child;
 
-use super::{Desk, ended_child, signal};
+use super::Desk;
 use crate::district;
-
-/// Far above what anything here takes.
-const BOUND: Duration = Duration::from_secs(60);
+use crate::process::{BOUND, Process};
 
 /// An address that nothing listens at.
 fn free() -> std::net::SocketAddr {
@@ -18,22 +13,17 @@ fn free() -> std::net::SocketAddr {
 }
 
 /// `serve`, with its state open. Nothing runs by itself.
-async fn serving(desk: &Desk, publication: &str) -> Child {
+async fn serving(desk: &Desk, publication: &str) -> Process {
     serving_as(desk, &format!("server: {{listen: \"{}\"}}\n{}", free(), desk.usual(publication)))
         .await
 }
 
-async fn serving_as(desk: &Desk, configuration: &str) -> Child {
+async fn serving_as(desk: &Desk, configuration: &str) -> Process {
     desk.configure(configuration);
-    let child = desk.command(&["serve", "--log-level", "off"]).spawn().unwrap();
-    // Until it holds the state the command opens it itself: an order to runs wants the daemon.
-    let holds = async {
-        while desk.tidemark(&["resume", "district-to-state"]).await.code != 0 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(BOUND, holds).await.expect("it is ready");
-    child
+    let mut process = Process::begin(desk.command(&["serve", "--log-level", "info"]));
+    process.is_ready().await;
+    process.read_on();
+    process
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,8 +61,7 @@ async fn both_ends_are_asked_by_the_daemon_that_holds_the_state() {
     let actions = desk.actions().await;
     assert_eq!(actions.iter().filter(|action| *action == "verify").count(), 2, "{actions:?}");
     assert_eq!(actions[0], "repair");
-    signal(&daemon, "TERM").await;
-    assert_eq!(ended_child(daemon).await.code, 0);
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,8 +85,7 @@ async fn one_item_is_looked_at_tried_and_forgotten_through_the_daemon() {
     assert!(unsure.err.contains("1 record"), "{}", unsure.err);
     assert_eq!(forgotten.json(), json!({"forgotten": 1}), "{}", forgotten.err);
     assert_eq!(desk.tidemark(&["parked", "list"]).await.out, "nothing is parked\n");
-    signal(&daemon, "TERM").await;
-    assert_eq!(ended_child(daemon).await.code, 0);
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,8 +103,7 @@ async fn an_approval_is_shown_first_through_the_daemon_too() {
     assert!(unsure.err.contains("up to 2 items of `/ed-fi/students`"), "{}", unsure.err);
     assert_eq!((approved.code, run.code), (0, 0), "{}{}", approved.err, run.err);
     assert_eq!(desk.target.count("/ed-fi/students"), 1);
-    signal(&daemon, "TERM").await;
-    assert_eq!(ended_child(daemon).await.code, 0);
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,8 +128,7 @@ async fn runs_that_wait_for_their_turn_are_followed_to_their_end() {
         (&runs[0]["outcome"], &runs[1]["outcome"]),
         (&json!("complete"), &json!("complete"))
     );
-    signal(&daemon, "TERM").await;
-    assert_eq!(ended_child(daemon).await.code, 0);
+    daemon.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,15 +143,13 @@ async fn more_is_logged_for_a_while_and_it_is_written_down_by_whom() {
     let endless = desk.tidemark(&["log-level", "debug", "--for", "100days"]).await;
 
     assert!(alone.out.contains("no daemon"), "{}{}", alone.out, alone.err);
-    assert_eq!(usual.out, "off\n", "{}", usual.err);
+    assert_eq!(usual.out, "info\n", "{}", usual.err);
     assert_eq!(more.json()["log_level"]["level"], "debug", "{}", more.err);
     assert!(shown.out.starts_with("debug until "), "{}", shown.out);
     assert_eq!(endless.code, 2, "{}", endless.err);
     assert_eq!(desk.actions().await[0], "log level");
-    signal(&daemon, "TERM").await;
-    let ended = ended_child(daemon).await;
-    assert_eq!(ended.code, 0);
-    assert!(ended.err.contains("another log level for a while"), "{}", ended.err);
+    let said = daemon.stop().await;
+    assert!(said.contains("another log level for a while"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,21 +164,16 @@ async fn every_line_of_a_run_says_which_run_it_is_and_both_apis_get_its_id() {
     ));
 
     let arguments = ["--log-format", "json", "--log-level", "debug", "serve"];
-    let daemon = desk.command(&arguments).spawn().unwrap();
-    let published = async {
-        while desk.target.count("/ed-fi/students") < 3 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
+    let mut daemon = Process::begin(desk.command(&arguments));
+    daemon.read_on();
+    let published = desk.target.until(|| desk.target.count("/ed-fi/students") == 3);
     tokio::time::timeout(BOUND, published).await.expect("it publishes");
-    signal(&daemon, "TERM").await;
-    let ended = ended_child(daemon).await;
+    let said = daemon.stop().await;
 
-    let lines: Vec<Value> =
-        ended.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let find = |message: &str| {
         let mut found = lines.iter().filter(|line| line["message"] == message);
-        found.next().unwrap_or_else(|| panic!("no line `{message}`: {}", ended.err)).clone()
+        found.next().unwrap_or_else(|| panic!("no line `{message}`: {said}")).clone()
     };
     let (began, again) = (find("run began"), find("a request will be sent again"));
     for line in [&began, &again] {

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use tidemark::sandbox::{Fault, Gate, Harm};
 
-use super::{BOUND, Serving, Walk, enrol, students};
+use super::{Serving, Walk, enrol, students};
 use crate::cli::Desk;
+use crate::process::BOUND;
 
 pub(super) const UPGRADE: &str = "An upgrade while runs are under way";
 pub(super) const DOWNGRADE: &str = "A downgrade while runs are under way";
@@ -35,7 +36,8 @@ impl Daemon {
 
     async fn ends_with_0(self) {
         self.held.open();
-        assert_eq!(self.serving.ended().await, Some(0));
+        let (code, said) = self.serving.process.end().await;
+        assert_eq!(code, Some(0), "{said}");
     }
 }
 

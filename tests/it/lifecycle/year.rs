@@ -42,7 +42,7 @@ async fn a_new_year_is_published_beside_the_old_one_and_never_over_it() {
     walk.beside(&serving);
     let paused = walk.step().await;
     walk.typed("tidemark resume district-to-state").await;
-    serving.stop().await;
+    serving.process.stop().await;
     desk.target.clear_requests();
     desk.configure(&alone.replace(&desk.source.url(), &next.url()));
     let mistaken = walk.step().await;
