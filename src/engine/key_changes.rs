@@ -104,12 +104,10 @@ async fn journal_old_keys(
 ) -> Result<BTreeSet<ResourcePath>, RunError> {
     let mut asking = Vec::new();
     for resource in order.iter().filter(|resource| renameable.contains(resource)) {
-        if let Some(after) = run.feeds_after(resource) {
-            asking.push(async move {
-                let told = journal_old_keys_of(run, resource, after).await;
-                told.map(|told| told.then(|| resource.clone()))
-            });
-        }
+        asking.push(async move {
+            let told = journal_old_keys_of(run, resource).await;
+            told.map(|told| told.then(|| resource.clone()))
+        });
     }
     let mut asked = futures_util::stream::iter(asking).buffer_unordered(ahead::FEEDS_AT_ONCE);
 
@@ -122,12 +120,23 @@ async fn journal_old_keys(
     Ok(changed)
 }
 
-/// Whether the feed of the resource told anything new.
-async fn journal_old_keys_of(
-    run: &Arc<Run>,
+/// What joins has nothing at the target that could be renamed or gone.
+async fn remember_old_keys_of(
+    run: &Run,
     resource: &ResourcePath,
     after: ChangeVersion,
-) -> Result<bool, RunError> {
+) -> Result<(), RunError> {
+    let mut feed = history::feed(run, resource, after);
+    while feed.next().await?.is_some() {}
+    Ok(())
+}
+
+/// Whether the feed of the resource told anything new.
+async fn journal_old_keys_of(run: &Arc<Run>, resource: &ResourcePath) -> Result<bool, RunError> {
+    if let Some(after) = run.remembers_after(resource) {
+        remember_old_keys_of(run, resource, after).await?;
+    }
+    let Some(after) = run.feeds_after(resource) else { return Ok(false) };
     let mut told = false;
     let mut feed = history::feed(run, resource, after);
     while let Some(items) = feed.next().await? {

@@ -276,6 +276,13 @@ impl Run {
         window.after.or_else(|| self.begun_before.get(resource).copied())
     }
 
+    /// The version after which the key changes of a joiner are remembered and no more: the next window
+    /// reaches back to there, and its feed may fold away the name that this run writes (R7).
+    pub(super) fn remembers_after(&self, resource: &ResourcePath) -> Option<ChangeVersion> {
+        let joins = self.window_of(resource).is_some() && self.feeds_after(resource).is_none();
+        self.reach.filter(|_| joins && !self.is_closed(resource))
+    }
+
     /// The deletes of `resource`; `None` where nothing at the target can be gone. Beyond the window
     /// too if a rename of this run moves keys of it: a later run would not find them under the name
     /// that their tombstone tells (R5, R8).

@@ -631,3 +631,24 @@ fn r16_what_every_pass_over_the_overlap_brings_again_is_written_once() {
         assert_agrees(FRAME, &history);
     }
 }
+
+/// R7, R17: what joined was written under a name that the feed folds away afterwards.
+#[test]
+fn r7_the_name_under_which_a_joiner_was_written_goes_though_the_feed_folds_it_away() {
+    for elsewhere in [3, 0] {
+        let history = [
+            Begin(1),
+            Edit(vec![Put(Section(0, 0, 1), 0), Put(Session(3), 0)]),
+            Run(vec![Without("courseOfferings")]),
+            Edit(vec![Rename(Session(1), Session(2))]),
+            Run(vec![]),
+            End(vec![
+                Rename(Session(3), Session(4)),
+                Rename(Session(2), Session(elsewhere)),
+                Rename(Session(4), Session(2)),
+            ]),
+            Edit(vec![Put(Period(0), 0)]),
+        ];
+        assert_agrees(Frame { folds: true, ..FRAME }, &history);
+    }
+}
