@@ -462,7 +462,26 @@ async fn find_at_target(
         Match::Doubtful { members } if ids.is_empty() => return Ok(AtTarget::Doubtful(members)),
         Match::Doubtful { .. } => {}
     }
+    if let Some(id) = id_it_was_written_under(run, resource, named).await?
+        && ids.iter().all(|(found, _)| *found != id)
+        && let Some(shown) = what_may_go_by_id(run, resource, &id, key).await?
+    {
+        ids.push((id, shown));
+    }
     Ok(AtTarget::Ids(ids))
+}
+
+/// What is deleted may have been written under a key that it had for a while and that no feed tells
+/// any more (R7).
+async fn id_it_was_written_under(
+    run: &Run,
+    resource: &ResourcePath,
+    named: &Named,
+) -> Result<Option<TargetId>, RunError> {
+    match (&named.by, &named.id) {
+        (NamedBy::Tombstone, Some(id)) => remembered::target_id_of(run, resource, id).await,
+        (NamedBy::Tombstone | NamedBy::OldKey { .. } | NamedBy::Parked(_), _) => Ok(None),
+    }
 }
 
 async fn remembered_id(

@@ -123,7 +123,7 @@ pub(super) async fn of_item(
 }
 
 /// Whether an item that is parked under its new key was called this: then what the target has under
-/// the old one is all that it has of it (R6).
+/// the old one is all that it has of it (R6). What it was called before it was last written is not.
 pub(super) async fn is_old_key_of_a_parked_item(
     run: &Run,
     resource: &ResourcePath,
@@ -133,7 +133,10 @@ pub(super) async fn is_old_key_of_a_parked_item(
     for id in refused {
         let known = run.store().key_changes_of(&run.pair.id, resource, &id).await;
         let known = known.map_err(RunError::State)?;
-        if known.iter().any(|known| known.change.old.is(key) || known.change.new.is(key)) {
+        let is_open = known.iter().any(|known| known.commits >= run.commits());
+        let was_called_this =
+            known.iter().any(|known| known.change.old.is(key) || known.change.new.is(key));
+        if was_called_this && (is_open || run.book().has_names_that_wait_for(resource, &id)) {
             return Ok(true);
         }
     }

@@ -174,6 +174,15 @@ impl ParkedBook {
         of_resource.map(|(_, id)| id.clone()).collect()
     }
 
+    /// Whether old keys of the item are kept until the target takes it under its new one (R6).
+    pub(super) fn has_names_that_wait_for(&self, resource: &ResourcePath, id: &SourceId) -> bool {
+        self.records.values().any(|record| {
+            record.reason == ParkReason::WaitsForNewKey
+                && record.resource == *resource
+                && record.source_id.as_ref() == Some(id)
+        })
+    }
+
     /// Whether anything is parked under this key.
     pub(super) fn holds_key(&self, resource: &ResourcePath, key: &NaturalKey) -> bool {
         self.by_key.get(&(resource.clone(), key.clone())).is_some_and(|ids| !ids.is_empty())

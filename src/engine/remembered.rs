@@ -208,6 +208,18 @@ pub(super) fn settled_tombstone(
     });
 }
 
+/// Where the target has what was last written of the item, if that is remembered.
+pub(super) async fn target_id_of(
+    run: &Run,
+    resource: &ResourcePath,
+    id: &SourceId,
+) -> Result<Option<TargetId>, RunError> {
+    if !run.looks_back(resource) {
+        return Ok(None);
+    }
+    Ok(last_written(run, resource, id).await?.map(|written| written.target_id))
+}
+
 async fn last_written(
     run: &Run,
     resource: &ResourcePath,

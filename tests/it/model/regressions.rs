@@ -652,3 +652,44 @@ fn r7_the_name_under_which_a_joiner_was_written_goes_though_the_feed_folds_it_aw
         assert_agrees(Frame { folds: true, ..FRAME }, &history);
     }
 }
+
+/// R7: the item was written under a name that the feed folds away, and is deleted under another.
+#[test]
+fn r7_what_is_deleted_goes_by_the_id_that_it_was_written_under_last() {
+    let renamed_meanwhile = [
+        Edit(vec![Put(Period(1), 0)]),
+        Run(vec![]),
+        Edit(vec![Rename(Period(1), Period(2)), Rename(Period(2), Period(1))]),
+        Run(vec![Meanwhile(7, vec![Rename(Period(1), Period(2))])]),
+        Edit(vec![Rename(Period(2), Period(0)), Delete(Period(0))]),
+    ];
+    let renamed_above_it_meanwhile = [
+        Edit(vec![Put(Section(1, 1, 2), 0)]),
+        Run(vec![]),
+        Edit(vec![Rename(Section(1, 1, 2), Section(2, 1, 2))]),
+        Run(vec![Meanwhile(3, vec![Rename(Session(2), Session(0))])]),
+        Edit(vec![Rename(Session(0), Session(1)), Delete(Session(1)), Put(Period(0), 0)]),
+    ];
+    for history in [renamed_meanwhile, renamed_above_it_meanwhile] {
+        let frame = Frame { isolation: Isolation::Bounded, folds: true, ..FRAME };
+        assert_agrees(frame, &history);
+    }
+}
+
+/// R6: an item that is parked was called so once, and was written under another name since: what
+/// another item leaves under the first goes.
+#[test]
+fn r6_a_name_that_a_parked_item_had_before_it_was_last_written_holds_nothing_back() {
+    let history = [
+        Edit(vec![Put(Session(0), 0)]),
+        Run(vec![]),
+        Edit(vec![Rename(Session(0), Session(1)), Rename(Session(1), Session(3))]),
+        Edit(vec![Put(Session(1), 0)]),
+        Refuse(Refused::Renames),
+        Run(vec![]),
+        Edit(vec![Rename(Session(1), Session(0))]),
+        Refuse(Refused::Item(Session(3))),
+        Run(vec![]),
+    ];
+    assert_agrees(FRAME, &history);
+}
