@@ -24,7 +24,8 @@ const HELD: usize = 50_000;
 /// Everything that was told of the keys of one item, as far back as the overlap reaches.
 pub(super) struct Renamed {
     pub(super) id: SourceId,
-    /// Every key it had and has no more.
+    /// Every key it had; its present one too if it came back to it: what the target had under that
+    /// before may have been moved since (R5, R7).
     pub(super) olds: Vec<NaturalKey>,
     pub(super) new: NaturalKey,
     /// Records that no committed run has dealt with.
@@ -184,8 +185,9 @@ fn renamed(run: &Run, records: &[RememberedKeyChange]) -> Option<Renamed> {
     if open == 0 {
         return None;
     }
-    let all = records.iter().flat_map(|record| [&record.change.old, &record.change.new]);
-    let olds: BTreeSet<NaturalKey> = all.filter(|key| !key.is(&last.new)).cloned().collect();
+    let news = records.iter().map(|record| &record.change.new).filter(|new| !new.is(&last.new));
+    let olds: BTreeSet<NaturalKey> =
+        records.iter().map(|record| &record.change.old).chain(news).cloned().collect();
     Some(Renamed {
         id: last.id.clone(),
         olds: olds.into_iter().collect(),

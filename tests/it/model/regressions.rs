@@ -7,7 +7,9 @@ use tidemark::sources::Isolation;
 use super::machine::Transition::{
     Begin, Edit, EditElsewhere, End, Import, Refuse, Repair, RollBack, Run, RunElsewhere,
 };
-use super::machine::Trouble::{Crash, Lost, Meanwhile, OldSnapshot, PutBack, Silent, Without};
+use super::machine::Trouble::{
+    Crash, Lost, Meanwhile, OldSnapshot, PutBack, Silent, Stop, Without,
+};
 use super::machine::{Frame, Refused};
 use super::{Transition, assert_agrees};
 use crate::simulation::history::Side::{Source, Target};
@@ -692,4 +694,25 @@ fn r6_a_name_that_a_parked_item_had_before_it_was_last_written_holds_nothing_bac
         Run(vec![]),
     ];
     assert_agrees(FRAME, &history);
+}
+
+/// R5, R7: an item comes back to a name under which the target had it, and a rename above it has moved
+/// that meanwhile.
+#[test]
+fn r5_what_the_target_had_under_a_name_that_came_back_goes_if_it_was_moved() {
+    for call in 10..20 {
+        let history = [
+            Edit(vec![Put(Section(0, 0, 1), 0)]),
+            Run(vec![Crash(Source, 5)]),
+            Edit(vec![Put(Student(0), 0)]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(1), Session(3)), Put(Session(1), 0)]),
+            Run(vec![Stop(Target, 13)]),
+            Edit(vec![Rename(Session(1), Session(0))]),
+            Import(0),
+            Run(vec![Crash(Source, call)]),
+            Edit(vec![Rename(Session(3), Session(1))]),
+        ];
+        assert_agrees(Frame { isolation: Isolation::Bounded, page_size: 2, ..FRAME }, &history);
+    }
 }
