@@ -3,8 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-
 use crate::desk::causes::{self, Root, cause, leaves};
 use crate::desk::{ParkedChoice, ParkedFilter, ParkedItem, Selectors, advice, fits};
 
@@ -75,55 +73,13 @@ async fn list(context: &Context, arguments: &ParkedListArguments) -> Result<Exit
     Ok(Exit::Done)
 }
 
-/// A row an item, the members of the contract's JSON as columns.
 fn csv(items: &[Listed]) -> String {
-    let columns = [
-        "id",
-        "publication",
-        "target",
-        "resource",
-        "key",
-        "operation",
-        "status",
-        "reason",
-        "error_status",
-        "error_type",
-        "error_members",
-        "attempts",
-        "first_seen_at",
-        "next_attempt_at",
-        "waits_for",
-    ];
-    let row = |Listed { shown, .. }: &Listed| {
-        vec![
-            shown.id.clone(),
-            shown.publication.clone(),
-            shown.target.clone(),
-            shown.resource.to_string(),
-            shown.key.as_ref().map(leaves).unwrap_or_default(),
-            word(&shown.operation),
-            word(&shown.status),
-            shown.reason.as_str().to_owned(),
-            shown.error.status.to_string(),
-            shown.error.kind.clone().unwrap_or_default(),
-            shown.error.members.join(" "),
-            shown.attempts.to_string(),
-            show::moment(shown.first_seen_at),
-            shown.next_attempt_at.map(show::moment).unwrap_or_default(),
-            shown.waits_for.as_ref().map(cause).unwrap_or_default(),
-        ]
-    };
-    show::csv(&columns, items.iter().map(row))
+    let rows = items.iter().map(|Listed { shown, .. }| shown.cells().to_vec());
+    show::csv(&ParkedItem::COLUMNS, rows)
 }
 
 pub(super) fn key(item: &ParkedItem) -> String {
     item.key.as_ref().map_or_else(|| "-".to_owned(), leaves)
-}
-
-/// As JSON spells it.
-pub(super) fn word<T: Serialize>(value: &T) -> String {
-    let text = serde_json::to_value(value).ok();
-    text.and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// Enough of an id to type.
@@ -164,8 +120,8 @@ pub(super) fn one(item: &ParkedItem) -> String {
         ("pair", format!("{} → {}", item.publication, item.target)),
         ("resource", item.resource.to_string()),
         ("key", key(item)),
-        ("operation", word(&item.operation)),
-        ("status", word(&item.status)),
+        ("operation", show::word(&item.operation)),
+        ("status", show::word(&item.status)),
         ("reason", item.reason.as_str().to_owned()),
     ];
     if item.error.status > 0 {

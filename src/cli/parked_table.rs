@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::desk::ParkedItem;
 use crate::desk::causes::Root;
 
-use super::parked::{Listed, key, short, word};
+use super::parked::{Listed, key, short};
 use super::show::{self, Column};
 
 /// An item that has a row, or what a row is about that is not parked; and what waits behind it.
@@ -117,7 +117,7 @@ fn row(item: &ParkedItem, now: Timestamp, several: bool) -> Vec<String> {
     let next = item.next_attempt_at.map(|next| show::until(now, next));
     row.extend([
         item.resource.to_string(),
-        word(&item.operation),
+        show::word(&item.operation),
         item.reason.as_str().to_owned(),
         show::number(item.attempts.into()),
         next.unwrap_or_else(|| "dead".to_owned()),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::domain::{Stage, Stages};
 
 pub(super) use crate::desk::wording::{
-    ago, count, csv, few, many, moment, number, seconds, until, window,
+    ago, count, csv, few, many, moment, number, seconds, until, window, word,
 };
 
 use super::failure::Failure;

@@ -137,7 +137,7 @@ fn sort(pairs: &mut [PairStatus], by: Sort, now: Timestamp) {
     match by {
         Sort::Name => {}
         Sort::Worst => {
-            pairs.sort_by_key(|pair| (badness(pair.state), Reverse(pair.parked + pair.dead)))
+            pairs.sort_by_key(|pair| (pair.state.badness(), Reverse(pair.parked + pair.dead)))
         }
         Sort::Lag => pairs.sort_by_key(|pair| Reverse(pair.lag_versions.unwrap_or(i64::MAX))),
         Sort::Parked => pairs.sort_by_key(|pair| Reverse(pair.parked + pair.dead)),
@@ -145,20 +145,6 @@ fn sort(pairs: &mut [PairStatus], by: Sort, now: Timestamp) {
             pairs.sort_by_key(|pair| Reverse(age(pair.last_run.as_ref().map(|run| run.ended_at))));
         }
         Sort::NextRun => pairs.sort_by_key(|pair| (pair.next_run_at.is_none(), pair.next_run_at)),
-    }
-}
-
-/// What wants a person most, first.
-fn badness(state: PairCondition) -> u8 {
-    match state {
-        PairCondition::Blocked => 0,
-        PairCondition::Failing => 1,
-        PairCondition::Degraded => 2,
-        PairCondition::Orphaned => 3,
-        PairCondition::Waiting => 4,
-        PairCondition::Paused => 5,
-        PairCondition::Running => 6,
-        PairCondition::Ok => 7,
     }
 }
 

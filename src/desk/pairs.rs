@@ -102,6 +102,20 @@ pub enum PairCondition {
 }
 
 impl PairCondition {
+    /// How much a pair in it wants a person; the smaller the more.
+    pub fn badness(self) -> u8 {
+        match self {
+            PairCondition::Blocked => 0,
+            PairCondition::Failing => 1,
+            PairCondition::Degraded => 2,
+            PairCondition::Orphaned => 3,
+            PairCondition::Waiting => 4,
+            PairCondition::Paused => 5,
+            PairCondition::Running => 6,
+            PairCondition::Ok => 7,
+        }
+    }
+
     /// As the contract and the metric labels spell them.
     pub const WORDS: [&str; 8] =
         ["paused", "blocked", "failing", "running", "waiting", "degraded", "ok", "orphaned"];

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Selectors;
+use super::causes::{cause, leaves};
+use super::wording::{moment, word};
 use crate::clock::Timestamp;
 use crate::domain::{NaturalKey, ParkReason, ResourcePath};
 use crate::state::{Operation, PairId, ParkStatus, Parked, RefusalRecord, WaitsFor};
@@ -33,6 +35,46 @@ pub struct ParkedItem {
 }
 
 impl ParkedItem {
+    /// What a table of items for another program begins with: the members of the contract's JSON.
+    pub const COLUMNS: [&str; 15] = [
+        "id",
+        "publication",
+        "target",
+        "resource",
+        "key",
+        "operation",
+        "status",
+        "reason",
+        "error_status",
+        "error_type",
+        "error_members",
+        "attempts",
+        "first_seen_at",
+        "next_attempt_at",
+        "waits_for",
+    ];
+
+    /// One for each of [`ParkedItem::COLUMNS`].
+    pub fn cells(&self) -> [String; 15] {
+        [
+            self.id.clone(),
+            self.publication.clone(),
+            self.target.clone(),
+            self.resource.to_string(),
+            self.key.as_ref().map(leaves).unwrap_or_default(),
+            word(&self.operation),
+            word(&self.status),
+            self.reason.as_str().to_owned(),
+            self.error.status.to_string(),
+            self.error.kind.clone().unwrap_or_default(),
+            self.error.members.join(" "),
+            self.attempts.to_string(),
+            moment(self.first_seen_at),
+            self.next_attempt_at.map(moment).unwrap_or_default(),
+            self.waits_for.as_ref().map(cause).unwrap_or_default(),
+        ]
+    }
+
     pub fn new(pair: &PairId, parked: Parked) -> ParkedItem {
         let planned = parked.status == ParkStatus::Parked;
         ParkedItem {

@@ -1,5 +1,7 @@
 //! How numbers, moments and lists are written for people, on a terminal and on a page alike.
 
+use serde::Serialize;
+
 use crate::clock::Timestamp;
 use crate::domain::Window;
 
@@ -20,6 +22,12 @@ fn csv_field(text: String) -> String {
         return format!("\"{}\"", text.replace('"', "\"\""));
     }
     text
+}
+
+/// As JSON spells it; nothing for what is no text there.
+pub fn word<T: Serialize>(value: &T) -> String {
+    let text = serde_json::to_value(value).ok();
+    text.and_then(|text| text.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// `34,288`

@@ -187,18 +187,10 @@ mod tests {
 
     use super::*;
 
-    const REASONS: [ParkReason; 10] = [
-        ParkReason::Invalid,
-        ParkReason::Forbidden,
-        ParkReason::UnresolvedReference,
-        ParkReason::ReferenceOutsideSelection,
-        ParkReason::StillReferenced,
-        ParkReason::Taken,
-        ParkReason::TooLarge,
-        ParkReason::Contended,
-        ParkReason::Doubtful,
-        ParkReason::WaitsForNewKey,
-    ];
+    /// A closed resource is dead from the start (R23a).
+    fn reasons_to_try_again() -> impl Iterator<Item = ParkReason> {
+        ParkReason::ALL.into_iter().filter(|reason| *reason != ParkReason::ResourceClosed)
+    }
 
     const RUNS: i64 = 1000;
 
@@ -275,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_poison_item_costs_a_bounded_number_of_attempts_over_a_thousand_runs_whatever_the_reason() {
-        for reason in REASONS {
+        for reason in reasons_to_try_again() {
             let used_up = if reason == ParkReason::Invalid { 3 } else { 40 };
             for (pause, all) in [(60, true), (60, false), (86_400, true), (86_400, false)] {
                 let mut poison = Poison::new();
@@ -298,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_is_called_every_night_and_refused_every_night_costs_few_attempts_beyond_its_own() {
-        for reason in REASONS {
+        for reason in reasons_to_try_again() {
             let used_up = if reason == ParkReason::Invalid { 3 } else { 40 };
             for all in [true, false] {
                 let mut poison = Poison::new();

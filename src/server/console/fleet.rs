@@ -11,8 +11,8 @@ use serde::Deserialize;
 use super::admission::Visit;
 use super::frame::{self, Place, Refusal, told};
 use super::pieces::{
-    Slice, badge, badness, choice, figure, filter_fold, future, nothing, past, path_of, run_path,
-    said, state, tally, with,
+    Slice, badge, choice, figure, filter_fold, future, nothing, past, path_of, run_path, said,
+    state, tally, with,
 };
 use crate::desk::orders::parse_label;
 use crate::desk::wording::{count, many, number};
@@ -176,7 +176,7 @@ fn sort(pairs: &mut [PairStatus], by: &str) {
         "in-step" => pairs.sort_by_key(|pair| pair.caught_up_at),
         "next" => pairs.sort_by_key(|pair| (pair.next_run_at.is_none(), pair.next_run_at)),
         _ => pairs.sort_by_key(|pair| {
-            (badness(pair.state), Reverse(pair.dead), Reverse(pair.parked), lag(pair))
+            (pair.state.badness(), Reverse(pair.dead), Reverse(pair.parked), lag(pair))
         }),
     }
 }
@@ -185,7 +185,7 @@ fn sort(pairs: &mut [PairStatus], by: &str) {
 fn summary(pairs: &[PairStatus]) -> String {
     let mut states: BTreeMap<u8, (PairCondition, usize)> = BTreeMap::new();
     for pair in pairs {
-        states.entry(badness(pair.state)).or_insert((pair.state, 0)).1 += 1;
+        states.entry(pair.state.badness()).or_insert((pair.state, 0)).1 += 1;
     }
     let states: Vec<String> =
         states.values().map(|(state, found)| format!("{found} {}", state.as_str())).collect();
@@ -196,7 +196,7 @@ fn totals(visit: &Visit, pairs: &[PairStatus]) -> Markup {
     let mut states: BTreeMap<(u8, PairCondition), usize> = BTreeMap::new();
     let mut stages: BTreeMap<Onboarding, usize> = BTreeMap::new();
     for pair in pairs {
-        *states.entry((badness(pair.state), pair.state)).or_default() += 1;
+        *states.entry((pair.state.badness(), pair.state)).or_default() += 1;
         *stages.entry(Onboarding::of(pair)).or_default() += 1;
     }
     let parked = pairs.iter().map(|pair| pair.parked).sum::<u64>();
@@ -240,7 +240,7 @@ fn shared_reasons(visit: &Visit, pairs: &[PairStatus]) -> Markup {
     };
     for pair in pairs.iter().filter(wants_somebody) {
         if let Some(reason) = &pair.reason {
-            *found.entry((badness(pair.state), pair.state, reason)).or_default() += 1;
+            *found.entry((pair.state.badness(), pair.state, reason)).or_default() += 1;
         }
     }
     let mut shared: Vec<_> = found.into_iter().filter(|(_, pairs)| *pairs > 1).collect();

@@ -533,47 +533,11 @@ pub(super) async fn download(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refusal> {
     let items = listed(&visit, &asked).await?;
-    let columns = [
-        "id",
-        "publication",
-        "target",
-        "resource",
-        "key",
-        "operation",
-        "status",
-        "reason",
-        "error_status",
-        "error_type",
-        "error_members",
-        "error_detail",
-        "attempts",
-        "first_seen_at",
-        "next_attempt_at",
-        "waits_for",
-        "what_to_do",
-    ];
+    let columns = [&ParkedItem::COLUMNS[..], &["error_detail", "what_to_do"]].concat();
     let row = |Listed { item, .. }: &Listed| {
-        let members = item.error.members.join(" ");
-        let cells = vec![
-            item.id.clone(),
-            item.publication.clone(),
-            item.target.clone(),
-            item.resource.to_string(),
-            item.key.as_ref().map(leaves).unwrap_or_default(),
-            operation(item.operation).to_owned(),
-            if item.status == ParkStatus::Dead { "dead" } else { "parked" }.to_owned(),
-            item.reason.as_str().to_owned(),
-            item.error.status.to_string(),
-            item.error.kind.clone().unwrap_or_default(),
-            members,
-            item.error.detail.clone().unwrap_or_default(),
-            item.attempts.to_string(),
-            moment(item.first_seen_at),
-            item.next_attempt_at.map(moment).unwrap_or_default(),
-            item.waits_for.as_ref().map(cause).unwrap_or_default(),
-            advice(item.reason).to_owned(),
-        ];
-        cells.into_iter().map(harmless).collect()
+        let detail = item.error.detail.clone().unwrap_or_default();
+        let more = [detail, advice(item.reason).to_owned()];
+        item.cells().into_iter().chain(more).map(harmless).collect()
     };
     let text = csv(&columns, items.iter().map(row));
     let headers = [

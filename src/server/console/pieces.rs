@@ -40,20 +40,6 @@ pub(super) fn badge(class: &str, sign: &str, word: &str) -> Markup {
     }
 }
 
-/// How much a state wants a person; the smaller the more.
-pub(super) fn badness(condition: PairCondition) -> u8 {
-    match condition {
-        PairCondition::Blocked => 0,
-        PairCondition::Failing => 1,
-        PairCondition::Degraded => 2,
-        PairCondition::Orphaned => 3,
-        PairCondition::Waiting => 4,
-        PairCondition::Paused => 5,
-        PairCondition::Running => 6,
-        PairCondition::Ok => 7,
-    }
-}
-
 pub(super) fn past(now: Timestamp, then: Option<Timestamp>) -> Markup {
     at(then, |then| ago(now, then))
 }

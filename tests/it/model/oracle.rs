@@ -243,10 +243,13 @@ pub(super) async fn check_agreement(play: &Play) -> Result<(), String> {
         }
     }
     for record in &parked {
-        let is_of_kept = record
-            .key
-            .as_ref()
-            .is_some_and(|key| kept.contains(&(record.resource.clone(), key.clone())));
+        // By its id too: a rename above it may have moved its key since it was parked.
+        let shown = record.target_id.as_ref().and_then(|id| {
+            let found = target.item(record.resource.as_str(), &id.0)?.ok()?;
+            Some(ends::key_of(&record.resource, found.body()))
+        });
+        let mut keys = record.key.iter().chain(&shown);
+        let is_of_kept = keys.any(|key| kept.contains(&(record.resource.clone(), key.clone())));
         let accepted = (is_of_kept && record.operation == Operation::Delete)
             || is_circle_at_the_target(&record.resource, &parked);
         if !accepted {

@@ -716,3 +716,17 @@ fn r5_what_the_target_had_under_a_name_that_came_back_goes_if_it_was_moved() {
         assert_agrees(Frame { isolation: Isolation::Bounded, page_size: 2, ..FRAME }, &history);
     }
 }
+
+/// R26: what hangs on a person whom the target does not show stays, and what it refers to waits under
+/// the name that it had when it was parked, though a rename has moved it.
+#[test]
+fn r26_what_an_unseen_association_refers_to_stays_parked_under_its_old_name() {
+    let history = [
+        Edit(vec![Put(Attends(2, 2, 1, 0), 0)]),
+        Run(vec![]),
+        Edit(vec![Delete(Student(2))]),
+        Run(vec![Without("studentSectionAssociations")]),
+        Edit(vec![Delete(Offering(1, 0)), Rename(Session(0), Session(1))]),
+    ];
+    assert_agrees(Frame { people: true, ..FRAME }, &history);
+}
