@@ -2,7 +2,8 @@
 
 use super::{FleetDesk, of_state};
 use crate::desk::{Caller, DeskError, Selectors};
-use crate::state::{ErasedKey, Step};
+use crate::metrics::Discarded;
+use crate::state::{ErasedKey, PairId, Step};
 
 impl FleetDesk {
     pub(super) async fn count_records_with(
@@ -37,11 +38,19 @@ impl FleetDesk {
             let what = format!("{count} records");
             let audit = Some(self.record(by, "forget", Some(&pair), what, reason));
             let step = Step { erase: vec![key.clone()], audit, ..Step::default() };
+            let before = self.waiting(&pair).await?;
             self.assembly.store.commit(&pair, step).await.map_err(of_state)?;
+            let gone = before.saturating_sub(self.waiting(&pair).await?);
+            self.assembly.metrics.discarded(&pair, Discarded::Forgotten, gone);
         }
         if total == 0 {
             self.note(self.record(by, "forget", None, "0 records".to_owned(), reason)).await?;
         }
         Ok(total)
+    }
+
+    async fn waiting(&self, pair: &PairId) -> Result<u64, DeskError> {
+        let counts = self.assembly.store.parked_counts(pair).await.map_err(of_state)?;
+        Ok(counts.parked + counts.dead)
     }
 }

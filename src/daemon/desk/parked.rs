@@ -8,6 +8,7 @@ use crate::desk::{
     Caller, DeskError, Page, ParkedChoice, ParkedFilter, ParkedItem, Part, Role, Selectors,
 };
 use crate::domain::ParkReason;
+use crate::metrics::Discarded;
 use crate::state::{PairId, ParkStatus, Parked, Step};
 
 /// Items read from the state at once.
@@ -139,9 +140,11 @@ impl FleetDesk {
         for (pair, items) in chosen {
             let what = counted(items.len());
             let audit = self.record(by, "parked discard", Some(&pair), what, reason);
+            let given_up = many(items.len());
             let settle = items.into_iter().map(|item| item.id).collect();
             let step = Step { settle, audit: Some(audit), ..Step::default() };
             self.assembly.store.commit(&pair, step).await.map_err(of_state)?;
+            self.assembly.metrics.discarded(&pair, Discarded::GivenUp, given_up);
         }
         Ok(many(count))
     }
