@@ -73,7 +73,7 @@ fn what_the_pairs_of_the_configuration_can_count_is_there_at_zero() {
     for (name, labels) in [
         ("tidemark_runs_total", vec![r#"outcome="failed""#]),
         ("tidemark_changes_total", vec![r#"stage="deletes""#, r#"outcome="parked""#]),
-        ("tidemark_changes_read_total", vec![r#"stage="key_changes""#]),
+        ("tidemark_changes_read_total", vec![r#"target="state""#]),
         ("tidemark_unaccounted_changes_total", vec![r#"target="state""#]),
         ("tidemark_not_visible_total", vec![r#"target="state""#]),
         ("tidemark_end_to_end_latency_seconds_count", vec![r#"target="state""#]),
@@ -89,6 +89,7 @@ fn what_is_seldom_is_there_at_zero_where_pairs_are_few() {
     let metrics = Metrics::new(&[pair()], &["ok"], 1);
 
     for (name, label) in [
+        ("tidemark_changes_read_total", r#"stage="key_changes""#),
         ("tidemark_parked_retries_total", r#"outcome="parked""#),
         ("tidemark_discarded_items_total", r#"intentional="false""#),
         ("tidemark_discarded_items_total", r#"reason="given-up""#),

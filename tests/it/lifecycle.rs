@@ -111,13 +111,13 @@ impl<'a> Walk<'a> {
 }
 
 /// The daemon of a desk.
-struct Serving {
-    process: Process,
-    address: SocketAddr,
+pub(crate) struct Serving {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
 }
 
 impl Serving {
-    async fn begin(desk: &Desk) -> Serving {
+    pub(crate) async fn begin(desk: &Desk) -> Serving {
         let mut command = desk.command(&["serve", "--log-level", "info"]);
         command.env("TIDEMARK__SERVER__LISTEN", "127.0.0.1:0");
         let mut process = Process::begin(command);

@@ -1,7 +1,7 @@
 //! A natural key that is to be forgotten.
 
 use super::{FleetDesk, of_state};
-use crate::desk::{Caller, DeskError, Selectors};
+use crate::desk::{Caller, DeskError, Selectors, wording};
 use crate::metrics::Discarded;
 use crate::state::{ErasedKey, PairId, Step};
 
@@ -35,7 +35,7 @@ impl FleetDesk {
         }
         let total = held.iter().map(|(_, count)| count).sum();
         for (pair, count) in held {
-            let what = format!("{count} records");
+            let what = wording::count(count, "record");
             let audit = Some(self.record(by, "forget", Some(&pair), what, reason));
             let step = Step { erase: vec![key.clone()], audit, ..Step::default() };
             let before = self.waiting(&pair).await?;
@@ -44,7 +44,7 @@ impl FleetDesk {
             self.assembly.metrics.discarded(&pair, Discarded::Forgotten, gone);
         }
         if total == 0 {
-            self.note(self.record(by, "forget", None, "0 records".to_owned(), reason)).await?;
+            self.note(self.record(by, "forget", None, wording::count(0, "record"), reason)).await?;
         }
         Ok(total)
     }

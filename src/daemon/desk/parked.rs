@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FleetDesk, of_state};
 use crate::clock::Timestamp;
+use crate::desk::wording::{self, many};
 use crate::desk::{
     Caller, DeskError, Page, ParkedChoice, ParkedFilter, ParkedItem, Part, Role, Selectors,
 };
@@ -62,7 +63,7 @@ impl FleetDesk {
             return Ok(Page { items, next });
         }
         if items.iter().any(|item| item.key.is_some()) {
-            let what = format!("keys of {} items", items.len());
+            let what = format!("keys of {}", wording::count(many(items.len()), "item"));
             self.note(self.record(by, "parked read", None, what, None)).await?;
         }
         Ok(Page { items, next })
@@ -101,7 +102,7 @@ impl FleetDesk {
                 step.state = Some(state);
             }
             count += many(items.len());
-            let what = counted(items.len());
+            let what = wording::count(many(items.len()), "item");
             step.audit = Some(self.record(by, "parked retry", Some(&pair), what, None));
             self.assembly.store.commit(&pair, step).await.map_err(of_state)?;
             if let Some(at_work) = &self.at_work {
@@ -121,7 +122,7 @@ impl FleetDesk {
     ) -> Result<u64, DeskError> {
         let chosen = self.chosen_items(by, choice).await?;
         let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
-        let count: usize = chosen.values().map(Vec::len).sum();
+        let total: usize = chosen.values().map(Vec::len).sum();
         let closed =
             chosen.values().flatten().find(|item| item.reason == ParkReason::ResourceClosed);
         if let Some(closed) = closed {
@@ -131,14 +132,14 @@ impl FleetDesk {
                 closed.resource
             )));
         }
-        if count > 1 && reason.is_none() {
+        if total > 1 && reason.is_none() {
             return Err(DeskError::Refused(format!(
                 "{} would be given up, which wants a reason: whoever asks later sees it",
-                counted(count)
+                wording::count(many(total), "item")
             )));
         }
         for (pair, items) in chosen {
-            let what = counted(items.len());
+            let what = wording::count(many(items.len()), "item");
             let audit = self.record(by, "parked discard", Some(&pair), what, reason);
             let given_up = many(items.len());
             let settle = items.into_iter().map(|item| item.id).collect();
@@ -146,7 +147,7 @@ impl FleetDesk {
             self.assembly.store.commit(&pair, step).await.map_err(of_state)?;
             self.assembly.metrics.discarded(&pair, Discarded::GivenUp, given_up);
         }
-        Ok(many(count))
+        Ok(many(total))
     }
 
     /// The chosen items by pair, each once.
@@ -274,15 +275,4 @@ fn before(id: &str) -> Option<String> {
 
 fn not_parked(id: &str) -> DeskError {
     DeskError::NotThere(format!("nothing is parked under the id `{id}`: it may have been settled"))
-}
-
-fn counted(count: usize) -> String {
-    match count {
-        1 => "1 item".to_owned(),
-        count => format!("{count} items"),
-    }
-}
-
-fn many(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }
