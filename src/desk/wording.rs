@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn one_of_a_thing_is_not_many() {
-        for (many, shown) in [(0, "0 items"), (1, "1 item"), (2, "2 items"), (1001, "1,001 items")] {
+        for (many, shown) in [(0, "0 items"), (1, "1 item"), (2, "2 items"), (1001, "1,001 items")]
+        {
             assert_eq!(count(many, "item"), shown);
         }
     }

@@ -4,6 +4,8 @@
 //! Each is found at the target by its journalled id or by its key, compared field by field (R4),
 //! and sent only if the source's view holds no live item under it (I8), nor that of another pair of
 //! the target (R28a).
+//!
+//! Past 600 lines because naming, asking, deleting and looking once more are one agreement about a key.
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! From a trigger to runs: one view for all pairs of a publication (R13), never two runs of a pair
 //! at once, and a report whatever happened.
+//!
+//! Past 600 lines because whatever way a run ends, it is told, remembered and gone on with in one place.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
