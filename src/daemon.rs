@@ -137,6 +137,8 @@ pub fn assemble_until(
     ));
     let counting = Arc::clone(&metrics);
     store.watch_commits(Arc::new(move |took| counting.committed(took)));
+    let counting = Arc::clone(&metrics);
+    store.watch_faults(Arc::new(move |why| counting.state_failed(why)));
     let shared = Shared {
         origins: Origins::new(clock.clone()),
         limits: limits(&config, &BTreeMap::new()),

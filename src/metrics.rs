@@ -31,8 +31,28 @@ use pairs::PairFamilies;
 use peers::PeerFamilies;
 use process::ProcessFamilies;
 
-pub use pairs::PairFigures;
+pub use pairs::{Discarded, PairFigures};
 pub use process::ProcessFigures;
+
+/// What other programs of this kind call otherwise, or tell by another figure.
+const WHERE_TO_LOOK: &str = "\
+    What other programs tell by a family of its own may be here under another name:\n\n\
+    | looked for | here |\n|---|---|\n\
+    | when the source was last polled | `tidemark_newest_seen_timestamp_seconds` |\n\
+    | when the pair was last caught up | `tidemark_last_success_timestamp_seconds`: a run that found \
+    nothing new sets it too |\n\
+    | items received; items by outcome | `tidemark_changes_read_total`; `tidemark_changes_total` |\n\
+    | violations of conservation | `tidemark_unaccounted_changes_total` |\n\
+    | dead letters, by reason, and the oldest | `tidemark_parked_items`, `tidemark_dead_items`, \
+    `tidemark_waiting_items`, `tidemark_oldest_waiting_timestamp_seconds` |\n\
+    | late starts | `tidemark_next_run_timestamp_seconds`, where it has passed |\n\
+    | throttling | `tidemark_http_paused_seconds_total` |\n\
+    | token refreshes | `tidemark_token_renewals_total` |\n\
+    | whether the last reload succeeded | `tidemark_config_reload_refused`, which is its opposite |\n\
+    | what a verification found | `tidemark_compared_equal`, `tidemark_compared_unlike_items`, \
+    `tidemark_compared_timestamp_seconds` |\n\
+    | errors of the store | `tidemark_state_errors_total`, `tidemark_state_poisoned` |\n\
+    | leases | none: one process holds the state, by a lock |\n\n";
 
 /// Counts what happens, and shows it.
 pub struct Metrics {
@@ -94,6 +114,16 @@ impl Metrics {
         self.process.committed(took);
     }
 
+    /// A call of the state failed: it takes no other from now on.
+    pub fn state_failed(&self, why: &'static str) {
+        self.process.state_failed(why);
+    }
+
+    /// Parked items of the pair that nobody waits for any more.
+    pub fn discarded(&self, pair: &PairId, why: Discarded, items: u64) {
+        self.pairs.discarded(pair, why, items);
+    }
+
     /// Another configuration is in force since then, or was refused (`None`).
     pub fn reloaded(&self, in_force_since: Option<Timestamp>) {
         self.process.reloaded(in_force_since);
@@ -124,9 +154,10 @@ impl Metrics {
              made from the declarations in `src/metrics/`; a test holds the two together.\n\n\
              `publication` and `target` are names of the configuration, and so is `connection`; \
              `origin` is scheme, host and port. Process metrics (`process_*`) are there too, on \
-             Linux.\n\n\
-             | name | type | labels | meaning |\n|---|---|---|---|\n",
+             Linux.\n\n",
         );
+        page.push_str(WHERE_TO_LOOK);
+        page.push_str("| name | type | labels | meaning |\n|---|---|---|---|\n");
         // With room for one pair, so that `resource` is a label.
         let mut declared = Metrics::new(&[], &[], 1).declared;
         declared.sort_by(|one, other| one.name.cmp(&other.name));
@@ -142,6 +173,10 @@ impl Metrics {
 impl Observer for Metrics {
     fn observe(&self, event: &Event<'_>) {
         self.pairs.observe(event);
+    }
+
+    fn wants_ages(&self) -> bool {
+        true
     }
 }
 

@@ -38,6 +38,8 @@ needs_build() {
     have cargo || fail "no Rust toolchain: install one from https://rustup.rs (Rust 1.90 or later), then try again"
     have cc || apt_install gcc libc6-dev
     have python3 || apt_install python3
+    # What the pages have somebody type.
+    have curl || apt_install curl
 }
 
 needs_lint() {

@@ -252,11 +252,19 @@ fn farewell(lasted: f64) -> Result<(), Failure> {
     ))?;
     show::answer("\n")?;
     list(&[
-        "`README.md` begins with two APIs of your own;".to_owned(),
+        format!("this program is `{}`: put its folder on the path;", program()),
+        "`README.md` goes on with two APIs, your own or two of these;".to_owned(),
         "`tidemark config example` prints every key of a configuration, explained;".to_owned(),
         "`tidemark sandbox` starts one of these APIs to try things out on;".to_owned(),
         "`tidemark --help` lists the commands.".to_owned(),
     ])
+}
+
+/// Where this program is, from here where it is below.
+fn program() -> String {
+    let Ok(program) = std::env::current_exe() else { return "tidemark".to_owned() };
+    let here = std::env::current_dir().unwrap_or_default();
+    program.strip_prefix(here).unwrap_or(&program).display().to_string()
 }
 
 /// `tidemark run`, and how it should end.

@@ -19,7 +19,7 @@ use chrono::TimeDelta;
 use crate::clock::Timestamp;
 use crate::config::ClosedHours;
 use crate::schedule::{Schedule, Timetable};
-use crate::state::{ComparedOnSchedule, PairId, Pause, Plan};
+use crate::state::{ComparedWhole, PairId, Pause, Plan, Unlike};
 
 pub use wishes::{Wanted, Wish};
 
@@ -98,7 +98,7 @@ struct Entry {
     parked_due_at: Option<Timestamp>,
     wanted: Option<(Timestamp, Wanted)>,
     paused: Option<Pause>,
-    compared: Option<ComparedOnSchedule>,
+    compared: Option<ComparedWhole>,
     /// The plan is another than the one that is kept.
     has_changed: bool,
     /// The configuration no longer names it: gone when its run has ended.
@@ -153,8 +153,15 @@ pub enum Ending {
     Closed,
     /// The process ends: what was planned stays planned.
     Stopped,
-    /// A comparison ended; `None` when it could not be made.
-    Compared(Option<bool>),
+    /// A comparison ended; `None` when it could not be made, or was of a part.
+    Compared(Option<Found>),
+}
+
+/// What a comparison of all resources found. Items may wait though nothing else is unlike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    pub equal: bool,
+    pub unlike: Unlike,
 }
 
 impl Agenda {
@@ -382,9 +389,9 @@ impl Agenda {
             }
             Ending::MayPass if runs_by_itself => entry.fail(now, first_delay),
             Ending::Closed => entry.fall_due(Due { since: now, why: Why::Again, tick: None }),
-            Ending::Compared(equal) => {
-                entry.compared = equal
-                    .map(|equal| ComparedOnSchedule { at: now, equal })
+            Ending::Compared(found) => {
+                entry.compared = found
+                    .map(|Found { equal, unlike }| ComparedWhole { at: now, equal, unlike })
                     .or(entry.compared.take());
             }
             Ending::MayPass | Ending::NeedsAPerson | Ending::Stopped => {}

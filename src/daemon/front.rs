@@ -134,7 +134,7 @@ pub(super) fn figures(pair: &PairStatus, assembly: &Assembly) -> PairFigures {
             .map(|tick| once_open(tick, &pair.id(), &assembly.config)),
         schedule_interval: next.and_then(|next| Some(tick_after(next)? - next)),
         next_run: pair.next_run_at,
-        compared: measured.compared.as_ref().map(|compared| (compared.at, compared.equal)),
+        compared: measured.compared.clone(),
     }
 }
 

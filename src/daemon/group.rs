@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::agenda::{Ending, Job, Start, Wanted};
+use super::agenda::{self, Ending, Job, Start, Wanted};
 use super::comparisons::{self, Comparisons, Found};
 use super::planning::parked_due_at;
 use super::serve::DaemonError;
@@ -19,7 +19,7 @@ use crate::engine::runner::{RunOptions, Runner};
 use crate::engine::stopping::{Interruption, StopSwitch};
 use crate::engine::verify::{Compared, Verification, VerifyOptions};
 use crate::engine::{Pair, RunError};
-use crate::state::{PairId, StateError};
+use crate::state::{PairId, StateError, Unlike};
 
 /// How the runs of a group ended, or what the store said when it was asked.
 pub(super) type GroupEnded = Result<Vec<(PairId, Ending)>, DaemonError>;
@@ -140,7 +140,8 @@ impl Group {
         match compared {
             Some(Ok(found)) => {
                 log_found(&id, &found);
-                Ok(Ending::Compared(Some(found.equal).filter(|_| is_whole)))
+                let whole = agenda::Found { equal: found.equal, unlike: unlike(&found) };
+                Ok(Ending::Compared(Some(whole).filter(|_| is_whole)))
             }
             Some(Err(RunError::State(error))) => Err(state_failed(error)),
             Some(Err(error)) => {
@@ -171,16 +172,25 @@ fn log_found(pair: &PairId, found: &Verification) {
     if found.equal {
         return tracing::info!(publication, target, "compared: both ends are equal");
     }
-    let unlike = |sum: fn(&Compared) -> u64| found.resources.iter().map(sum).sum::<u64>();
+    let Unlike { missing, extra, different } = unlike(found);
     tracing::warn!(
         publication,
         target,
-        missing = unlike(|resource| resource.missing),
-        different = unlike(|resource| resource.different),
-        extra = unlike(|resource| resource.extra.unwrap_or(0)),
-        parked = unlike(|resource| resource.parked),
+        missing,
+        different,
+        extra,
+        parked = found.resources.iter().map(|resource| resource.parked).sum::<u64>(),
         "compared: the ends differ; `tidemark verify` shows where"
     );
+}
+
+fn unlike(found: &Verification) -> Unlike {
+    let sum = |of: fn(&Compared) -> u64| found.resources.iter().map(of).sum();
+    Unlike {
+        missing: sum(|resource| resource.missing),
+        extra: sum(|resource| resource.extra.unwrap_or(0)),
+        different: sum(|resource| resource.different),
+    }
 }
 
 fn failure(report: &RunReport) -> Ending {

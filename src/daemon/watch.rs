@@ -93,6 +93,7 @@ impl Observer for Watch {
             }
             Event::StageStarted { .. }
             | Event::ResourceStarted { .. }
+            | Event::Noted { .. }
             | Event::ResourceFinished { .. } => {}
         }
     }
@@ -114,6 +115,7 @@ impl Observer for RunLog {
             Event::RunEnded { report, .. } => log_end(report),
             Event::StageStarted { .. }
             | Event::ResourceStarted { .. }
+            | Event::Noted { .. }
             | Event::Settled { .. }
             | Event::ResourceFinished { .. } => {}
         }

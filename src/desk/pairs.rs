@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, ParkReason};
-use crate::state::{BlockCause, ComparedOnSchedule, LastRun, PairId};
+use crate::state::{BlockCause, ComparedWhole, LastRun, PairId};
 
 /// What selects pairs; every given part narrows. Nothing given is every pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,8 +67,8 @@ pub struct Measured {
     pub waiting_by_reason: BTreeMap<ParkReason, u64>,
     /// When the oldest of them was first seen.
     pub oldest_waiting: Option<Timestamp>,
-    /// What the last comparison by schedule found.
-    pub compared: Option<ComparedOnSchedule>,
+    /// What the last comparison of all resources found.
+    pub compared: Option<ComparedWhole>,
 }
 
 impl PairStatus {

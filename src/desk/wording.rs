@@ -126,6 +126,14 @@ mod tests {
     }
 
     #[test]
+    fn one_of_a_thing_is_not_many() {
+        for (many, shown) in [(0, "0 items"), (1, "1 item"), (2, "2 items"), (1001, "1,001 items")]
+        {
+            assert_eq!(count(many, "item"), shown);
+        }
+    }
+
+    #[test]
     fn a_window_that_holds_nothing_is_no_range() {
         use crate::domain::ChangeVersion;
         for (after, through, shown) in [

@@ -11,6 +11,7 @@ use crate::state::{Operation, WaitsFor};
 use crate::targets::{Disposition, Refusal, WriteError};
 
 use super::RunError;
+use super::observe::Noted;
 use super::parked::Parking;
 use super::under_way::Run;
 use super::{ownership, references, remembered};
@@ -23,6 +24,18 @@ pub(super) enum Settled {
     Parked,
     /// It waits for its association or for the deletes of this run, and is counted then.
     Deferred,
+}
+
+impl Settled {
+    /// As a tally counts it; `None` for what is not settled yet.
+    pub(super) fn as_str(self) -> Option<&'static str> {
+        match self {
+            Settled::Applied => Some("applied"),
+            Settled::Skipped => Some("skipped"),
+            Settled::Parked => Some("parked"),
+            Settled::Deferred => None,
+        }
+    }
 }
 
 /// Why an item is being written: which refusals are final depends on it.
@@ -81,6 +94,7 @@ async fn write(
         run.check_stop()?;
         let error = match run.target(|target| target.upsert(resource, item)).await {
             Ok(upserted) => {
+                note_arrival(run, resource, item);
                 run.agreed(resource, item).await?;
                 remembered::wrote(run, resource, item, upserted).await?;
                 return Ok(Settled::Applied);
@@ -117,6 +131,19 @@ async fn write(
             }
             disposition => return refused(run, resource, item, turn, disposition, error).await,
         }
+    }
+}
+
+/// Of a change, not of what is published because it was never read: that is as old as it happens to be.
+fn note_arrival(run: &Run, resource: &ResourcePath, item: &Item) {
+    let is_change = run.window_of(resource).is_some_and(|window| window.after.is_some());
+    if !is_change || !run.ages_are_wanted() {
+        return;
+    }
+    if let Some(modified) = remembered::last_modified(item) {
+        // Its clock may be ahead of ours.
+        let after = (run.now() - modified).to_std().unwrap_or_default();
+        run.note(Noted::Arrived { after });
     }
 }
 

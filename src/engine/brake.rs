@@ -120,7 +120,7 @@ pub(super) async fn check_count(
         return Ok(());
     }
     let reason = format!(
-        "the run would delete {would_delete} items of `{resource}`, of which the source shows {lives} more; the brake is at {}% (`max_deletes`). If that is intended, allow that many with `tidemark approve deletes {}`, or run once with `--allow-deletes`",
+        "the run would delete {would_delete} of the items of `{resource}`, of which the source shows {lives} more; the brake is at {}% (`max_deletes`). If that is intended, allow that many with `tidemark approve deletes {}`, or run once with `--allow-deletes`",
         brake.percent, run.pair.id.publication
     );
     let deletes = Deletes { resource: resource.clone(), count: would_delete };

@@ -4,6 +4,8 @@
 //! Each is found at the target by its journalled id or by its key, compared field by field (R4),
 //! and sent only if the source's view holds no live item under it (I8), nor that of another pair of
 //! the target (R28a).
+//!
+//! Past 600 lines because naming, asking, deleting and looking once more are one agreement about a key.
 
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use super::apply::{self, Settled, Turn};
 use super::brake::{self, Told};
 use super::left_behind::Left;
 use super::names::Of;
-use super::observe::Event;
+use super::observe::{Event, Noted};
 use super::others::Elsewhere;
 use super::parked::Parking;
 use super::under_way::{Run, lock};
@@ -96,7 +98,7 @@ pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
                 park(run, &resource, &named, ParkReason::StillReferenced, Refusal::default(), None)?
             }
         };
-        note_settled(run, &resource, &named);
+        note_settled(run, &resource, &named, settled);
         run.count(Stage::Deletes, &resource, settled, Tally::default());
     }
     run.commit_parked().await
@@ -165,7 +167,10 @@ async fn delete_resource(
 }
 
 /// Applied, skipped or parked: a window that reaches back over this one need not ask again (R16).
-fn note_settled(run: &Run, resource: &ResourcePath, named: &Named) {
+fn note_settled(run: &Run, resource: &ResourcePath, named: &Named, settled: Settled) {
+    if let (NamedBy::Parked(_), Some(outcome)) = (&named.by, settled.as_str()) {
+        run.note(Noted::Retried { outcome });
+    }
     if let (NamedBy::Tombstone, Some(id)) = (&named.by, &named.id)
         && !run.is_closed(resource)
     {
@@ -252,7 +257,7 @@ async fn delete_all(
         while let Some((named, gone)) = deletes.next().await {
             let (settled, seen) = match gone? {
                 Gone::Settled(settled) => {
-                    note_settled(run, resource, named);
+                    note_settled(run, resource, named, settled);
                     (settled, Tally { read: 1, ..Tally::default() })
                 }
                 Gone::StillReferenced => {

@@ -235,7 +235,7 @@ pub enum RunError {
     MostlyRefused { refused: u64, answered: u64 },
 
     #[error(
-        "more than {max} items would be parked (`retry.max_parked`); nothing was moved. Mend the cause that `tidemark parked list --group-by reason` shows first"
+        "more items would be parked than the {max} that `retry.max_parked` allows; nothing was moved. Mend the cause that `tidemark parked list --group-by reason` shows first"
     )]
     TooManyParked { max: u64 },
 

@@ -276,7 +276,8 @@ fn may_have_moved(run: &Run, before: Option<&Written>, target_id: &TargetId) -> 
     }
 }
 
-fn last_modified(item: &Item) -> Option<Timestamp> {
+/// When the source says that it last changed the item, where it says so.
+pub(super) fn last_modified(item: &Item) -> Option<Timestamp> {
     let mut scanner = Scanner::new(item.body.bytes());
     let mut more = scanner.enter_object().ok()?;
     while more {

@@ -420,13 +420,13 @@ fn notes(run: &Run) -> Vec<String> {
     let hidden = run.not_visible();
     if hidden > 0 {
         notes.push(format!(
-            "not visible: {hidden} of the deleted people are not shown by the target, so they were skipped; if they are there, its credentials do not reach them"
+            "not visible: skipped {hidden} of the deleted people, whom the target does not show; if they are there, its credentials do not reach them"
         ));
     }
     let kept = run.others.kept();
     if kept > 0 {
         notes.push(format!(
-            "kept for others: {kept} of the deleted or renamed items stay at the target under these names, because they live at the source of another publication that writes there"
+            "kept for others: left {kept} of the deleted or renamed items at the target under the name of before, which lives at the source of another publication that writes there"
         ));
     }
     let policy = &run.pair.policy;

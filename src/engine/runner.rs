@@ -1,5 +1,7 @@
 //! From a trigger to runs: one view for all pairs of a publication (R13), never two runs of a pair
 //! at once, and a report whatever happened.
+//!
+//! Past 600 lines because whatever way a run ends, it is told, remembered and gone on with in one place.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -16,7 +18,7 @@ use crate::sources::{Isolation, Reader, Source, SourceError};
 use crate::state::{Block, BlockCause, LastRun, Overlap, PairId, Step};
 
 use super::cohort::{self, CohortPlace};
-use super::observe::Event;
+use super::observe::{Anomaly, Event, Noted};
 use super::report::{ReportedError, Requests, RunReport};
 use super::run::{self, ReadThrough, RunProgress, Surroundings};
 use super::scope::ToldScope;
@@ -407,15 +409,36 @@ async fn attempt(
     progress: &RunProgress,
 ) -> Result<run::Ended, RunError> {
     may_run(around, pair, options).await?;
-    let opened = opened.as_mut().map_err(|error| RunError::View(Arc::clone(error)))?;
-    let ended = tokio::select! {
-        ended = publish(around, pair, opened, options, run_id, progress) => ended,
-        () = stop_and_grace(around) => Err(RunError::Interrupted),
+    let ended = match opened {
+        Ok(opened) => {
+            if went_without_snapshot(&*opened.reader, &pair.policy) {
+                note(around, pair, Anomaly::SnapshotMissing);
+            }
+            tokio::select! {
+                ended = publish(around, pair, opened, options, run_id, progress) => ended,
+                () = stop_and_grace(around) => Err(RunError::Interrupted),
+            }
+        }
+        Err(error) => Err(RunError::View(Arc::clone(error))),
     };
-    if ended.is_err() {
+    if let Err(error) = &ended {
+        if let Some(anomaly) = Anomaly::behind(error) {
+            note(around, pair, anomaly);
+        }
         progress.keep_parked().await?;
     }
     ended
+}
+
+/// There was none, and the policy says what to do then.
+fn went_without_snapshot(reader: &dyn Reader, policy: &Policy) -> bool {
+    policy.isolation == Isolation::Snapshot && reader.isolation() != Isolation::Snapshot
+}
+
+/// Tells once what a person may have to look at: a pair that was blocked by it tells no more.
+fn note(around: &Surroundings, pair: &Pair, anomaly: Anomaly) {
+    let noted = Noted::Anomaly(anomaly);
+    around.observers.tell(&Event::Noted { pair: &pair.id, noted });
 }
 
 /// A source that replaces its snapshot more often than this within one run replaces it too often
@@ -456,6 +479,7 @@ async fn publish(
         if progress.has_begun() {
             refuse_older_than_watermark(around, pair, through, error).await?;
         }
+        note(around, pair, Anomaly::SnapshotReplaced);
         tracing::warn!(
             publication = pair.id.publication,
             target = pair.id.target,

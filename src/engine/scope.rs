@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::domain::{ChangeVersion, ResourcePath, Scope};
 use crate::state::{BlockCause, Coverage, PairState, Step};
 
+use super::observe::{Anomaly, Event, Noted};
 use super::run::Surroundings;
 use super::{Pair, RunError};
 
@@ -46,6 +47,8 @@ pub(super) async fn check(
     if now.lacks_some_of(&before) {
         return Err(narrowed(pair, &before, &now));
     }
+    let noted = Noted::Anomaly(Anomaly::ScopeWidened);
+    around.observers.tell(&Event::Noted { pair: &pair.id, noted });
     let coverage = around.store.coverage(&pair.id).await.map_err(RunError::State)?;
     let namespaces_joined = now.namespaces != before.namespaces;
     // Descriptors belong to namespaces and to no organization.

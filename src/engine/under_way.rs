@@ -29,7 +29,7 @@ use super::canaries::Told;
 use super::cohort::confirmation::Confirmation;
 use super::journal::Unconfirmed;
 use super::noted_organizations::NotedOrganizations;
-use super::observe::Event;
+use super::observe::{Event, Noted};
 use super::others::Others;
 use super::overlap;
 use super::ownership::Ownership;
@@ -579,6 +579,15 @@ impl Run {
 
     pub(super) fn tell(&self, event: &Event<'_>) {
         self.around.observers.tell(event);
+    }
+
+    /// Something for the metrics alone.
+    pub(super) fn note(&self, noted: Noted) {
+        self.tell(&Event::Noted { pair: &self.pair.id, noted });
+    }
+
+    pub(super) fn ages_are_wanted(&self) -> bool {
+        self.around.observers.want_ages()
     }
 
     pub(super) fn totals_are_wanted(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::state::{Operation, Parked};
 
 use super::RunError;
 use super::apply::{self, Settled, Turn};
-use super::observe::Event;
+use super::observe::{Event, Noted};
 use super::order;
 use super::under_way::{Run, lock};
 use super::{ahead, history, lanes, pages, remembered, resume};
@@ -211,6 +211,14 @@ async fn publish_parked(run: &Arc<Run>, resource: &ResourcePath) -> Result<(), R
 }
 
 async fn retry_parked(run: &Arc<Run>, record: &Parked) -> Result<Settled, RunError> {
+    let settled = try_parked(run, record).await?;
+    if let Some(outcome) = settled.as_str() {
+        run.note(Noted::Retried { outcome });
+    }
+    Ok(settled)
+}
+
+async fn try_parked(run: &Arc<Run>, record: &Parked) -> Result<Settled, RunError> {
     let by_id = match &record.source_id {
         Some(id) => run.reader.get(&record.resource, id).await.map_err(RunError::Source)?,
         None => Lookup::Absent,

@@ -1,6 +1,8 @@
 //! What is told of a pair: what its runs do, how it is, and what waits in it.
 //!
 //! Labels are the pair's names and words of closed lists.
+//!
+//! Past 600 lines because each family is declared, set and forgotten in one table.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,9 +14,9 @@ use super::catalogue::{Catalogue, Detail};
 use super::{seconds_of, signed};
 use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, Outcome, ParkReason, ResourcePath, Stage, Tally};
-use crate::engine::observe::Event;
+use crate::engine::observe::{Anomaly, Event, Noted};
 use crate::engine::report::RunReport;
-use crate::state::PairId;
+use crate::state::{ComparedWhole, PairId, Unlike};
 
 /// The outcome of a run that was told to end, which reports call failed.
 const STOPPED: &str = "stopped";
@@ -27,7 +29,38 @@ const RESOURCES: [&str; 2] = ["started", "finished"];
 const RUN_SECONDS: [f64; 8] = [0.5, 5.0, 30.0, 120.0, 600.0, 1800.0, 7200.0, 28800.0];
 const RUN_SECONDS_OF_A_FLEET: [f64; 4] = [30.0, 300.0, 1800.0, 14400.0];
 
+/// From a schedule of every minute to one of every week.
+const ARRIVAL_SECONDS: [f64; 8] = [5.0, 60.0, 300.0, 1800.0, 7200.0, 28800.0, 90000.0, 691200.0];
+const ARRIVAL_SECONDS_OF_A_FLEET: [f64; 3] = [300.0, 7200.0, 90000.0];
+
+/// The label `unlike` of `tidemark_compared_unlike_items`.
+const UNLIKE: [&str; 3] = ["missing", "extra", "different"];
+
 const PAIR: [&str; 2] = ["publication", "target"];
+
+/// Why items are no longer waited for though the target has not got them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discarded {
+    /// An operator gave them up.
+    GivenUp,
+    /// Their key was erased from all that is remembered.
+    Forgotten,
+    /// A run took them up and cannot say what became of them: a defect.
+    Unaccounted,
+}
+
+impl Discarded {
+    const ALL: [Discarded; 3] = [Discarded::GivenUp, Discarded::Forgotten, Discarded::Unaccounted];
+
+    /// The labels `reason` and `intentional`.
+    fn labels(self) -> [&'static str; 2] {
+        match self {
+            Discarded::GivenUp => ["given-up", "true"],
+            Discarded::Forgotten => ["forgotten", "true"],
+            Discarded::Unaccounted => ["unaccounted", "false"],
+        }
+    }
+}
 
 /// How a pair is at this moment, as `status` shows it.
 #[derive(Clone, Debug, Default)]
@@ -52,8 +85,8 @@ pub struct PairFigures {
     /// From the next tick of the schedule to the one after it.
     pub schedule_interval: Option<TimeDelta>,
     pub next_run: Option<Timestamp>,
-    /// The last comparison by schedule: when, and whether both ends were equal.
-    pub compared: Option<(Timestamp, bool)>,
+    /// The last comparison of all resources.
+    pub compared: Option<ComparedWhole>,
 }
 
 pub(super) struct PairFamilies {
@@ -68,6 +101,10 @@ pub(super) struct PairFamilies {
     changes_read: IntCounterVec,
     unaccounted: IntCounterVec,
     not_visible: IntCounterVec,
+    discarded: IntCounterVec,
+    retries: IntCounterVec,
+    anomalies: IntCounterVec,
+    arrival_seconds: HistogramVec,
     runs: IntCounterVec,
     run_seconds: HistogramVec,
     run_resources: IntGaugeVec,
@@ -91,6 +128,7 @@ pub(super) struct PairFamilies {
     next_run: IntGaugeVec,
     compared_equal: IntGaugeVec,
     compared_at: IntGaugeVec,
+    compared_unlike: IntGaugeVec,
 }
 
 impl PairFamilies {
@@ -99,9 +137,13 @@ impl PairFamilies {
         states: &[&'static str],
         detail: Detail,
     ) -> PairFamilies {
-        let (by_resource, buckets): (&[&str], &[f64]) = match detail {
-            Detail::Fine => (&["resource"], &RUN_SECONDS),
-            Detail::Coarse => (&[], &RUN_SECONDS_OF_A_FLEET),
+        let (by_resource, by_stage, buckets): (&[&str], &[&str], &[f64]) = match detail {
+            Detail::Fine => (&["resource"], &["stage"], &RUN_SECONDS),
+            Detail::Coarse => (&[], &[], &RUN_SECONDS_OF_A_FLEET),
+        };
+        let (by_publication, arrival): (&[&str], &[f64]) = match detail {
+            Detail::Fine => (&["publication"], &ARRIVAL_SECONDS),
+            Detail::Coarse => (&[], &ARRIVAL_SECONDS_OF_A_FLEET),
         };
         PairFamilies {
             detail,
@@ -119,8 +161,9 @@ impl PairFamilies {
             ),
             changes_read: c.counter(
                 "changes_read_total",
-                &[&PAIR, &["stage"]],
-                "Changes that runs which have ended took up, whatever named them.",
+                &[&PAIR[..], by_stage],
+                "Changes that runs which have ended took up, whatever named them. `stage` is left \
+                 out above `server.metrics_resource_pairs` pairs.",
             ),
             unaccounted: c.counter(
                 "unaccounted_changes_total",
@@ -133,6 +176,38 @@ impl PairFamilies {
                 &[&PAIR],
                 "People deleted at the source that the target does not show to the credentials: \
                  skipped, and perhaps still there.",
+            ),
+            discarded: c.counter(
+                "discarded_items_total",
+                &[&PAIR, &["reason", "intentional"]],
+                "Items that are no longer waited for though the target has not got them. `reason`: \
+                 `given-up` was discarded by a person, `forgotten` lost its key to \
+                 `tidemark forget`; both are `intentional`. What is not (`unaccounted`) is a \
+                 defect: report it. Above `server.metrics_resource_pairs` pairs there is no sample \
+                 before the first.",
+            ),
+            retries: c.counter(
+                "parked_retries_total",
+                &[&PAIR, &["outcome"]],
+                "Parked items that a run tried again. `outcome`: as of `tidemark_changes_total`; \
+                 `parked` was refused again. Above `server.metrics_resource_pairs` pairs there is \
+                 no sample before the first.",
+            ),
+            anomalies: c.counter(
+                "source_anomalies_total",
+                &[&PAIR, &["kind"]],
+                "Times that a run found its source not as it should be. What blocks the pair counts \
+                 once. Above `server.metrics_resource_pairs` pairs there is no sample before the \
+                 first.",
+            ),
+            arrival_seconds: c.histogram(
+                "end_to_end_latency_seconds",
+                &[by_publication, &["target"]],
+                arrival,
+                "From a change at the source, as its `_lastModifiedDate` tells, to its being at the \
+                 target; not of what a run reads from its beginning. Above \
+                 `server.metrics_resource_pairs` pairs `publication` is left out, and there are \
+                 fewer buckets.",
             ),
             runs: c.counter(
                 "runs_total",
@@ -246,13 +321,21 @@ impl PairFamilies {
             compared_equal: c.gauge(
                 "compared_equal",
                 &[&PAIR],
-                "1 when the last comparison by `verify.schedule` found both ends equal, 0 when it \
-                 did not; no sample before the first.",
+                "1 when the last comparison of all resources, by `verify.schedule` or because \
+                 somebody asked the daemon for it, found both ends equal, 0 when it did not; no \
+                 sample before the first.",
             ),
             compared_at: c.gauge(
                 "compared_timestamp_seconds",
                 &[&PAIR],
-                "When the last comparison by `verify.schedule` ended; no sample before the first.",
+                "When that comparison ended; no sample before the first.",
+            ),
+            compared_unlike: c.gauge(
+                "compared_unlike_items",
+                &[&PAIR, &["unlike"]],
+                "Items in which that comparison found the ends to differ. `unlike`: `missing` at the \
+                 target, `extra` there, `different` in content where contents were compared; no \
+                 sample for what no item is.",
             ),
         }
     }
@@ -286,9 +369,19 @@ impl PairFamilies {
         let interval = figures.schedule_interval.map_or(0, |interval| interval.num_seconds());
         self.schedule_interval.with_label_values(&labels).set(interval);
         self.next_run.with_label_values(&labels).set(seconds_of(figures.next_run));
-        if let Some((at, equal)) = figures.compared {
-            self.compared_equal.with_label_values(&labels).set(i64::from(equal));
+        if let Some(ComparedWhole { at, equal, unlike }) = &figures.compared {
+            self.compared_equal.with_label_values(&labels).set(i64::from(*equal));
             self.compared_at.with_label_values(&labels).set(at.timestamp());
+            let Unlike { missing, extra, different } = *unlike;
+            for (word, count) in UNLIKE.into_iter().zip([missing, extra, different]) {
+                let labels = [labels[0], labels[1], word];
+                if count > 0 {
+                    self.compared_unlike.with_label_values(&labels).set(signed(count));
+                } else {
+                    // A gauge that never had the sample has nothing to forget.
+                    drop(self.compared_unlike.remove_label_values(&labels));
+                }
+            }
         }
         show_one(&self.blocked, &self.shown_blocks, pair, figures.blocked_by);
         self.show_reasons(pair, &figures.waiting_by_reason);
@@ -336,6 +429,9 @@ impl PairFamilies {
             // A gauge that never had a sample of the pair has nothing to forget.
             drop(gauge.remove_label_values(&labels));
         }
+        for word in UNLIKE {
+            drop(self.compared_unlike.remove_label_values(&[labels[0], labels[1], word]));
+        }
         for state in &self.states {
             drop(self.pair_state.remove_label_values(&[labels[0], labels[1], *state]));
         }
@@ -348,7 +444,8 @@ impl PairFamilies {
         let labels = labels_of(pair);
         let [publication, target] = labels;
         for stage in Stage::ALL {
-            self.changes_read.with_label_values(&[publication, target, stage.as_str()]);
+            let read = [publication, target, stage.as_str()];
+            self.changes_read.with_label_values(self.labels_of_read(&read));
             if self.detail == Detail::Coarse {
                 for outcome in SETTLED {
                     let labels = [publication, target, stage.as_str(), outcome];
@@ -359,6 +456,18 @@ impl PairFamilies {
         for outcome in Outcome::ALL {
             self.runs.with_label_values(&[publication, target, outcome.as_str()]);
         }
+        if self.detail == Detail::Fine {
+            for outcome in SETTLED {
+                self.retries.with_label_values(&[publication, target, outcome]);
+            }
+            for why in Discarded::ALL {
+                self.discarded(pair, why, 0);
+            }
+            for kind in Anomaly::ALL {
+                self.anomalies.with_label_values(&[publication, target, kind.as_str()]);
+            }
+        }
+        self.arrival_seconds.with_label_values(self.labels_of_arrivals(&labels));
         self.unaccounted.with_label_values(&labels);
         self.not_visible.with_label_values(&labels);
         self.run_seconds.with_label_values(&labels);
@@ -385,7 +494,46 @@ impl PairFamilies {
                     self.run_resources.with_label_values(&labels).set(0);
                 }
             }
+            Event::Noted { pair, noted } => self.count_noted(pair, *noted),
             Event::StageStarted { .. } => {}
+        }
+    }
+
+    pub(super) fn discarded(&self, pair: &PairId, why: Discarded, items: u64) {
+        let [publication, target] = labels_of(pair);
+        let [reason, intentional] = why.labels();
+        let labels = [publication, target, reason, intentional];
+        self.discarded.with_label_values(&labels).inc_by(items);
+    }
+
+    fn labels_of_arrivals<'a>(&self, labels: &'a [&'a str; 2]) -> &'a [&'a str] {
+        match self.detail {
+            Detail::Fine => labels,
+            Detail::Coarse => &labels[1..],
+        }
+    }
+
+    fn labels_of_read<'a>(&self, labels: &'a [&'a str; 3]) -> &'a [&'a str] {
+        match self.detail {
+            Detail::Fine => labels,
+            Detail::Coarse => &labels[..2],
+        }
+    }
+
+    fn count_noted(&self, pair: &PairId, noted: Noted) {
+        let labels = labels_of(pair);
+        let [publication, target] = labels;
+        match noted {
+            Noted::Arrived { after } => {
+                let labels = self.labels_of_arrivals(&labels);
+                self.arrival_seconds.with_label_values(labels).observe(after.as_secs_f64());
+            }
+            Noted::Retried { outcome } => {
+                self.retries.with_label_values(&[publication, target, outcome]).inc();
+            }
+            Noted::Anomaly(kind) => {
+                self.anomalies.with_label_values(&[publication, target, kind.as_str()]).inc();
+            }
         }
     }
 
@@ -432,11 +580,14 @@ impl PairFamilies {
         for stage in Stage::ALL {
             let tally = report.stages.of(stage);
             let read = [publication, target, stage.as_str()];
-            self.changes_read.with_label_values(&read).inc_by(tally.read);
+            self.changes_read.with_label_values(self.labels_of_read(&read)).inc_by(tally.read);
             if must_add_up(report) {
                 let settled = tally.applied + tally.skipped + tally.parked;
                 let unaccounted = self.unaccounted.with_label_values(&labels);
                 unaccounted.inc_by(tally.read.abs_diff(settled));
+                if tally.read > settled {
+                    self.discarded(pair, Discarded::Unaccounted, tally.read - settled);
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 use super::catalogue::Catalogue;
 use super::{seconds_of, signed};
 use crate::clock::Timestamp;
+use crate::state::FAULTS;
 
 /// Of what was built, where `TIDEMARK_COMMIT` was set when it was.
 const COMMIT: Option<&str> = option_env!("TIDEMARK_COMMIT");
@@ -32,6 +33,8 @@ pub(super) struct ProcessFamilies {
     state_bytes: IntGaugeVec,
     free_bytes: IntGaugeVec,
     commit_seconds: HistogramVec,
+    state_errors: IntCounterVec,
+    state_poisoned: IntGaugeVec,
     backup: IntGaugeVec,
     backup_failures: IntCounterVec,
     reloads: IntCounterVec,
@@ -66,6 +69,19 @@ impl ProcessFamilies {
                 &[NO_LABELS],
                 &COMMIT_SECONDS,
                 "From a step of the state to its being on disk.",
+            ),
+            state_errors: c.counter(
+                "state_errors_total",
+                &[&["kind"]],
+                "Calls of the state that failed. `kind`: `engine` is what the disk or the database \
+                 said, `damaged` what was read and not written so. The process ends soon after \
+                 the first.",
+            ),
+            state_poisoned: c.gauge(
+                "state_poisoned",
+                &[NO_LABELS],
+                "1 once a call of the state has failed: it takes nothing more until the process was \
+                 started again.",
             ),
             backup: c.gauge(
                 "last_backup_timestamp_seconds",
@@ -123,6 +139,10 @@ impl ProcessFamilies {
         self.reloaded_at.with_label_values(NO_LABELS);
         self.commit_seconds.with_label_values(NO_LABELS);
         self.lost_log_records.with_label_values(NO_LABELS);
+        self.state_poisoned.with_label_values(NO_LABELS);
+        for kind in FAULTS {
+            self.state_errors.with_label_values(&[kind]);
+        }
         for outcome in ["ok", "refused"] {
             self.reloads.with_label_values(&[outcome]);
         }
@@ -145,6 +165,11 @@ impl ProcessFamilies {
 
     pub(super) fn committed(&self, took: Duration) {
         self.commit_seconds.with_label_values(NO_LABELS).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn state_failed(&self, why: &str) {
+        self.state_errors.with_label_values(&[why]).inc();
+        self.state_poisoned.with_label_values(NO_LABELS).set(1);
     }
 
     pub(super) fn backed_up(&self, at: Option<Timestamp>) {

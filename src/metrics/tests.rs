@@ -6,7 +6,9 @@ use super::*;
 use crate::domain::{
     ChangeVersion, Outcome, ParkReason, ResourcePath, Stage, Stages, Tally, Window,
 };
+use crate::engine::observe::{Anomaly, Noted};
 use crate::engine::report::{ReportedError, Requests, RunReport};
+use crate::state::{ComparedWhole, Unlike};
 
 fn pair() -> PairId {
     PairId { publication: "district-to-state".to_owned(), target: "state".to_owned() }
@@ -71,13 +73,28 @@ fn what_the_pairs_of_the_configuration_can_count_is_there_at_zero() {
     for (name, labels) in [
         ("tidemark_runs_total", vec![r#"outcome="failed""#]),
         ("tidemark_changes_total", vec![r#"stage="deletes""#, r#"outcome="parked""#]),
-        ("tidemark_changes_read_total", vec![r#"stage="key_changes""#]),
+        ("tidemark_changes_read_total", vec![r#"target="state""#]),
         ("tidemark_unaccounted_changes_total", vec![r#"target="state""#]),
         ("tidemark_not_visible_total", vec![r#"target="state""#]),
+        ("tidemark_end_to_end_latency_seconds_count", vec![r#"target="state""#]),
         ("tidemark_pair_state", vec![r#"state="failing""#]),
         ("tidemark_run_duration_seconds_count", vec![r#"target="state""#]),
     ] {
         assert_eq!(sample(&metrics, name, &labels), Some(0.0), "{name}");
+    }
+}
+
+#[test]
+fn what_is_seldom_is_there_at_zero_where_pairs_are_few() {
+    let metrics = Metrics::new(&[pair()], &["ok"], 1);
+
+    for (name, label) in [
+        ("tidemark_changes_read_total", r#"stage="key_changes""#),
+        ("tidemark_parked_retries_total", r#"outcome="parked""#),
+        ("tidemark_discarded_items_total", r#"intentional="false""#),
+        ("tidemark_discarded_items_total", r#"reason="given-up""#),
+    ] {
+        assert_eq!(sample(&metrics, name, &[label]), Some(0.0), "{name}");
     }
 }
 
@@ -138,6 +155,8 @@ fn i14_what_a_run_cannot_account_for_is_counted_and_an_interruption_is_not() {
 
         let counted = sample(&metrics, "tidemark_unaccounted_changes_total", &[]);
         assert_eq!(counted, Some(expected), "{case}");
+        let discarded = sample(&metrics, "tidemark_discarded_items_total", &["unaccounted"]);
+        assert_eq!(discarded, Some(expected), "{case}");
         assert_eq!(sample(&metrics, "tidemark_run_duration_seconds_sum", &[]), Some(2.0));
     }
 }
@@ -201,7 +220,11 @@ fn in_every_trouble() -> PairFigures {
         newest: Some(ChangeVersion(2)),
         lag_versions: Some(1),
         waiting_by_reason: BTreeMap::from([(ParkReason::Invalid, 1), (ParkReason::Forbidden, 2)]),
-        compared: Some((moment(1), false)),
+        compared: Some(ComparedWhole {
+            at: moment(1),
+            equal: false,
+            unlike: Unlike { missing: 1, extra: 0, different: 1 },
+        }),
         ..PairFigures::default()
     }
 }
@@ -238,8 +261,19 @@ fn six_hundred_pairs_stay_under_fifty_thousand_series() {
         metrics.show(pair, &in_every_trouble());
         metrics.token_renewed(at, Ok(moment(1)));
         metrics.token_renewed(at, Err("credentials"));
+        for noted in [
+            Noted::Anomaly(Anomaly::SnapshotMissing),
+            Noted::Retried { outcome: "parked" },
+            Noted::Arrived { after: Duration::from_secs(9) },
+        ] {
+            metrics.observe(&Event::Noted { pair, noted });
+        }
     }
 
+    // What a person gives up is not all over the fleet.
+    for pair in &pairs[..32] {
+        metrics.discarded(pair, Discarded::GivenUp, 1);
+    }
     // As many as run at once unless told otherwise.
     let window = Window { after: None, through: ChangeVersion(7) };
     for pair in &pairs[..32] {
@@ -348,6 +382,8 @@ fn the_process_tells_its_room_its_log_its_configuration_and_its_certificate() {
         certificate_ends: Some(moment(9)),
     });
     metrics.committed(Duration::from_millis(3));
+    assert_eq!(value("tidemark_state_poisoned"), Some(0.0));
+    metrics.state_failed("engine");
     metrics.reloaded(Some(moment(5)));
     metrics.configured("before");
     metrics.configured("after");
@@ -357,7 +393,41 @@ fn the_process_tells_its_room_its_log_its_configuration_and_its_certificate() {
     assert_eq!(value("tidemark_log_records_lost_total"), Some(3.0));
     assert_eq!(value("tidemark_server_certificate_expiry_timestamp_seconds"), Some(9.0));
     assert_eq!(value("tidemark_state_commit_duration_seconds_count"), Some(1.0));
+    assert_eq!(value("tidemark_state_poisoned"), Some(1.0));
+    assert_eq!(sample(&metrics, "tidemark_state_errors_total", &["engine"]), Some(1.0));
     assert_eq!(value("tidemark_config_reload_timestamp_seconds"), Some(5.0));
     assert_eq!(sample(&metrics, "tidemark_config_info", &["before"]), None);
     assert_eq!(sample(&metrics, "tidemark_config_info", &["after"]), Some(1.0));
+}
+
+#[test]
+fn what_a_comparison_found_is_told_until_another_finds_both_ends_equal() {
+    let metrics = Metrics::new(&[pair()], &["ok"], 1);
+    let unlike = Unlike { missing: 2, extra: 3, different: 5 };
+    let compared = Some(ComparedWhole { at: moment(7), equal: false, unlike });
+    let found = |word| sample(&metrics, "tidemark_compared_unlike_items", &[word]);
+    assert_eq!(found("missing"), None);
+
+    metrics.show(&pair(), &PairFigures { compared, ..PairFigures::default() });
+
+    assert_eq!(["missing", "extra", "different"].map(found), [Some(2.0), Some(3.0), Some(5.0)]);
+    let equal = Some(ComparedWhole { at: moment(8), equal: true, unlike: Unlike::default() });
+    metrics.show(&pair(), &PairFigures { compared: equal, ..PairFigures::default() });
+    assert_eq!(["missing", "extra", "different"].map(found), [None; 3]);
+}
+
+#[test]
+fn every_kind_of_anomaly_is_there_at_zero_for_a_few_pairs_and_for_a_fleet_once_it_was_seen() {
+    for (resource_pairs, before) in [(1, Some(0.0)), (0, None)] {
+        let metrics = Metrics::new(&[pair()], &["ok"], resource_pairs);
+        for kind in Anomaly::ALL {
+            let counted = || sample(&metrics, "tidemark_source_anomalies_total", &[kind.as_str()]);
+            assert_eq!(counted(), before, "{kind:?}");
+
+            let noted = Noted::Anomaly(kind);
+            metrics.observe(&Event::Noted { pair: &pair(), noted });
+
+            assert_eq!(counted(), Some(1.0), "{kind:?}");
+        }
+    }
 }

@@ -364,7 +364,7 @@ impl Observer for Progress {
                 known.under_way.insert((*pair).clone(), under_way);
                 known.tell(|pending| pending.push([told.clone()]));
             }
-            Event::StageStarted { .. } => {}
+            Event::StageStarted { .. } | Event::Noted { .. } => {}
             Event::ResourceStarted { pair, stage, resource, expected } => {
                 known.moved(pair, (*stage, (*resource).clone()), |figures| {
                     figures.expected = *expected;

@@ -115,6 +115,14 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    /// A word for metrics, of [`super::FAULTS`].
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Trouble::Engine(_) => "engine",
+            Trouble::Damaged(_) | Trouble::Newer { .. } => "damaged",
+        }
+    }
+
     /// The sentence part that says what is wrong.
     pub(super) fn what(&self) -> String {
         match self {

@@ -57,7 +57,7 @@ pub use self::overlap::{
     FirstWatermark, Forgotten, LeftBehind, Overlap, RememberedKeyChange, Seen, SettledTombstone,
     Written,
 };
-pub use self::plan::{ComparedOnSchedule, Pause, Plan};
+pub use self::plan::{ComparedWhole, Pause, Plan, Unlike};
 pub use self::records::{RUNS_KEPT, examine};
 pub use self::room::{Room, room};
 pub use self::sled::open;
@@ -410,6 +410,13 @@ pub struct Step {
 /// Is told how long a step took to be on disk; must be quick.
 pub type CommitWatcher = Arc<dyn Fn(Duration) + Send + Sync>;
 
+/// Why a call can fail after opening: what the disk or the database engine said, or what they gave back
+/// is not what was written.
+pub const FAULTS: [&str; 2] = ["engine", "damaged"];
+
+/// Is told of each call that failed, by the word for why; must be quick.
+pub type FaultWatcher = Arc<dyn Fn(&'static str) + Send + Sync>;
+
 /// Where state is written. One suite of conformance tests holds every implementation to this.
 #[async_trait]
 pub trait StateStore: StateView {
@@ -420,6 +427,10 @@ pub trait StateStore: StateView {
     /// Is told from now on how long each step took to be on disk. A store without a disk has nothing
     /// to tell.
     fn watch_commits(&self, _told: CommitWatcher) {}
+
+    /// Is told from now on of every call that fails. The first one ends the store, and in time the
+    /// process.
+    fn watch_faults(&self, _told: FaultWatcher) {}
 
     /// Writes down what changed no pair: who read, or did something to many. Records of before
     /// `forget_before` go.

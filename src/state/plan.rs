@@ -25,8 +25,8 @@ pub struct Plan {
     /// As `next_tick`, of `verify.schedule`.
     pub verify_schedule: String,
     pub next_verify: Option<Timestamp>,
-    /// What the last comparison by schedule found.
-    pub compared: Option<ComparedOnSchedule>,
+    /// What the last comparison of all resources found, by schedule or because somebody asked for it.
+    pub compared: Option<ComparedWhole>,
 }
 
 /// Somebody does not want the pair to run.
@@ -40,7 +40,18 @@ pub struct Pause {
 
 /// A comparison that ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ComparedOnSchedule {
+pub struct ComparedWhole {
     pub at: Timestamp,
     pub equal: bool,
+    #[serde(default)]
+    pub unlike: Unlike,
+}
+
+/// Items in which two ends differ, of all resources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unlike {
+    pub missing: u64,
+    pub extra: u64,
+    pub different: u64,
 }

@@ -24,7 +24,7 @@ use super::lock::{NotLocked, StateLock};
 use super::marker::{Marked, Marker};
 use super::migrate;
 use super::records::{self, Entries, Table, Writes};
-use super::{AuditRecord, CommitWatcher, PairId, StateError, StateStore, Step};
+use super::{AuditRecord, CommitWatcher, FaultWatcher, PairId, StateError, StateStore, Step};
 use crate::clock::{Clock, Timestamp};
 
 /// The state of a fleet is small; sled's own default would be a gigabyte.
@@ -61,6 +61,7 @@ struct Shared {
     /// The first error after opening.
     broken: OnceLock<String>,
     watcher: OnceLock<CommitWatcher>,
+    fault_watcher: OnceLock<FaultWatcher>,
     path: String,
     _lock: StateLock,
 }
@@ -94,6 +95,7 @@ impl SledStore {
                 writer: Mutex::new(Writer { steps, marker }),
                 broken: OnceLock::new(),
                 watcher: OnceLock::new(),
+                fault_watcher: OnceLock::new(),
                 path: place.shown(),
                 _lock: lock,
             }),
@@ -109,7 +111,7 @@ impl SledStore {
     ) -> Result<T, StateError> {
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || {
-            shared.still_whole().map_err(|trouble| trouble.failed(&shared.path, doing))?;
+            shared.still_whole().map_err(|trouble| shared.fail(&trouble, doing))?;
             work(&shared).map_err(|trouble| shared.poison(&trouble, doing))
         });
         done.await.unwrap_or_else(|_| {
@@ -129,6 +131,13 @@ impl Shared {
 
     fn poison(&self, trouble: &Trouble, doing: &'static str) -> StateError {
         self.broken.get_or_init(|| trouble.what());
+        self.fail(trouble, doing)
+    }
+
+    fn fail(&self, trouble: &Trouble, doing: &'static str) -> StateError {
+        if let Some(watcher) = self.fault_watcher.get() {
+            watcher(trouble.word());
+        }
         trouble.failed(&self.path, doing)
     }
 
@@ -484,6 +493,10 @@ impl StateStore for SledStore {
     fn watch_commits(&self, told: CommitWatcher) {
         // Of two who want to know, the first is told: a process has one.
         let _ = self.shared.watcher.set(told);
+    }
+
+    fn watch_faults(&self, told: FaultWatcher) {
+        let _ = self.shared.fault_watcher.set(told);
     }
 
     async fn commit(&self, pair: &PairId, step: Step) -> Result<(), StateError> {

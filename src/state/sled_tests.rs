@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use rand::{Rng, SeedableRng};
 
@@ -296,7 +297,11 @@ async fn state_is_for_its_owner_alone() {
 async fn p19_after_an_error_every_call_fails_and_what_was_committed_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let store = SledStore::open(directory.path()).unwrap();
+    let faults = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&faults);
+    store.watch_faults(Arc::new(move |why| told.lock().unwrap().push(why)));
     store.commit(&pair("a"), step(1)).await.unwrap();
+    assert!(faults.lock().unwrap().is_empty());
     let state_key = super::super::codec::kind_prefix(&pair("b"), super::super::codec::Kind::State);
     store.shared.db.insert(&state_key, b"\x01{\"blocked\":\"604854\"}").unwrap();
 
@@ -312,6 +317,7 @@ async fn p19_after_an_error_every_call_fails_and_what_was_committed_is_kept() {
         let later = later.unwrap_err();
         assert!(later.to_string().contains("an earlier call failed"), "{later}");
     }
+    assert_eq!(*faults.lock().unwrap(), ["damaged", "engine", "engine", "engine"]);
     store.shared.db.remove(&state_key).unwrap();
     drop(store);
     assert_eq!(last_whole_step(&*open(directory.path()).unwrap()).await, 1);

@@ -1,6 +1,7 @@
 """Values that cannot work are refused at installation, and every value is explained."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -10,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from rendering import CHART, ROOT, helm
+from rendering import CHART, HELMS, ROOT, helm
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -131,3 +132,21 @@ def leaves(values, path=""):
 
 def is_of(path, explained):
     return path == explained or path.startswith(f"{explained}.")
+
+
+def test_the_commands_of_the_readme_are_typed_as_they_are(tmp_path):
+    """A newcomer's way into a cluster, up to where a cluster is needed."""
+    readme = (CHART / "README.md").read_text()
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", readme, re.S) for line in block.splitlines()]
+    helms = [line for line in lines if line.startswith("helm ")]
+    (tmp_path / "my-values.yaml").write_text(re.search(r"```yaml\n(.*?)```", readme, re.S)[1])
+    (tmp_path / "helm").symlink_to(CHART.parent)
+
+    look, install = helms
+    assert look.startswith("helm template ") and install == look.replace(" template ", " install ")
+    assert all(line.startswith("kubectl ") for line in lines if line not in helms)
+    for major in (3, 4):
+        environment = {"PATH": f"{HELMS[major].parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+        done = subprocess.run(["sh", "-euc", look], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert "kind: StatefulSet" in done.stdout and "https://api.district.example/7.3" in done.stdout

@@ -1,4 +1,5 @@
-//! The pages of "Lifecycle" in docs/operations.md, done as they are written.
+//! The pages of "Lifecycle" in docs/operations.md, and whatever else a page has somebody type, done as
+//! it is written.
 //!
 //! The one thing to know: the commands are not here. [`Walk`] takes them from the page, a block at a
 //! time, and a shell types them; what is here is what the world does in between, and what has to be
@@ -6,6 +7,8 @@
 
 mod another_release;
 mod names;
+mod newcomer;
+mod on_call;
 mod restored;
 mod year;
 
@@ -21,6 +24,7 @@ use crate::process::{BOUND, Process};
 use crate::scene::put;
 
 const CHAPTER: &str = "## Lifecycle";
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
 /// Every page, with the module that walks it.
 const WALKED: [&str; 8] = [
@@ -33,6 +37,9 @@ const WALKED: [&str; 8] = [
     another_release::DOWNGRADE,
     restored::STATE,
 ];
+
+/// The other blocks of the page that somebody types, by the heading that they are under.
+const ALSO_WALKED: [&str; 3] = [on_call::PARKED, on_call::API, on_call::STATE];
 
 /// A page on its way to its end.
 struct Walk<'a> {
@@ -55,8 +62,14 @@ struct Typed {
 
 impl<'a> Walk<'a> {
     fn begin(page: &str, desk: &'a Desk) -> Walk<'a> {
-        let blocks = blocks(page);
-        assert!(!blocks.is_empty(), "the page {page:?} has no commands");
+        let chapter = section(OPERATIONS, CHAPTER);
+        Walk::through(&section(&chapter, &format!("### {page}")), desk)
+    }
+
+    /// The blocks of any text.
+    fn through(text: &str, desk: &'a Desk) -> Walk<'a> {
+        let blocks = blocks(text);
+        assert!(!blocks.is_empty(), "{text:?} has no commands");
         Walk { desk, blocks: blocks.into_iter(), variables: Vec::new() }
     }
 
@@ -111,13 +124,13 @@ impl<'a> Walk<'a> {
 }
 
 /// The daemon of a desk.
-struct Serving {
-    process: Process,
-    address: SocketAddr,
+pub(crate) struct Serving {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
 }
 
 impl Serving {
-    async fn begin(desk: &Desk) -> Serving {
+    pub(crate) async fn begin(desk: &Desk) -> Serving {
         let mut command = desk.command(&["serve", "--log-level", "info"]);
         command.env("TIDEMARK__SERVER__LISTEN", "127.0.0.1:0");
         let mut process = Process::begin(command);
@@ -127,16 +140,14 @@ impl Serving {
     }
 }
 
-fn chapter() -> String {
-    let text = std::fs::read_to_string("docs/operations.md").unwrap();
-    let (_, after) = text.split_once(&format!("\n{CHAPTER}\n")).expect("the chapter");
-    after.split("\n## ").next().unwrap().to_owned()
+/// The part of a text under a heading, up to the next of its rank.
+fn section(text: &str, heading: &str) -> String {
+    let (rank, _) = heading.split_once(' ').expect("a heading has a rank");
+    let (_, after) = text.split_once(&format!("\n{heading}\n")).expect(heading);
+    after.split(&format!("\n{rank} ")).next().expect("a text has a beginning").to_owned()
 }
 
-fn blocks(page: &str) -> Vec<Vec<Line>> {
-    let chapter = chapter();
-    let (_, after) = chapter.split_once(&format!("\n### {page}\n")).expect(page);
-    let text = after.split("\n### ").next().unwrap();
+fn blocks(text: &str) -> Vec<Vec<Line>> {
     let mut blocks = Vec::new();
     let mut block: Option<Vec<Line>> = None;
     for line in text.lines().map(str::trim) {
@@ -191,9 +202,20 @@ fn enrol(sandbox: &Sandbox, id: &str) {
 
 #[test]
 fn every_page_of_the_lifecycle_is_walked() {
-    let chapter = chapter();
+    let chapter = section(OPERATIONS, CHAPTER);
 
     let pages: Vec<&str> = chapter.lines().filter_map(|line| line.strip_prefix("### ")).collect();
 
     assert_eq!(pages, WALKED);
+}
+
+/// Their headings are those of the second rank that have blocks, the lifecycle aside.
+#[test]
+fn every_other_command_of_the_operations_is_walked() {
+    let headings = OPERATIONS.lines().filter(|line| line.starts_with("## ") && *line != CHAPTER);
+
+    let typed: Vec<&str> =
+        headings.filter(|heading| !blocks(&section(OPERATIONS, heading)).is_empty()).collect();
+
+    assert_eq!(typed, ALSO_WALKED);
 }

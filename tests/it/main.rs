@@ -28,5 +28,6 @@ mod publishing;
 mod sandbox;
 mod serve;
 mod serve_changes;
+mod serve_metrics;
 mod simulation;
 mod source_text;

@@ -171,6 +171,7 @@ impl Observer for Bars {
                 };
                 self.flight().resources.insert(key, in_flight);
             }
+            Event::Noted { .. } => {}
             Event::Settled { pair, stage, resource, tally } => {
                 self.settle(pair, *stage, resource, tally);
             }

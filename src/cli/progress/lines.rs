@@ -22,7 +22,7 @@ impl Observer for Lines {
                 show::note(&format!("{pair}: {}", show::window(window)));
             }
             Event::StageStarted { pair, stage } => show::note(&format!("{pair}: {stage}")),
-            Event::ResourceStarted { .. } => {}
+            Event::ResourceStarted { .. } | Event::Noted { .. } => {}
             Event::Settled { .. } | Event::ResourceFinished { .. } if self.brief => {}
             Event::Settled { pair, stage, resource, tally } => {
                 let key = ((*pair).clone(), *stage, (*resource).clone());

@@ -409,11 +409,14 @@ fn a_comparison_by_schedule_waits_for_the_run_and_never_goes_beside_it() {
     assert_eq!(agenda.start_due(at(EVENING + 1)), []);
     agenda.ended(&pair("p", "t"), DONE, at(EVENING + 2));
     assert_eq!(agenda.start_due(at(EVENING + 2))[0].job, Job::Compare);
-    agenda.ended(&pair("p", "t"), Ending::Compared(Some(false)), at(EVENING + 3));
+    agenda.ended(&pair("p", "t"), Ending::Compared(Some(Found::default())), at(EVENING + 3));
 
     assert_eq!(agenda.start_due(at(EVENING + 4)), []);
     let (_, plan) = agenda.take_changed().remove(0);
-    assert_eq!(plan.compared, Some(ComparedOnSchedule { at: at(EVENING + 3), equal: false }));
+    assert_eq!(
+        plan.compared,
+        Some(ComparedWhole { at: at(EVENING + 3), equal: false, unlike: Unlike::default() })
+    );
     assert_eq!(plan.next_verify, Some(at(EVENING + 24 * 60)));
 }
 
@@ -506,7 +509,11 @@ fn a_comparison_that_somebody_wants_comes_beside_those_of_the_schedule() {
     assert_eq!(agenda.start_due(at(EVENING))[0].job, Job::Compare);
     agenda.ended(&id, Ending::Compared(None), at(EVENING + 1));
     assert_eq!(agenda.start_due(at(EVENING + 1))[0].job, Job::Compare, "that of the schedule");
-    agenda.ended(&id, Ending::Compared(Some(true)), at(EVENING + 2));
+    agenda.ended(
+        &id,
+        Ending::Compared(Some(Found { equal: true, ..Found::default() })),
+        at(EVENING + 2),
+    );
 
     assert_eq!(agenda.want_comparison(&id, at(EVENING + 2)), Wish::Granted);
     agenda.unwant_comparison(&id);

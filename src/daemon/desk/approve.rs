@@ -1,7 +1,7 @@
 //! A person decides about a pair that is blocked (R18, R19, R27).
 
 use super::{FleetDesk, of_run, of_state};
-use crate::desk::{Approval, Caller, Decided, DeskError};
+use crate::desk::{Approval, Caller, Decided, DeskError, wording};
 use crate::domain::Fingerprint;
 use crate::engine::{Pair, RunError};
 use crate::state::{Block, BlockCause, Deletes, PairState, Step};
@@ -101,7 +101,7 @@ fn deletes(
             pair.id
         )));
     }
-    let items = if count == 1 { "1 item".to_owned() } else { format!("{count} items") };
+    let items = wording::count(count, "item");
     let now = format!("the next run may delete up to {items} of `{resource}`, once");
     let mut allowed_deletes = state.allowed_deletes.clone();
     allowed_deletes.insert(resource, count);

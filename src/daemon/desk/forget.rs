@@ -1,8 +1,9 @@
 //! A natural key that is to be forgotten.
 
 use super::{FleetDesk, of_state};
-use crate::desk::{Caller, DeskError, Selectors};
-use crate::state::{ErasedKey, Step};
+use crate::desk::{Caller, DeskError, Selectors, wording};
+use crate::metrics::Discarded;
+use crate::state::{ErasedKey, PairId, Step};
 
 impl FleetDesk {
     pub(super) async fn count_records_with(
@@ -34,14 +35,22 @@ impl FleetDesk {
         }
         let total = held.iter().map(|(_, count)| count).sum();
         for (pair, count) in held {
-            let what = format!("{count} records");
+            let what = wording::count(count, "record");
             let audit = Some(self.record(by, "forget", Some(&pair), what, reason));
             let step = Step { erase: vec![key.clone()], audit, ..Step::default() };
+            let before = self.waiting(&pair).await?;
             self.assembly.store.commit(&pair, step).await.map_err(of_state)?;
+            let gone = before.saturating_sub(self.waiting(&pair).await?);
+            self.assembly.metrics.discarded(&pair, Discarded::Forgotten, gone);
         }
         if total == 0 {
-            self.note(self.record(by, "forget", None, "0 records".to_owned(), reason)).await?;
+            self.note(self.record(by, "forget", None, wording::count(0, "record"), reason)).await?;
         }
         Ok(total)
+    }
+
+    async fn waiting(&self, pair: &PairId) -> Result<u64, DeskError> {
+        let counts = self.assembly.store.parked_counts(pair).await.map_err(of_state)?;
+        Ok(counts.parked + counts.dead)
     }
 }

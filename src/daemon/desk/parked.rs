@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FleetDesk, of_state};
 use crate::clock::Timestamp;
+use crate::desk::wording::{self, many};
 use crate::desk::{
     Caller, DeskError, Page, ParkedChoice, ParkedFilter, ParkedItem, Part, Role, Selectors,
 };
 use crate::domain::ParkReason;
+use crate::metrics::Discarded;
 use crate::state::{PairId, ParkStatus, Parked, Step};
 
 /// Items read from the state at once.
@@ -61,7 +63,7 @@ impl FleetDesk {
             return Ok(Page { items, next });
         }
         if items.iter().any(|item| item.key.is_some()) {
-            let what = format!("keys of {} items", items.len());
+            let what = format!("keys of {}", wording::count(many(items.len()), "item"));
             self.note(self.record(by, "parked read", None, what, None)).await?;
         }
         Ok(Page { items, next })
@@ -100,7 +102,7 @@ impl FleetDesk {
                 step.state = Some(state);
             }
             count += many(items.len());
-            let what = counted(items.len());
+            let what = wording::count(many(items.len()), "item");
             step.audit = Some(self.record(by, "parked retry", Some(&pair), what, None));
             self.assembly.store.commit(&pair, step).await.map_err(of_state)?;
             if let Some(at_work) = &self.at_work {
@@ -120,7 +122,7 @@ impl FleetDesk {
     ) -> Result<u64, DeskError> {
         let chosen = self.chosen_items(by, choice).await?;
         let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
-        let count: usize = chosen.values().map(Vec::len).sum();
+        let total: usize = chosen.values().map(Vec::len).sum();
         let closed =
             chosen.values().flatten().find(|item| item.reason == ParkReason::ResourceClosed);
         if let Some(closed) = closed {
@@ -130,20 +132,22 @@ impl FleetDesk {
                 closed.resource
             )));
         }
-        if count > 1 && reason.is_none() {
+        if total > 1 && reason.is_none() {
             return Err(DeskError::Refused(format!(
                 "{} would be given up, which wants a reason: whoever asks later sees it",
-                counted(count)
+                wording::count(many(total), "item")
             )));
         }
         for (pair, items) in chosen {
-            let what = counted(items.len());
+            let what = wording::count(many(items.len()), "item");
             let audit = self.record(by, "parked discard", Some(&pair), what, reason);
+            let given_up = many(items.len());
             let settle = items.into_iter().map(|item| item.id).collect();
             let step = Step { settle, audit: Some(audit), ..Step::default() };
             self.assembly.store.commit(&pair, step).await.map_err(of_state)?;
+            self.assembly.metrics.discarded(&pair, Discarded::GivenUp, given_up);
         }
-        Ok(many(count))
+        Ok(many(total))
     }
 
     /// The chosen items by pair, each once.
@@ -271,15 +275,4 @@ fn before(id: &str) -> Option<String> {
 
 fn not_parked(id: &str) -> DeskError {
     DeskError::NotThere(format!("nothing is parked under the id `{id}`: it may have been settled"))
-}
-
-fn counted(count: usize) -> String {
-    match count {
-        1 => "1 item".to_owned(),
-        count => format!("{count} items"),
-    }
-}
-
-fn many(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }

@@ -34,7 +34,7 @@ pub(super) fn progress(course: &Course) -> Markup {
         p {
             b { (number(settled)) } " settled in " (seconds(course.took.as_secs_f64()))
             @if let Some(rate) = rate(settled, course.took) { ", " (number(rate)) " a second" }
-            "; " (finished) " of " (course.resources.len()) " resources that were begun are finished"
+            "; finished " (finished) " of " (count(many(course.resources.len()), "resource")) " begun"
             @if let Some(left) = estimate(course) { "; about " (seconds(left.as_secs_f64())) " more for what was begun" }
             "."
         }

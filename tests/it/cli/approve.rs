@@ -58,7 +58,7 @@ async fn r27_deletes_go_on_when_a_person_allowed_that_many_and_only_that_many() 
     assert!(reason.contains("`tidemark approve deletes district-to-state`"), "{reason}");
     assert_eq!((unexplained.code, unsure.code, other.code), (2, 2, 2));
     assert!(unexplained.err.contains("--reason"), "{}", unexplained.err);
-    for says in ["--yes", "would delete 2 items", "up to 2 items of `/ed-fi/students`"] {
+    for says in ["--yes", "would delete 2 of the items", "up to 2 items of `/ed-fi/students`"] {
         assert!(unsure.err.contains(says), "{says}: {}", unsure.err);
     }
     assert!(other.err.contains("of `schools`"), "{}", other.err);
@@ -92,7 +92,7 @@ async fn r27_what_was_allowed_does_not_hold_for_more_nor_for_the_run_after() {
     let after = desk.tidemark(&["run"]).await;
 
     assert_eq!((more.code, nothing_went), (1, 3), "{}", more.out);
-    assert!(reason.contains("would delete 3 items"), "{reason}");
+    assert!(reason.contains("would delete 3 of the items"), "{reason}");
     assert_eq!((allowed.code, all_went), (0, 0), "{}", allowed.out);
     assert_eq!((after.code, desk.target.count("/ed-fi/students")), (1, 2), "{}", after.out);
 }

@@ -119,7 +119,7 @@ async fn a_key_is_forgotten_with_a_yes_and_the_audit_says_that_and_not_which() {
     assert_eq!((forgotten.code, forgotten.json()), (0, json!({"forgotten": 1})));
     assert!(!exported.out.contains("S-702"), "{}", exported.out);
     let entry = audit.iter().find(|entry| entry["reason"] == "asked to").unwrap();
-    assert_eq!((&entry["action"], &entry["what"]), (&json!("forget"), &json!("1 records")));
+    assert_eq!((&entry["action"], &entry["what"]), (&json!("forget"), &json!("1 record")));
     for text in [&unsure.err, &no_key.err, &forgotten.err, &json!(audit).to_string()] {
         assert!(!text.contains("S-702"), "{text}");
     }

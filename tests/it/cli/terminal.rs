@@ -67,6 +67,22 @@ async fn on_a_terminal_a_run_shows_bars_and_ends_in_a_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_colours_on_a_terminal_unless_no_color_says_otherwise() {
+    let desk = Desk::new().await;
+    desk.configure(&format!("server: {{listen: \"127.0.0.1:0\"}}\n{}", desk.usual("")));
+    let _held = tidemark::state::open(&desk.directory.path().join("state")).unwrap();
+    for no_color in [false, true] {
+        let shown = on_a_terminal(&desk, "serve --wait-for-state 0s", no_color).await;
+        let Some((code, shown)) = shown else { return };
+
+        let line = shown.lines().find(|line| line.contains("listening"));
+        let line = line.unwrap_or_else(|| panic!("no line says where it listens: {shown}"));
+        assert_eq!(code, 4, "{shown}");
+        assert_eq!(line.contains('\u{1b}'), !no_color, "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tables_fit_a_terminal_of_eighty_columns_and_have_no_colours() {
     let (desk, _) = Desk::with_one_parked().await;
     let report = "report district-to-state";

@@ -99,5 +99,8 @@ async fn r26_a_deleted_person_that_the_target_does_not_show_is_skipped_and_said_
 
     assert_ended(&report, "complete");
     assert_eq!((report.stages.deletes.skipped, report.not_visible), (1, 1));
-    assert!(report.notes.iter().any(|note| note.starts_with("not visible: 1 ")), "{report:?}");
+    assert!(
+        report.notes.iter().any(|note| note.starts_with("not visible: skipped 1 ")),
+        "{report:?}"
+    );
 }

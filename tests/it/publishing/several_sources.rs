@@ -108,7 +108,7 @@ async fn r28a_what_lives_at_the_source_of_another_publication_is_deleted_when_it
     assert_eq!(two.sent("DELETE"), 0);
     assert!(two.target_has(STUDENTS, &key));
     let [note] = report.notes.as_slice() else { panic!("{:?}", report.notes) };
-    assert!(note.starts_with("kept for others: 1 "), "{note}");
+    assert!(note.starts_with("kept for others: left 1 "), "{note}");
     two.other.delete(STUDENTS, &key).unwrap();
     let report = two.run_other().await;
     assert_ended(&report, "complete");
