@@ -580,6 +580,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_on_the_table_again_comes_when_it_was_put_last() {
+        let mut schedule = Schedule::new();
+        let now = at("2026-01-31T10:00:00Z");
+        let every = |minutes: u64| Timetable::every(Duration::from_secs(minutes * 60)).unwrap();
+        for name in ["often", "gone", "often"] {
+            schedule.set(name, every(10), Duration::ZERO, Some(now), now);
+        }
+        schedule.set("often", every(20), Duration::ZERO, Some(now), now);
+        schedule.remove("gone");
+
+        assert_eq!(schedule.due(at("2026-01-31T10:15:00Z")), [""; 0]);
+        let came = schedule.due_with_ticks(at("2026-01-31T10:20:00Z"));
+        assert_eq!(came, [("often".to_owned(), Some(at("2026-01-31T10:20:00Z")))]);
+        assert_eq!(schedule.due(at("2026-01-31T10:40:00Z")), ["often"]);
+    }
+
+    #[test]
     fn a_spread_gives_each_name_its_own_fixed_moment_after_the_tick() {
         let spread = Duration::from_secs(4 * 3600);
         let nightly = Timetable::cron("0 0 20 * * *", "UTC").unwrap();

@@ -437,7 +437,7 @@ pub(super) fn verify(table: &dyn Table) -> Result<(), Trouble> {
     for entry in under(table, codec::AUDIT_PREFIX) {
         codec::decode::<AuditRecord>(&entry?.1)?;
     }
-    each(table, |_, kind, bytes| migrate::anew(kind, bytes).map(drop))
+    each(table, |_, kind, bytes| migrate::record(kind, bytes).map(drop))
 }
 
 /// Whether a key and its value are a record of any format that is known, as each is asked when a
