@@ -118,34 +118,51 @@ pub fn assemble(
     store: Arc<dyn StateStore>,
     clock: Clock,
 ) -> Result<Assembly, AssemblyError> {
-    assemble_until(config, env, store, clock, &CancellationToken::new())
+    Ok(prepare(config, env, clock, &CancellationToken::new())?.on(store))
 }
 
-/// The same, of which no wait for an API outlasts `stop`: give it the token that runs are stopped
-/// by, or a pause that a server asked for holds up the end of the process.
-pub fn assemble_until(
+/// Everything of an [`Assembly`] but its state, so that the one can be made while the other is
+/// opened.
+pub struct Prepared {
+    config: Config,
+    pairs: BTreeMap<String, Vec<Pair>>,
+    connections: BTreeMap<String, Arc<Api>>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    shared: Shared,
+}
+
+/// Makes every pair of `config`, of which no wait for an API outlasts `stop`: give it the token that
+/// runs are stopped by, or a pause that a server asked for holds up the end of the process.
+pub fn prepare(
     config: Config,
     env: &BTreeMap<String, String>,
-    store: Arc<dyn StateStore>,
     clock: Clock,
     stop: &CancellationToken,
-) -> Result<Assembly, AssemblyError> {
+) -> Result<Prepared, AssemblyError> {
     let metrics = Arc::new(Metrics::new(
         &pair_ids(&config),
         &PairCondition::WORDS,
         config.server.metrics_resource_pairs,
     ));
-    let counting = Arc::clone(&metrics);
-    store.watch_commits(Arc::new(move |took| counting.committed(took)));
-    let counting = Arc::clone(&metrics);
-    store.watch_faults(Arc::new(move |why| counting.state_failed(why)));
     let shared = Shared {
         origins: Origins::new(clock.clone()),
         limits: limits(&config, &BTreeMap::new()),
         env: Arc::new(env.clone()),
         stop: stop.clone(),
     };
-    put_together(config, store, clock, metrics, shared, None)
+    put_together(config, clock, metrics, shared, None)
+}
+
+impl Prepared {
+    pub fn on(self, store: Arc<dyn StateStore>) -> Assembly {
+        let Prepared { config, pairs, connections, clock, metrics, shared } = self;
+        let counting = Arc::clone(&metrics);
+        store.watch_commits(Arc::new(move |took| counting.committed(took)));
+        let counting = Arc::clone(&metrics);
+        store.watch_faults(Arc::new(move |why| counting.state_failed(why)));
+        Assembly { config, pairs, connections, store, clock, metrics, shared }
+    }
 }
 
 impl Assembly {
@@ -159,8 +176,9 @@ impl Assembly {
             env: Arc::clone(&self.shared.env),
             stop: self.shared.stop.clone(),
         };
-        let (store, clock) = (Arc::clone(&self.store), self.clock.clone());
-        put_together(config, store, clock, Arc::clone(&self.metrics), shared, Some(self))
+        let (metrics, clock) = (Arc::clone(&self.metrics), self.clock.clone());
+        let prepared = put_together(config, clock, metrics, shared, Some(self))?;
+        Ok(prepared.on(Arc::clone(&self.store)))
     }
 
     /// Where `{env: NAME}` secrets are looked up.
@@ -179,12 +197,11 @@ impl Assembly {
 
 fn put_together(
     config: Config,
-    store: Arc<dyn StateStore>,
     clock: Clock,
     metrics: Arc<Metrics>,
     shared: Shared,
     before: Option<&Assembly>,
-) -> Result<Assembly, AssemblyError> {
+) -> Result<Prepared, AssemblyError> {
     let connections = connections(&config, &metrics, &shared, before)?;
     let mut pairs = BTreeMap::new();
     for (name, publication) in &config.publications {
@@ -195,7 +212,7 @@ fn put_together(
         };
         pairs.insert(name.to_string(), of_publication);
     }
-    Ok(Assembly { config, pairs, connections, store, clock, metrics, shared })
+    Ok(Prepared { config, pairs, connections, clock, metrics, shared })
 }
 
 /// The names of every pair of a configuration, in order.

@@ -6,7 +6,7 @@
 //! passed in: the crate drops ticks when many jobs are due at once, forgets daylight saving, and
 //! lets a job overlap itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +112,11 @@ impl CronTimes {
 #[derive(Clone, Debug, Default)]
 pub struct Schedule {
     entries: BTreeMap<String, Entry>,
+    /// Every entry that comes, by when: a look costs what is due, however many stand on the table.
+    queue: BTreeSet<(Timestamp, String)>,
+    /// The last look, if nothing was put on the table since: until the clock goes back, no entry has
+    /// to be looked at before it comes.
+    looked_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug)]
@@ -144,7 +149,7 @@ impl Schedule {
             (Timetable::Every(_), None) => now.checked_add_signed(entry.offset),
             (_, last) => entry.next_after(last.unwrap_or(now)),
         };
-        self.entries.insert(name.to_owned(), entry);
+        self.put(name, entry);
     }
 
     /// Puts `name` on the table as it was planned before a restart. What was planned for a moment
@@ -161,7 +166,14 @@ impl Schedule {
         let mut entry = Entry { timetable, offset: offset_of(name, spread), next: None };
         let next = entry.next_after(now);
         entry.next = next.map(|next| next.min(planned));
+        self.put(name, entry);
+    }
+
+    fn put(&mut self, name: &str, entry: Entry) {
+        self.remove(name);
+        self.queue.extend(entry.next.map(|next| (next, name.to_owned())));
         self.entries.insert(name.to_owned(), entry);
+        self.looked_at = None;
     }
 
     /// The tick to which the next moment of `name` belongs: the moment less the name's own place
@@ -175,7 +187,10 @@ impl Schedule {
     }
 
     pub fn remove(&mut self, name: &str) {
-        self.entries.remove(name);
+        let Some(entry) = self.entries.remove(name) else { return };
+        if let Some(next) = entry.next {
+            self.queue.remove(&(next, name.to_owned()));
+        }
     }
 
     /// When `name` comes next, for people to see.
@@ -191,15 +206,41 @@ impl Schedule {
     /// Everything that is due, in order of name, each once however many of its times have passed
     /// (P12). What is returned is no longer due: whoever asks decides what to do when it still runs.
     pub fn due(&mut self, now: Timestamp) -> Vec<String> {
+        self.due_with_ticks(now).into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The same, each with the tick that it belonged to.
+    pub fn due_with_ticks(&mut self, now: Timestamp) -> Vec<(String, Option<Timestamp>)> {
+        if self.looked_at.is_none_or(|before| now < before) {
+            self.mind_a_clock_that_went_back(now);
+        }
+        self.looked_at = Some(now);
         let mut due = Vec::new();
-        for (name, entry) in &mut self.entries {
-            entry.mind_a_clock_that_went_back(now);
-            if entry.next.is_some_and(|next| next <= now) {
-                entry.next = entry.next_when_due(now);
-                due.push(name.clone());
-            }
+        while self.queue.first().is_some_and(|(next, _)| *next <= now) {
+            let (_, name) = self.queue.pop_first().expect("there is a first one");
+            due.push((name.clone(), self.tick_of(&name)));
+        }
+        due.sort();
+        for (name, _) in &due {
+            let entry = self.entries.get_mut(name).expect("whatever is in the queue has an entry");
+            entry.next = entry.next_when_due(now);
+            self.queue.extend(entry.next.map(|next| (next, name.clone())));
         }
         due
+    }
+
+    fn mind_a_clock_that_went_back(&mut self, now: Timestamp) {
+        for (name, entry) in &mut self.entries {
+            let before = entry.next;
+            entry.mind_a_clock_that_went_back(now);
+            if entry.next == before {
+                continue;
+            }
+            self.queue.extend(entry.next.map(|next| (next, name.clone())));
+            if let Some(before) = before {
+                self.queue.remove(&(before, name.clone()));
+            }
+        }
     }
 }
 
@@ -536,6 +577,23 @@ mod tests {
         assert_eq!(schedule.due(an_hour_back), [""; 0]);
         assert_eq!(schedule.next_of("often"), Some(at("2026-01-31T19:31:00Z")));
         assert_eq!(schedule.due(at("2026-01-31T20:00:00Z")), ["often"]);
+    }
+
+    #[test]
+    fn what_is_put_on_the_table_again_comes_when_it_was_put_last() {
+        let mut schedule = Schedule::new();
+        let now = at("2026-01-31T10:00:00Z");
+        let every = |minutes: u64| Timetable::every(Duration::from_secs(minutes * 60)).unwrap();
+        for name in ["often", "gone", "often"] {
+            schedule.set(name, every(10), Duration::ZERO, Some(now), now);
+        }
+        schedule.set("often", every(20), Duration::ZERO, Some(now), now);
+        schedule.remove("gone");
+
+        assert_eq!(schedule.due(at("2026-01-31T10:15:00Z")), [""; 0]);
+        let came = schedule.due_with_ticks(at("2026-01-31T10:20:00Z"));
+        assert_eq!(came, [("often".to_owned(), Some(at("2026-01-31T10:20:00Z")))]);
+        assert_eq!(schedule.due(at("2026-01-31T10:40:00Z")), ["often"]);
     }
 
     #[test]

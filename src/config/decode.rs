@@ -21,13 +21,27 @@ pub(super) struct Report<'t> {
     keys: &'t BTreeMap<Vec<String>, Place>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
-    /// The path of every leaf that the configuration may set.
+    /// The path of every leaf that the configuration may set; of none where nobody asks for them.
     pub(super) known: BTreeSet<Vec<String>>,
+    notes_known: bool,
 }
 
 impl<'t> Report<'t> {
     pub(super) fn new(keys: &'t BTreeMap<Vec<String>, Place>) -> Report<'t> {
-        Report { keys, problems: Vec::new(), warnings: Vec::new(), known: BTreeSet::new() }
+        let (problems, warnings) = (Vec::new(), Vec::new());
+        Report { keys, problems, warnings, known: BTreeSet::new(), notes_known: true }
+    }
+
+    /// For whoever wants the values alone: with a thousand publications, the paths of everything
+    /// that they do not say take longer than what they say.
+    pub(super) fn of_values(keys: &'t BTreeMap<Vec<String>, Place>) -> Report<'t> {
+        Report { notes_known: false, ..Report::new(keys) }
+    }
+
+    fn note_known(&mut self, path: impl FnOnce() -> Vec<String>) {
+        if self.notes_known {
+            self.known.insert(path());
+        }
     }
 
     pub(super) fn problem(&mut self, path: &[String], place: Option<Place>, message: String) {
@@ -149,9 +163,9 @@ impl<'r, 't> Fields<'r, 't> {
         key: &'static str,
         parse: fn(&str) -> Result<T, String>,
     ) -> Option<Placed<T>> {
-        let path = self.ask_leaf(key);
+        self.ask_leaf(key);
         let value = self.found(key)?;
-        parsed(self.report, path, value, parse)
+        parsed(self.report, self.path_to(key), value, parse)
     }
 
     /// A list; from a variable, separated by commas. Its elements are parsed one by one.
@@ -160,10 +174,11 @@ impl<'r, 't> Fields<'r, 't> {
         key: &'static str,
         parse: fn(&str) -> Result<T, String>,
     ) -> Vec<Placed<T>> {
-        let path = self.ask_leaf(key);
+        self.ask_leaf(key);
         let Some(value) = self.found(key) else {
             return Vec::new();
         };
+        let path = self.path_to(key);
         let place = place_of(value);
         match &value.kind {
             ValueKind::Array(items) => items
@@ -197,10 +212,11 @@ impl<'r, 't> Fields<'r, 't> {
 
     /// A list of mappings, each with its path.
     pub(super) fn mappings(&mut self, key: &'static str) -> Vec<(Vec<String>, &'t Value)> {
-        let path = self.ask_leaf(key);
+        self.ask_leaf(key);
         let Some(value) = self.found(key) else {
             return Vec::new();
         };
+        let path = self.path_to(key);
         let ValueKind::Array(items) = &value.kind else {
             let place = place_of(value).or_else(|| self.report.key_place(&path));
             let message = "a list is due here: write it as `[{…}, {…}]`".to_owned();
@@ -226,7 +242,7 @@ impl<'r, 't> Fields<'r, 't> {
         for (name, value) in table {
             let mut path = path.clone();
             path.push(name.clone());
-            self.report.known.insert(path.clone());
+            self.report.note_known(|| path.clone());
             if let ValueKind::Nil = value.kind {
                 let message = "a text is due here: put it in quotes".to_owned();
                 self.report.problem(&path, place_of(value), message);
@@ -244,11 +260,11 @@ impl<'r, 't> Fields<'r, 't> {
         if beside.is_none() {
             self.require(key);
         }
-        let path = self.ask_leaf(key);
+        self.ask_leaf(key);
+        let path = self.path_to(key);
         for form in ["env", "file"] {
-            let mut path = path.clone();
-            path.push(form.to_owned());
-            self.report.known.insert(path);
+            let of_form = || [path.as_slice(), &[form.to_owned()]].concat();
+            self.report.note_known(of_form);
         }
         let Some(value) = self.found(key) else {
             let mut file = beside?.as_os_str().to_owned();
@@ -331,17 +347,21 @@ impl<'r, 't> Fields<'r, 't> {
         (!matches!(value.kind, ValueKind::Nil)).then_some(value)
     }
 
-    fn ask_leaf(&mut self, key: &'static str) -> Vec<String> {
-        let path = self.ask(key);
-        self.report.known.insert(path.clone());
-        path
+    fn ask_leaf(&mut self, key: &'static str) {
+        self.note_asked(key);
+        let path = &self.path;
+        self.report.note_known(|| [path.as_slice(), &[key.to_owned()]].concat());
     }
 
     fn ask(&mut self, key: &'static str) -> Vec<String> {
+        self.note_asked(key);
+        self.path_to(key)
+    }
+
+    fn note_asked(&mut self, key: &'static str) {
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
-        self.path_to(key)
     }
 }
 

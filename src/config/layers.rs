@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::{Map, Source, Value, ValueKind};
 
@@ -140,7 +141,7 @@ pub(super) fn environment(
     let by_variable: BTreeMap<String, &Vec<String>> =
         known.iter().map(|path| (variable_of(path), path)).collect();
     let mut document = Document::default();
-    for (variable, text) in env.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+    for (variable, text) in env.iter().filter(|(name, _)| is_ours(name)) {
         let Some(path) = by_variable.get(variable) else {
             let hint = nearest(variable, by_variable.keys().map(String::as_str))
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -157,6 +158,10 @@ pub(super) fn environment(
         set(&mut document.root, path, Value::new(Some(variable), text.as_str()));
     }
     document
+}
+
+pub(super) fn is_ours(variable: &str) -> bool {
+    variable.starts_with(PREFIX)
 }
 
 /// `TIDEMARK__CONNECTIONS__DISTRICT_ONE__MAX_CONCURRENCY`.
@@ -209,27 +214,37 @@ fn child<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
     }
 }
 
+/// What a document says, shared by whoever stacks it.
+#[derive(Clone, Debug)]
+pub(super) struct Layer(Arc<Map<String, Value>>);
+
+impl From<Document> for Layer {
+    fn from(document: Document) -> Layer {
+        Layer(Arc::new(document.root))
+    }
+}
+
 /// One layer over the other, by the `config` crate.
-pub(super) fn stack(layers: &[&Document]) -> Value {
+pub(super) fn stack(layers: &[Layer]) -> Value {
     let mut builder = config::Config::builder();
     for layer in layers {
-        builder = builder.add_source((*layer).clone());
+        builder = builder.add_source(layer.clone());
     }
     builder.build().expect("a layer is in memory already and always collects").cache
 }
 
-impl Source for Document {
+impl Source for Layer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())
     }
 
     fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
-        Ok(self.root.clone())
+        Ok((*self.0).clone())
     }
 
     fn collect_to(&self, below: &mut Value) -> Result<(), config::ConfigError> {
         if let ValueKind::Table(below) = &mut below.kind {
-            lay_over(below, &self.root);
+            lay_over(below, &self.0);
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ pub use tree::{
 
 use decode::Report;
 use entries::Decoded;
-use layers::{defaults, environment, read_files, read_text, stack};
+use layers::{Layer, defaults, environment, is_ours, read_files, read_text, stack};
 use problem::in_order;
 use yaml::Document;
 
@@ -85,7 +85,7 @@ pub fn find_path(
 
 /// Reads and checks a file, or the `*.yaml` of a directory, under the variables of `env`.
 pub fn load(path: &Path, env: &BTreeMap<String, String>) -> Result<Loaded, ConfigProblems> {
-    Ok(load_merged(path, env)?.loaded)
+    Ok(load_merged(path, env, Want::Values)?.loaded)
 }
 
 /// The same for one text, which messages call `file`.
@@ -97,7 +97,10 @@ pub fn read(
     let mut problems = Vec::new();
     match read_text(file, text, &mut problems) {
         Ok(document) => {
-            Ok(check_whole(vec![document], env, problems, Vec::new(), Vec::new())?.loaded)
+            let (warnings, files) = (Vec::new(), Vec::new());
+            let documents = vec![document];
+            let merged = check_whole(documents, env, Want::Values, problems, warnings, files)?;
+            Ok(merged.loaded)
         }
         Err(problem) => {
             problems.push(problem);
@@ -112,22 +115,35 @@ struct Merged {
     tree: Value,
     /// Where every key was written.
     written: BTreeMap<Vec<String>, Place>,
-    /// The path of every leaf that the configuration may set.
+    /// As its report has noted it.
     known: BTreeSet<Vec<String>>,
 }
 
-fn load_merged(path: &Path, env: &BTreeMap<String, String>) -> Result<Merged, ConfigProblems> {
+/// What is wanted of a configuration that is read.
+#[derive(Clone, Copy)]
+enum Want {
+    Values,
+    /// And every key that it may set.
+    Known,
+}
+
+fn load_merged(
+    path: &Path,
+    env: &BTreeMap<String, String>,
+    want: Want,
+) -> Result<Merged, ConfigProblems> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let Ok((documents, files)) = read_files(path, &mut problems, &mut warnings) else {
         return Err(ConfigProblems(in_order(problems)));
     };
-    check_whole(documents, env, problems, warnings, files)
+    check_whole(documents, env, want, problems, warnings, files)
 }
 
 fn check_whole(
     mut documents: Vec<Document>,
     env: &BTreeMap<String, String>,
+    want: Want,
     mut problems: Vec<Problem>,
     mut warnings: Vec<Problem>,
     mut files: Vec<PathBuf>,
@@ -139,8 +155,11 @@ fn check_whole(
     let written: BTreeMap<Vec<String>, Place> =
         documents.iter_mut().flat_map(|document| std::mem::take(&mut document.keys)).collect();
 
-    let tree = merge(&documents, &written, env, &mut problems);
-    let mut report = Report::new(&written);
+    let tree = merge(documents, &written, env, &mut problems);
+    let mut report = match want {
+        Want::Values => Report::of_values(&written),
+        Want::Known => Report::new(&written),
+    };
     let decoded = entries::decode(&mut report, &tree);
     check::references(&decoded, &mut report);
     let Decoded { config, .. } = decoded;
@@ -183,18 +202,30 @@ pub fn example() -> &'static str {
 /// Variables may name what the files name and what every entry can have, so the files are read
 /// once for their keys alone; what is wrong with them is told when everything is in place.
 fn merge(
-    files: &[Document],
+    files: Vec<Document>,
     written: &BTreeMap<Vec<String>, Place>,
     env: &BTreeMap<String, String>,
     problems: &mut Vec<Problem>,
 ) -> Value {
-    let mut layers: Vec<&Document> = files.iter().collect();
-    let of_files = stack(&layers);
+    let mut layers: Vec<Layer> = files.into_iter().map(Layer::from).collect();
+    layers.extend(of_variables(&layers, written, env, problems).map(Layer::from));
+    let of_defaults = defaults(&stack(&layers));
+    layers.insert(0, Layer::from(of_defaults));
+    stack(&layers)
+}
+
+/// `None` where there is no variable of ours.
+fn of_variables(
+    files: &[Layer],
+    written: &BTreeMap<Vec<String>, Place>,
+    env: &BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Document> {
+    if !env.keys().any(|name| is_ours(name)) {
+        return None;
+    }
+    let of_files = stack(files);
     let mut report = Report::new(written);
     entries::decode(&mut report, &of_files);
-    let of_variables = environment(env, &report.known, problems);
-    layers.push(&of_variables);
-    let of_defaults = defaults(&stack(&layers));
-    layers.insert(0, &of_defaults);
-    stack(&layers)
+    Some(environment(env, &report.known, problems))
 }

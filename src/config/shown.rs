@@ -11,7 +11,7 @@ use config::{Value, ValueKind};
 use super::decode::place_of;
 use super::problem::{ConfigProblems, Place, Problem, hint};
 use super::yaml::{self, join};
-use super::{Loaded, Merged, example, load_merged};
+use super::{Loaded, Merged, Want, example, load_merged};
 
 /// One value of the configuration in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub fn load_and_show(
     env: &BTreeMap<String, String>,
     name: Option<&str>,
 ) -> Result<(Loaded, Vec<ShownValue>), ConfigProblems> {
-    let merged = load_merged(path, env)?;
+    let merged = load_merged(path, env, Want::Known)?;
     let defaults = Defaults::of_reference();
     let mut values = Vec::new();
     let written_once = |path: &&Vec<String>| path.first().is_none_or(|first| first != "defaults");

@@ -7,6 +7,7 @@
 //! waited or was paused, it runs once for all of them, and never beside itself.
 
 mod holds;
+mod pairs;
 #[cfg(test)]
 mod tests;
 mod wishes;
@@ -21,6 +22,7 @@ use crate::config::ClosedHours;
 use crate::schedule::{Schedule, Timetable};
 use crate::state::{ComparedWhole, PairId, Pause, Plan, Unlike};
 
+use pairs::Pairs;
 pub use wishes::{Wanted, Wish};
 
 /// The longest wait before a failed run is started again (contract, "Configuration").
@@ -31,7 +33,7 @@ pub struct Agenda {
     ticks: Schedule,
     comparisons: Schedule,
     publications: BTreeMap<String, Terms>,
-    pairs: BTreeMap<PairId, Entry>,
+    pairs: Pairs,
     max_running: usize,
     /// By connection.
     closed: BTreeMap<String, Vec<ClosedHours>>,
@@ -171,7 +173,7 @@ impl Agenda {
             ticks: Schedule::new(),
             comparisons: Schedule::new(),
             publications: BTreeMap::new(),
-            pairs: BTreeMap::new(),
+            pairs: Pairs::default(),
             max_running: max_running.max(1),
             closed: BTreeMap::new(),
             locked: BTreeMap::new(),
@@ -223,9 +225,8 @@ impl Agenda {
             }
         }
         for newcomer in newcomers {
-            let entry = self.pairs.entry(newcomer.id.clone());
-            let known = matches!(entry, std::collections::btree_map::Entry::Occupied(_));
-            let entry = entry.or_default();
+            let known = self.pairs.get(&newcomer.id).is_some();
+            let entry = self.pairs.get_or_add(&newcomer.id);
             entry.is_leaving = false;
             entry.has_changed |= !same_ticks || !same_comparisons;
             if !known {
@@ -270,15 +271,10 @@ impl Agenda {
 
     /// Takes every pair off the agenda that `stays` does not name; what runs ends first.
     pub fn keep_only(&mut self, stays: impl Fn(&PairId) -> bool) {
-        for (id, entry) in &mut self.pairs {
-            if !stays(id) {
-                entry.is_leaving = true;
-            }
-        }
-        self.pairs.retain(|_, entry| !entry.is_leaving || entry.running.is_some());
+        self.pairs.keep_only(stays);
         let pairs = &self.pairs;
         let is_left = |publication: &String| {
-            pairs.iter().any(|(id, entry)| id.publication == *publication && !entry.is_leaving)
+            pairs.of_publication(publication).any(|(_, entry)| !entry.is_leaving)
         };
         let gone: Vec<String> =
             self.publications.keys().filter(|name| !is_left(name)).cloned().collect();
@@ -298,33 +294,36 @@ impl Agenda {
     /// Notes what has fallen due; nothing begins yet.
     pub fn look(&mut self, now: Timestamp) {
         self.tick(now);
-        for entry in self.pairs.values_mut() {
+        self.pairs.let_sleep();
+        self.pairs.change_awake(|entry| {
             entry.end_pause(now);
             entry.become_due(now);
-        }
+        });
     }
 
     fn tick(&mut self, now: Timestamp) {
-        // Their ticks, which go on when they are asked what is due.
-        let ticks: BTreeMap<String, Option<Timestamp>> = self
-            .pairs
-            .keys()
-            .map(|id| slot(id, self.spread_of(id)))
-            .map(|name| (name.clone(), self.ticks.tick_of(&name)))
-            .collect();
-        let due = self.ticks.due(now);
-        let compare = self.comparisons.due(now);
-        for (id, entry) in &mut self.pairs {
-            let spread =
-                self.publications.get(&id.publication).map_or(Duration::ZERO, |t| t.spread);
-            let name = slot(id, spread);
-            if due.binary_search(&name).is_ok() {
-                entry.tick(now, ticks.get(&name).copied().flatten());
+        for (name, tick) in self.ticks.due_with_ticks(now) {
+            for id in self.pairs_at(&name) {
+                if let Some(entry) = self.pairs.get_mut(&id) {
+                    entry.tick(now, tick);
+                }
             }
-            if compare.binary_search(&id.to_string()).is_ok() {
+        }
+        for name in self.comparisons.due(now) {
+            if let Some(entry) = self.pairs.get_mut_by_name(&name) {
                 entry.comparison_due.get_or_insert(now);
             }
         }
+    }
+
+    /// Whose place in the timetable has the name (see [`slot`]).
+    fn pairs_at(&self, name: &str) -> Vec<PairId> {
+        let own = self.pairs.id_by_name(name).filter(|id| !self.spread_of(id).is_zero());
+        let together = match self.publications.get(name) {
+            Some(terms) if terms.spread.is_zero() => Some(self.pairs.of_publication(name)),
+            Some(_) | None => None,
+        };
+        own.into_iter().chain(together.into_iter().flatten().map(|(id, _)| id)).cloned().collect()
     }
 
     fn spread_of(&self, id: &PairId) -> Duration {
@@ -333,7 +332,7 @@ impl Agenda {
 
     fn begin(&mut self, now: Timestamp) -> Vec<Start> {
         let mut waiting: Vec<(Timestamp, PairId, Job)> = Vec::new();
-        for (id, entry) in &self.pairs {
+        for (id, entry) in self.pairs.awake() {
             if let Some((since, job)) = entry.next_job()
                 && self.held(id, now).is_none()
             {
@@ -359,7 +358,7 @@ impl Agenda {
     }
 
     fn running(&self) -> usize {
-        self.pairs.values().filter(|entry| entry.running.is_some()).count()
+        self.pairs.awake().filter(|(_, entry)| entry.running.is_some()).count()
     }
 
     pub fn ended(&mut self, id: &PairId, ending: Ending, now: Timestamp) {
@@ -445,16 +444,18 @@ impl Agenda {
         }
     }
 
+    /// Whether there is a plan to be kept.
+    pub fn has_changed(&self) -> bool {
+        self.pairs.awake().any(|(_, entry)| entry.has_changed)
+    }
+
     /// The plans that are others than those that were taken before, for whoever keeps them.
     pub fn take_changed(&mut self) -> Vec<(PairId, Plan)> {
-        let mut changed = Vec::new();
-        for id in self.pairs.keys().cloned().collect::<Vec<_>>() {
-            let entry = self.pairs.get_mut(&id).expect("its name was just read from this table");
-            if std::mem::take(&mut entry.has_changed) && !entry.is_leaving {
-                changed.extend(self.plan_of(&id).map(|plan| (id, plan)));
-            }
-        }
-        changed
+        let is_changed = |entry: &Entry| entry.has_changed && !entry.is_leaving;
+        let changed = self.pairs.awake().filter(|(_, entry)| is_changed(entry));
+        let plans = changed.filter_map(|(id, _)| Some((id.clone(), self.plan_of(id)?))).collect();
+        self.pairs.change_awake(|entry| entry.has_changed = false);
+        plans
     }
 
     fn plan_of(&self, id: &PairId) -> Option<Plan> {
@@ -558,6 +559,17 @@ impl Entry {
         let delay = first_delay.saturating_mul(1 << doublings).min(LONGEST_DELAY);
         self.failures += 1;
         self.again_at = Some(later(now, delay));
+    }
+
+    /// Whether nothing can become of it before its next tick, or before somebody touches it.
+    fn sleeps(&self) -> bool {
+        let Entry { running, unserved: _, due, comparison_due, comparison_wanted, .. } = self;
+        let Entry { failures: _, again_at, parked_due_at, wanted, paused, compared: _, .. } = self;
+        let has_nothing_to_do = running.is_none() && due.is_none() && wanted.is_none();
+        let is_not_compared = comparison_due.is_none() && comparison_wanted.is_none();
+        let waits_for_nothing = again_at.is_none() && parked_due_at.is_none() && paused.is_none();
+        let is_settled = !self.has_changed && !self.is_leaving;
+        has_nothing_to_do && is_not_compared && waits_for_nothing && is_settled
     }
 
     fn is_paused(&self, now: Timestamp) -> bool {

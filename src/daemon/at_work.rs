@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Assembly;
@@ -32,8 +33,12 @@ use crate::engine::stopping::{Interruption, StopSwitch};
 use crate::engine::verify::VerifyOptions;
 use crate::schedule::Bell;
 use crate::server::Progress;
-use crate::state::{PairId, Pause, StateError, Step};
+use crate::state::{PairId, Pause, StateError};
 use crate::tasks::Tasks;
+
+/// A run's plan is on disk so long after its end at the latest, with those of whoever ended
+/// meanwhile. A process that is killed before that finds the run missed, and the next one runs it.
+const KEEP_WITHIN: Duration = Duration::from_millis(100);
 
 pub struct AtWork {
     /// What is in force now, and what runs by it. A run that began under another ends under that.
@@ -102,6 +107,7 @@ impl AtWork {
         let (early, mut ended_early) = mpsc::unbounded_channel();
         let mut running = FuturesUnordered::new();
         let mut ended = self.keep_plans().await;
+        let mut keep_at: Option<Instant> = None;
         while ended.is_ok() && !stop.is_cancelled() {
             self.stop_what_closed();
             self.look_for_secrets().await;
@@ -114,12 +120,15 @@ impl AtWork {
                 () = self.changed.notified() => {}
                 Some((id, ending)) = ended_early.recv() => self.note_one(&id, ending),
                 Some(group) = running.next() => ended = self.note(group),
+                () = at(keep_at) => {}
                 () = stop.cancelled() => {}
             }
-            ended = match ended {
-                Ok(()) => self.keep_plans().await,
-                failed => failed,
-            };
+            if self.agenda().has_changed() {
+                keep_at.get_or_insert(Instant::now() + KEEP_WITHIN);
+            }
+            if ended.is_ok() && keep_at.take_if(|at| *at <= Instant::now()).is_some() {
+                ended = self.keep_plans().await;
+            }
         }
         self.stop_runs.cancel();
         while let Some(group) = running.next().await {
@@ -248,16 +257,15 @@ impl AtWork {
         *refused = problems.map(|problems| RefusedConfiguration { since, problems });
     }
 
-    /// Writes down every plan that has changed; on disk when it returns.
+    /// Writes down every plan that has changed, in one step; on disk when it returns.
     async fn keep_plans(&self) -> Result<(), DaemonError> {
         let _turn = self.keeping.lock().await;
         let changed = self.agenda().take_changed();
-        let store = Arc::clone(&self.assembly().store);
-        for (id, plan) in changed {
-            let step = Step { plan: Some(plan), ..Step::default() };
-            store.commit(&id, step).await.map_err(state_failed)?;
+        if changed.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let store = Arc::clone(&self.assembly().store);
+        store.keep_plans(changed).await.map_err(state_failed)
     }
 
     /// Nothing of these pairs begins before `until`, or before somebody resumes them; what runs goes
@@ -415,6 +423,13 @@ impl AtWork {
 
     fn now(&self) -> Timestamp {
         self.in_force().assembly.clock.now()
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

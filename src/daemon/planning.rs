@@ -1,17 +1,16 @@
 //! From the configuration and what is remembered of every pair to what is due.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Assembly;
 use super::agenda::{Agenda, Newcomer, Terms};
 use super::serve::DaemonError;
+use super::{Assembly, pair_ids};
 use crate::clock::Timestamp;
 use crate::config::{PublicationConfig, Trigger};
 use crate::domain::{Outcome, ParkReason};
-use crate::engine::Pair;
 use crate::schedule::{ScheduleError, Timetable};
-use crate::state::{PairId, ParkStatus, StateError, StateStore};
+use crate::state::{Outline, PairId, ParkStatus, StateError, StateStore};
 
 /// What the agenda is to be brought to.
 pub(super) struct Planned {
@@ -23,6 +22,9 @@ pub(super) struct Planned {
 impl Planned {
     /// Reads what is remembered; nothing changes yet.
     pub(super) async fn read(assembly: Arc<Assembly>) -> Result<Planned, DaemonError> {
+        let ids = pair_ids(&assembly.config);
+        let outlines = assembly.store.outlines(ids.clone()).await.map_err(DaemonError::State)?;
+        let mut outlines: BTreeMap<PairId, Outline> = ids.into_iter().zip(outlines).collect();
         let mut terms = Vec::new();
         for (name, publication) in &assembly.config.publications {
             let found = terms_of(publication).map_err(|source| DaemonError::Schedule {
@@ -31,7 +33,9 @@ impl Planned {
             })?;
             let mut newcomers = Vec::new();
             for pair in assembly.pairs.get(name.as_str()).into_iter().flatten() {
-                newcomers.push(newcomer(&assembly, pair).await.map_err(DaemonError::State)?);
+                let outline = outlines.remove(&pair.id).unwrap_or_default();
+                let newcomer = newcomer(&assembly, &pair.id, outline).await;
+                newcomers.push(newcomer.map_err(DaemonError::State)?);
             }
             terms.push((name.to_string(), found, newcomers));
         }
@@ -52,16 +56,23 @@ impl Planned {
     }
 }
 
-async fn newcomer(assembly: &Assembly, pair: &Pair) -> Result<Newcomer, StateError> {
-    let state = assembly.store.load(&pair.id).await?.unwrap_or_default();
+async fn newcomer(
+    assembly: &Assembly,
+    id: &PairId,
+    Outline { state, plan, has_parked }: Outline,
+) -> Result<Newcomer, StateError> {
     let run = state.last_run;
     let failed = run.as_ref().is_some_and(|run| run.outcome == Outcome::Failed);
+    let parked_due_at = match has_parked {
+        true => parked_due_at(&*assembly.store, id).await?,
+        false => None,
+    };
     Ok(Newcomer {
-        id: pair.id.clone(),
-        plan: assembly.store.plan(&pair.id).await?,
+        id: id.clone(),
+        plan,
         last_ended_at: run.map(|run| run.ended_at),
         failed: failed && state.blocked.is_none(),
-        parked_due_at: parked_due_at(&*assembly.store, &pair.id).await?,
+        parked_due_at,
     })
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::at_work::AtWork;
@@ -18,7 +19,7 @@ use super::reload::Reloader;
 #[cfg(feature = "otlp")]
 use super::traces::Traces;
 use super::verbosity::Verbosity;
-use super::{Assembly, AssemblyError, assemble_until, open_state, spool_directory};
+use super::{Assembly, AssemblyError, Prepared, open_state, prepare, spool_directory};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::verify::discard_what_nobody_needs;
@@ -170,13 +171,12 @@ impl Daemon {
         wait_for_state: Duration,
         stop: CancellationToken,
     ) -> Result<(), DaemonError> {
+        let prepared = self.prepare(env, &stop);
         let Some(store) = self.wait_for_state(wait_for_state, &stop).await? else {
             return Ok(());
         };
-        let clock = Clock::system();
-        let assembly = assemble_until(self.config.clone(), env, store, clock, &stop)
-            .map_err(DaemonError::Assembly)?;
-        let assembly = Arc::new(assembly);
+        let prepared = prepared.await.expect("preparing does not panic");
+        let assembly = Arc::new(prepared.map_err(DaemonError::Assembly)?.on(store));
         discard_old_comparisons(&assembly).await?;
         let progress = Arc::clone(&self.progress);
         let telling = self.telling.lock().expect("nothing panics while it holds these").take();
@@ -205,6 +205,16 @@ impl Daemon {
         beside.stop().await;
         bell.stop().await;
         ended
+    }
+
+    /// Begins at once, on a thread of its own: a state takes as long to open.
+    fn prepare(
+        &self,
+        env: &BTreeMap<String, String>,
+        stop: &CancellationToken,
+    ) -> JoinHandle<Result<Prepared, AssemblyError>> {
+        let (config, env, stop) = (self.config.clone(), env.clone(), stop.clone());
+        tokio::task::spawn_blocking(move || prepare(config, &env, Clock::system(), &stop))
     }
 
     /// `None` when it was told to stop before the state was free.

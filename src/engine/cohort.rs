@@ -120,6 +120,9 @@ impl Drop for CohortPlace {
 /// Pairs that stand at the same watermark form a cohort (design.md §2): they will ask for the same
 /// window. A pair whose state cannot be read fails by itself, when it runs.
 pub(super) async fn places(store: &dyn StateView, pairs: &[&PairId]) -> Vec<Option<CohortPlace>> {
+    if pairs.len() < 2 {
+        return pairs.iter().map(|_| None).collect();
+    }
     let mut watermarks = Vec::new();
     for pair in pairs {
         let state = store.load(pair).await.ok().flatten().unwrap_or_default();

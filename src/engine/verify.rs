@@ -247,6 +247,9 @@ pub async fn discard_what_nobody_needs(
     // Looked for first: a comparison is on record before it has files, so whoever begins meanwhile
     // is not among them or is found needed.
     let there = spool::there(directory);
+    if there.is_empty() {
+        return Ok(());
+    }
     let mut needed = BTreeSet::new();
     for pair in store.pairs().await? {
         let comparison = store.comparison(&pair).await?;

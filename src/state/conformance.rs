@@ -119,6 +119,7 @@ every_store! {
     a_key_that_is_erased_is_in_no_record_and_every_other_stays,
     keys_that_hold_an_erased_one_go_with_it,
     what_a_comparison_found_is_kept_for_each_resource_and_goes_with_its_pair,
+    plans_of_many_pairs_are_kept_at_once_and_pairs_are_outlined_in_order,
 }
 
 pub(super) async fn has_everything(store: &dyn StateStore, pair: &PairId) {

@@ -14,8 +14,8 @@ use super::erasure::{self, ErasedKey};
 use super::records::{self, Entries, Table};
 use super::remembered;
 use super::{
-    AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState,
-    Parked, ParkedCounts, Plan, Progress, RememberedKeyChange, RunJournal, RunRecord,
+    AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, Outline, PairId,
+    PairState, Parked, ParkedCounts, Plan, Progress, RememberedKeyChange, RunJournal, RunRecord,
     SettledTombstone, StateError, StateStore, StateView, Step, Verified, Written,
 };
 use crate::clock::Timestamp;
@@ -125,6 +125,14 @@ impl StateStore for MemoryStore {
         })
     }
 
+    async fn keep_plans(&self, plans: Vec<(PairId, Plan)>) -> Result<(), StateError> {
+        let mut inner = self.lock();
+        inner.write(|_| records::write_plans(&plans)).map_err(|trouble| {
+            inner.broken = true;
+            trouble.failed("memory", "saving plans")
+        })
+    }
+
     async fn note(
         &self,
         record: AuditRecord,
@@ -155,6 +163,12 @@ impl StateView for MemoryStore {
 
     async fn plan(&self, pair: &PairId) -> Result<Option<Plan>, StateError> {
         self.read("reading a plan", |table| records::plan(table, pair))
+    }
+
+    async fn outlines(&self, pairs: Vec<PairId>) -> Result<Vec<Outline>, StateError> {
+        self.read("reading what is remembered of pairs", |table| {
+            pairs.iter().map(|pair| records::outline(table, pair)).collect()
+        })
     }
 
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError> {

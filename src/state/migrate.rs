@@ -13,6 +13,9 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::codec::{self, FORMAT, Trouble};
 use super::records::{self, Table, Writes};
 use super::text::{self, RecordsError};
@@ -64,23 +67,46 @@ pub(super) fn rewritten(table: &dyn Table) -> Result<Writes, Trouble> {
 
 /// A record of any format that is known, in that of this program.
 pub(super) fn anew(kind: codec::Kind, bytes: &[u8]) -> Result<Vec<u8>, Trouble> {
-    use codec::{Kind, decode, encode};
+    record(kind, bytes)?.written()
+}
+
+/// Reads a record of any format that is known.
+pub(super) fn record(kind: codec::Kind, bytes: &[u8]) -> Result<Box<dyn Record>, Trouble> {
+    use codec::Kind;
     match kind {
-        Kind::Comparison => encode(&decode::<Comparison>(bytes)?),
-        Kind::Coverage => encode(&decode::<Coverage>(bytes)?),
-        Kind::Finished => encode(&decode::<Finished>(bytes)?),
-        Kind::KeyChange => encode(&decode::<RememberedKeyChange>(bytes)?),
-        Kind::LeftBehind => encode(&decode::<LeftBehind>(bytes)?),
-        Kind::Tombstone => encode(&decode::<SettledTombstone>(bytes)?),
-        Kind::Verified => encode(&decode::<Verified>(bytes)?),
-        Kind::Written => encode(&decode::<Written>(bytes)?),
-        Kind::WrittenAs => encode(&decode::<SourceId>(bytes)?),
-        Kind::Journal => encode(&decode::<RunJournal>(bytes)?),
-        Kind::Name => encode(&decode::<JournalledName>(bytes)?),
-        Kind::Parked => encode(&decode::<Parked>(bytes)?),
-        Kind::Plan => encode(&decode::<Plan>(bytes)?),
-        Kind::Progress => encode(&decode::<Progress>(bytes)?),
-        Kind::Run => encode(&decode::<RunRecord>(bytes)?),
-        Kind::State => encode(&decode::<PairState>(bytes)?),
+        Kind::Comparison => decoded::<Comparison>(bytes),
+        Kind::Coverage => decoded::<Coverage>(bytes),
+        Kind::Finished => decoded::<Finished>(bytes),
+        Kind::KeyChange => decoded::<RememberedKeyChange>(bytes),
+        Kind::LeftBehind => decoded::<LeftBehind>(bytes),
+        Kind::Tombstone => decoded::<SettledTombstone>(bytes),
+        Kind::Verified => decoded::<Verified>(bytes),
+        Kind::Written => decoded::<Written>(bytes),
+        Kind::WrittenAs => decoded::<SourceId>(bytes),
+        Kind::Journal => decoded::<RunJournal>(bytes),
+        Kind::Name => decoded::<JournalledName>(bytes),
+        Kind::Parked => decoded::<Parked>(bytes),
+        Kind::Plan => decoded::<Plan>(bytes),
+        Kind::Progress => decoded::<Progress>(bytes),
+        Kind::Run => decoded::<RunRecord>(bytes),
+        Kind::State => decoded::<PairState>(bytes),
+    }
+}
+
+fn decoded<T: DeserializeOwned + Serialize + 'static>(
+    bytes: &[u8],
+) -> Result<Box<dyn Record>, Trouble> {
+    Ok(Box::new(codec::decode::<T>(bytes)?))
+}
+
+/// A record that was read, of whatever kind.
+pub(super) trait Record {
+    /// In the format of this program.
+    fn written(&self) -> Result<Vec<u8>, Trouble>;
+}
+
+impl<T: Serialize> Record for T {
+    fn written(&self) -> Result<Vec<u8>, Trouble> {
+        codec::encode(self)
     }
 }

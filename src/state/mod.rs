@@ -57,7 +57,7 @@ pub use self::overlap::{
     FirstWatermark, Forgotten, LeftBehind, Overlap, RememberedKeyChange, Seen, SettledTombstone,
     Written,
 };
-pub use self::plan::{ComparedWhole, Pause, Plan, Unlike};
+pub use self::plan::{ComparedWhole, Outline, Pause, Plan, Unlike};
 pub use self::records::{RUNS_KEPT, examine};
 pub use self::room::{Room, room};
 pub use self::sled::open;
@@ -424,6 +424,10 @@ pub trait StateStore: StateView {
     /// fail too, and the process should end (design.md section 5).
     async fn commit(&self, pair: &PairId, step: Step) -> Result<(), StateError>;
 
+    /// Writes down what is planned for many pairs, in one step: with a thousand of them, a flush for
+    /// each would be most of what a daemon does that has nothing to do.
+    async fn keep_plans(&self, plans: Vec<(PairId, Plan)>) -> Result<(), StateError>;
+
     /// Is told from now on how long each step took to be on disk. A store without a disk has nothing
     /// to tell.
     fn watch_commits(&self, _told: CommitWatcher) {}
@@ -450,6 +454,8 @@ pub trait StateView: Send + Sync {
     async fn journal(&self, pair: &PairId) -> Result<Option<RunJournal>, StateError>;
     /// `None` for a pair that no daemon has seen and nobody has paused.
     async fn plan(&self, pair: &PairId) -> Result<Option<Plan>, StateError>;
+    /// What is remembered of each of these pairs, asked for at once, in their order.
+    async fn outlines(&self, pairs: Vec<PairId>) -> Result<Vec<Outline>, StateError>;
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError>;
     /// At most `limit` journalled names after `after`, in no order of their own (R30).
     async fn names_after(

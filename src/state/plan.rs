@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::PairState;
 use crate::clock::Timestamp;
 
 /// When a pair runs next, and whether it may.
@@ -27,6 +28,15 @@ pub struct Plan {
     pub next_verify: Option<Timestamp>,
     /// What the last comparison of all resources found, by schedule or because somebody asked for it.
     pub compared: Option<ComparedWhole>,
+}
+
+/// What a daemon has to know of a pair to plan for it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outline {
+    pub state: PairState,
+    /// As [`super::StateView::plan`].
+    pub plan: Option<Plan>,
+    pub has_parked: bool,
 }
 
 /// Somebody does not want the pair to run.

@@ -15,8 +15,8 @@ use super::erasure;
 use super::migrate;
 use super::remembered;
 use super::{
-    AuditRecord, Comparison, Coverage, Finished, JournalledName, PairId, PairState, ParkStatus,
-    Parked, ParkedCounts, Plan, Progress, RunJournal, RunRecord, Step, Verified,
+    AuditRecord, Comparison, Coverage, Finished, JournalledName, Outline, PairId, PairState,
+    ParkStatus, Parked, ParkedCounts, Plan, Progress, RunJournal, RunRecord, Step, Verified,
 };
 use crate::clock::Timestamp;
 use crate::domain::{NaturalKey, ParkReason, ResourcePath};
@@ -78,6 +78,15 @@ pub(super) fn writes(table: &dyn Table, pair: &PairId, step: &Step) -> Result<Wr
     add_runs(table, pair, step.history.iter().chain(&step.run), &mut writes)?;
     if let Some(record) = &step.audit {
         writes.insert(codec::audit_key(record.at, &record.id), Some(codec::encode(record)?));
+    }
+    Ok(writes)
+}
+
+/// The one batch of plans of many pairs.
+pub(super) fn write_plans(plans: &[(PairId, Plan)]) -> Result<Writes, Trouble> {
+    let mut writes = Writes::new();
+    for (pair, plan) in plans {
+        writes.insert(codec::kind_prefix(pair, Kind::Plan), Some(codec::encode(plan)?));
     }
     Ok(writes)
 }
@@ -234,6 +243,14 @@ pub(super) fn comparison(table: &dyn Table, pair: &PairId) -> Result<Option<Comp
 
 pub(super) fn plan(table: &dyn Table, pair: &PairId) -> Result<Option<Plan>, Trouble> {
     single(table, pair, Kind::Plan)
+}
+
+pub(super) fn outline(table: &dyn Table, pair: &PairId) -> Result<Outline, Trouble> {
+    Ok(Outline {
+        state: load(table, pair)?.unwrap_or_default(),
+        plan: plan(table, pair)?,
+        has_parked: !parked(table, pair, None, 1)?.is_empty(),
+    })
 }
 
 fn single<T: DeserializeOwned>(
@@ -420,7 +437,7 @@ pub(super) fn verify(table: &dyn Table) -> Result<(), Trouble> {
     for entry in under(table, codec::AUDIT_PREFIX) {
         codec::decode::<AuditRecord>(&entry?.1)?;
     }
-    each(table, |_, kind, bytes| migrate::anew(kind, bytes).map(drop))
+    each(table, |_, kind, bytes| migrate::record(kind, bytes).map(drop))
 }
 
 /// Whether a key and its value are a record of any format that is known, as each is asked when a

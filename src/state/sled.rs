@@ -24,7 +24,7 @@ use super::lock::{NotLocked, StateLock};
 use super::marker::{Marked, Marker};
 use super::migrate;
 use super::records::{self, Entries, Table, Writes};
-use super::{AuditRecord, CommitWatcher, FaultWatcher, PairId, StateError, StateStore, Step};
+use super::{AuditRecord, CommitWatcher, FaultWatcher, PairId, Plan, StateError, StateStore, Step};
 use crate::clock::{Clock, Timestamp};
 
 /// The state of a fleet is small; sled's own default would be a gigabyte.
@@ -502,6 +502,11 @@ impl StateStore for SledStore {
     async fn commit(&self, pair: &PairId, step: Step) -> Result<(), StateError> {
         let pair = pair.clone();
         self.on_disk("saving a step", move |shared| shared.commit(&pair, &step)).await
+    }
+
+    async fn keep_plans(&self, plans: Vec<(PairId, Plan)>) -> Result<(), StateError> {
+        self.on_disk("saving plans", move |shared| shared.write(|_| records::write_plans(&plans)))
+            .await
     }
 
     async fn note(

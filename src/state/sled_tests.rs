@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::domain::{ChangeVersion, Watermark};
-use crate::state::conformance::{name, pair, parked, run, state};
+use crate::state::conformance::{name, pair, parked, plan, run, state};
 use crate::state::{ParkStatus, StateView, Step};
 
 fn refusal(path: &Path) -> StateError {
@@ -291,6 +291,25 @@ async fn state_is_for_its_owner_alone() {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
     drop(held);
+}
+
+#[tokio::test]
+async fn plans_of_a_thousand_pairs_are_one_step() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(place.path()).unwrap();
+    let steps = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counting = Arc::clone(&steps);
+    store.watch_commits(Arc::new(move |_| {
+        counting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }));
+
+    let plans = (0..1000).map(|number| (pair(&number.to_string()), plan())).collect();
+    store.keep_plans(plans).await.unwrap();
+
+    assert_eq!(steps.load(std::sync::atomic::Ordering::Relaxed), 1);
+    drop(store);
+    let opened = open(place.path()).unwrap();
+    assert_eq!(opened.plan(&pair("999")).await.unwrap(), Some(plan()));
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ impl Agenda {
     /// The connections of every pair that is due: their secrets are about to be needed.
     pub fn needed(&self) -> BTreeSet<String> {
         let mut needed = BTreeSet::new();
-        for (id, _) in self.pairs.iter().filter(|(_, entry)| entry.next_job().is_some()) {
+        for (id, _) in self.pairs.awake().filter(|(_, entry)| entry.next_job().is_some()) {
             if let Some(terms) = self.publications.get(&id.publication) {
                 needed.insert(terms.source.clone());
                 needed.insert(id.target.clone());
@@ -67,7 +67,7 @@ impl Agenda {
 
     /// What runs though a connection of it has closed: it is to stop, and goes on afterwards.
     pub fn to_stop(&self, now: Timestamp) -> Vec<(PairId, String)> {
-        let running = self.pairs.iter().filter(|(_, entry)| entry.running.is_some());
+        let running = self.pairs.awake().filter(|(_, entry)| entry.running.is_some());
         let closed = running.filter_map(|(id, _)| {
             let (connection, _) = self.closed_connection(id, now)?;
             Some((id.clone(), connection))
@@ -80,7 +80,7 @@ impl Agenda {
         let due = entry.due.filter(|due| due.why == Why::Tick)?;
         let after = &self.publications.get(&id.publication)?.after;
         let comes = |publication: &String| {
-            let pairs = self.pairs.iter().filter(|(id, _)| id.publication == *publication);
+            let pairs = self.pairs.of_publication(publication);
             let mut ahead = pairs.filter(|(_, entry)| entry.paused.is_none());
             ahead.any(|(id, entry)| {
                 let runs = matches!(entry.running, Some(Job::Run(_)));

@@ -493,6 +493,40 @@ fn p20_with_a_spread_thousands_of_a_night_are_due_in_no_crowd() {
 }
 
 #[test]
+fn a_look_goes_past_no_pair_that_sleeps() {
+    let mut agenda = Agenda::new(10_000);
+    for number in 0..1000 {
+        let name = format!("p-{number}");
+        let pairs = vec![newcomer(pair(&name, "t"))];
+        add(&mut agenda, &name, every(60), pairs, Some(at(number % 60)), at(60));
+    }
+    let paused = pair("p-999", "t");
+    agenda.pause(&paused, Pause { since: at(60), until: Some(at(70)), reason: None });
+    let ended = |agenda: &mut Agenda, starts: Vec<Start>, minute| {
+        for id in starts.iter().flat_map(|start| &start.pairs) {
+            agenda.ended(id, DONE, at(minute));
+        }
+        agenda.take_changed();
+    };
+
+    let missed = agenda.start_due(at(60));
+    let awake_with_new_ones = agenda.pairs.awake().count();
+    ended(&mut agenda, missed, 60);
+    let of_a_minute = agenda.start_due(at(61));
+    let awake_in_a_minute = agenda.pairs.awake().count();
+
+    assert_eq!(awake_with_new_ones, 1000, "nobody has looked at them yet");
+    assert_eq!(of_a_minute.len(), 17);
+    assert_eq!(awake_in_a_minute, 18, "those that are due, and the one that is paused");
+    ended(&mut agenda, of_a_minute, 61);
+    agenda.look(at(61));
+    assert_eq!(agenda.pairs.awake().count(), 1);
+    agenda.look(at(70));
+    assert_eq!(agenda.paused(&paused, at(70)), None);
+    assert_eq!(agenda.take_changed().len(), 1, "the end of the pause");
+}
+
+#[test]
 fn a_comparison_that_somebody_wants_comes_beside_those_of_the_schedule() {
     let mut agenda = Agenda::new(10);
     let comparisons = Timetable::cron("0 0 20 * * *", "UTC").unwrap();

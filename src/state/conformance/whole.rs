@@ -123,3 +123,25 @@ pub(super) async fn a_pair_that_takes_over_another_has_all_of_it_and_the_other_n
     has_nothing(&*store, &pair("old")).await;
     assert_eq!(store.pairs().await.unwrap(), [pair("new"), pair("olde"), pair("other")]);
 }
+
+pub(super) async fn plans_of_many_pairs_are_kept_at_once_and_pairs_are_outlined_in_order(
+    stand: &mut Stand,
+) {
+    let of_a = Step {
+        state: Some(state(9)),
+        park: vec![parked("p1", ParkStatus::Dead)],
+        ..Step::default()
+    };
+    stand.store().commit(&pair("a"), of_a).await.unwrap();
+    let of_b = Plan { failures: 7, ..plan() };
+    let plans = vec![(pair("a"), plan()), (pair("b"), of_b.clone())];
+
+    stand.store().keep_plans(plans).await.unwrap();
+    stand.reopen();
+
+    let asked = vec![pair("b"), pair("never"), pair("a")];
+    let outlines = stand.store().outlines(asked).await.unwrap();
+    let b = Outline { plan: Some(of_b), ..Outline::default() };
+    let a = Outline { state: state(9), plan: Some(plan()), has_parked: true };
+    assert_eq!(outlines, [b, Outline::default(), a]);
+}

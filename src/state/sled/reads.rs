@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::super::erasure::{self, ErasedKey};
 use super::super::{
-    AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, PairId, PairState,
-    Parked, ParkedCounts, Plan, Progress, RememberedKeyChange, RunJournal, RunRecord,
+    AuditRecord, Comparison, Coverage, Finished, JournalledName, LeftBehind, Outline, PairId,
+    PairState, Parked, ParkedCounts, Plan, Progress, RememberedKeyChange, RunJournal, RunRecord,
     SettledTombstone, StateError, StateView, Step, Verified, Written, records, remembered,
 };
 use super::{Shared, SledStore};
@@ -37,6 +37,13 @@ impl StateView for SledStore {
     async fn plan(&self, pair: &PairId) -> Result<Option<Plan>, StateError> {
         let pair = pair.clone();
         self.on_disk("reading a plan", move |shared| records::plan(&*shared.db, &pair)).await
+    }
+
+    async fn outlines(&self, pairs: Vec<PairId>) -> Result<Vec<Outline>, StateError> {
+        self.on_disk("reading what is remembered of pairs", move |shared| {
+            pairs.iter().map(|pair| records::outline(&*shared.db, pair)).collect()
+        })
+        .await
     }
 
     async fn names(&self, pair: &PairId) -> Result<Vec<JournalledName>, StateError> {
