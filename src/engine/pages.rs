@@ -4,6 +4,10 @@
 //! not: what becomes of the items of a page ([`super::upserts`]), and what a run goes on from
 //! ([`super::resume`]). The one thing to know: a page is settled whole before the next one of its
 //! stretch begins, so what a run that is killed repeats is at most a page of each stretch.
+//!
+//! Who holds a page works on it, and waits for nobody's next page: the room for pages is bounded, and
+//! what is held by those who wait for more of it is never given back. So no stretch waits for the first
+//! page of another.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,27 +16,53 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::domain::{Item, Position, ResourcePath, Tally, Window};
-use crate::sources::ItemPages;
+use crate::sources::{ItemPages, SourceError};
 use crate::state::Progress;
 
 use super::RunError;
 use super::under_way::{Run, lock};
 use super::{ahead, resume, upserts};
 
-/// Pages that follow each other, and the first of them that was not worked on.
+/// Pages that follow each other.
 pub(super) struct Stretch {
     pages: Box<dyn ItemPages>,
-    next: Option<Vec<Item>>,
+    first: First,
+}
+
+enum First {
+    Read(Option<Vec<Item>>),
+    /// It begins here, and is read when it is worked on.
+    At(Position),
 }
 
 impl Stretch {
     /// Reads its first page.
-    pub(super) async fn begin(
-        mut pages: Box<dyn ItemPages>,
-    ) -> Result<Stretch, crate::sources::SourceError> {
-        let next = pages.next().await?;
-        Ok(Stretch { pages, next })
+    async fn begin(mut pages: Box<dyn ItemPages>) -> Result<Stretch, SourceError> {
+        let first = First::Read(pages.next().await?);
+        Ok(Stretch { pages, first })
     }
+
+    fn place(&self) -> Place {
+        match &self.first {
+            First::Read(_) => Place::of(self.pages.position()),
+            First::At(position) => Place::At(position.clone()),
+        }
+    }
+}
+
+/// A stretch from each of these positions on, none of them read yet; `None` where the source cannot
+/// begin at one of them.
+pub(super) fn stretches_at<'a>(
+    run: &Run,
+    resource: &ResourcePath,
+    window: Window,
+    positions: impl Iterator<Item = &'a Position>,
+) -> Option<Vec<Stretch>> {
+    let stretch = |position: &Position| {
+        let pages = run.reader.upserts_from(resource, window, position)?;
+        Some(Stretch { pages, first: First::At(position.clone()) })
+    };
+    positions.map(stretch).collect()
 }
 
 /// Every item of the window, several stretches at once where the source can cut it up.
@@ -76,25 +106,20 @@ async fn begin(
     }
     let whole = Stretch::begin(run.reader.upserts(resource, window)).await;
     let whole = whole.map_err(RunError::Source)?;
-    let first = whole.next.as_ref().map_or(0, Vec::len);
+    let first = match &whole.first {
+        First::Read(Some(page)) => page.len(),
+        First::Read(None) | First::At(_) => 0,
+    };
     let shape = run.reader.key_shape(resource).await.map_err(RunError::Source)?;
     if first == 0 || shape.is_some_and(|shape| shape.refers_to(resource)) {
         return Ok(vec![whole]);
     }
     let parts = run.reader.parts_of_upserts(resource, window, first).await;
     let parts = parts.map_err(RunError::Source)?;
-    let pages = parts.iter().map(|part| run.reader.upserts_from(resource, window, part));
-    match pages.collect::<Option<Vec<_>>>() {
-        Some(pages) if !pages.is_empty() => begin_all(pages).await.map_err(RunError::Source),
+    match stretches_at(run, resource, window, parts.iter()) {
+        Some(stretches) if !stretches.is_empty() => Ok(stretches),
         Some(_) | None => Ok(vec![whole]),
     }
-}
-
-/// Reads the first page of each at once.
-pub(super) async fn begin_all(
-    parts: Vec<Box<dyn ItemPages>>,
-) -> Result<Vec<Stretch>, crate::sources::SourceError> {
-    futures_util::future::try_join_all(parts.into_iter().map(Stretch::begin)).await
 }
 
 /// Page by page. What a page settled is put on disk with the word that the next one begins.
@@ -105,7 +130,14 @@ async fn publish_stretch(
     which: usize,
     come: &HowFar,
 ) -> Result<(), RunError> {
-    let Stretch { mut pages, mut next } = stretch;
+    let Stretch { mut pages, first } = stretch;
+    let mut next = match first {
+        First::Read(page) => page,
+        First::At(_) => pages.next().await.map_err(RunError::Source)?,
+    };
+    if next.is_none() {
+        come.ended(which, Tally::default());
+    }
     while let Some(page) = next {
         run.check_stop()?;
         let settled = upserts::publish_page(run, resource, page).await?;
@@ -146,20 +178,23 @@ enum Place {
     Ended,
 }
 
+impl Place {
+    fn of(position: Option<Position>) -> Place {
+        position.map_or(Place::Beginning, Place::At)
+    }
+}
+
 impl HowFar {
     fn of(stretches: &[Stretch], before: Tally) -> HowFar {
-        let at = stretches.iter().map(|stretch| match stretch.pages.position() {
-            Some(position) => Place::At(position),
-            None => Place::Beginning,
-        });
-        let places = Places { at: at.collect(), tally: before, moves: 0 };
+        let at = stretches.iter().map(Stretch::place).collect();
+        let places = Places { at, tally: before, moves: 0 };
         HowFar { now: Mutex::new(places), written: tokio::sync::Mutex::default() }
     }
 
     /// A page of a stretch is settled and the next one begins. Gives the number of this move.
     fn moved(&self, which: usize, position: Option<Position>, settled: Tally) -> u64 {
         let mut now = lock(&self.now);
-        now.at[which] = position.map_or(Place::Beginning, Place::At);
+        now.at[which] = Place::of(position);
         now.tally.add(settled);
         now.moves += 1;
         now.moves

@@ -17,7 +17,7 @@ use crate::domain::{ChangeVersion, ResourcePath, Tally, Window};
 use crate::sources::Isolation;
 use crate::state::{Finished, Progress, RunJournal, Step};
 
-use super::pages::{Stretch, begin_all};
+use super::pages::{Stretch, stretches_at};
 use super::run::{Surroundings, selection_fingerprint};
 use super::under_way::{Run, lock};
 use super::{Pair, RunError};
@@ -152,18 +152,22 @@ pub(super) async fn stretches(
     window: Window,
 ) -> Result<Option<(Vec<Stretch>, Tally)>, RunError> {
     let Some(progress) = run.before.progress.get(resource) else { return Ok(None) };
-    let places = std::iter::once(&progress.position).chain(&progress.others);
-    let pages = places.map(|place| run.reader.upserts_from(resource, window, place));
-    let Some(pages) = pages.collect::<Option<Vec<_>>>() else { return Ok(None) };
-    match begin_all(pages).await {
-        Ok(stretches) => {
-            run.take_over(resource, progress.tally);
-            Ok(Some((stretches, progress.tally)))
+    let places = || std::iter::once(&progress.position).chain(&progress.others);
+    for place in places() {
+        let Some(mut pages) = run.reader.upserts_from(resource, window, place) else {
+            return Ok(None);
+        };
+        // Its page is let go of and read again in its turn: who waits for another holds none.
+        match pages.next().await {
+            Ok(_) => {}
+            // The server does not know its own cursor any more.
+            Err(error) if error.is_refused_question() => return Ok(None),
+            Err(error) => return Err(RunError::Source(error)),
         }
-        // The server does not know its own cursor any more.
-        Err(error) if error.is_refused_question() => Ok(None),
-        Err(error) => Err(RunError::Source(error)),
     }
+    let Some(stretches) = stretches_at(run, resource, window, places()) else { return Ok(None) };
+    run.take_over(resource, progress.tally);
+    Ok(Some((stretches, progress.tally)))
 }
 
 /// Journals that every upsert of the resource is settled, unless something of it waits for

@@ -2,7 +2,9 @@
 //! no more room.
 //!
 //! The one thing to know: a feed is read by whoever needs its next page first. When that one fails,
-//! or is dropped in the middle, the feed is nobody's any more, and everyone goes on alone.
+//! or is dropped in the middle, the feed is nobody's any more, and everyone goes on alone. So it is
+//! when the last who was at it goes before its end: what it has read ahead takes room from whoever
+//! began it (`sources/edfi/room.rs`), and who did not begin yet may be waiting for just that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -89,6 +91,8 @@ struct Held<T> {
 /// What is kept of one feed.
 struct Kept<T> {
     reading: Arc<Reading<T>>,
+    /// How many places there are at it now.
+    here: usize,
     /// Who has not come to its end yet, and who did not begin.
     awaited: BTreeSet<usize>,
     /// The number of the first page that is kept.
@@ -164,6 +168,7 @@ impl<T: Record> Shelf<T> {
             None => {
                 let kept = Kept {
                     reading: Arc::new(Reading::new(Some(begin()))),
+                    here: 0,
                     awaited: held.members.clone(),
                     first: 0,
                     pages: VecDeque::new(),
@@ -171,6 +176,9 @@ impl<T: Record> Shelf<T> {
                 };
                 held.feeds.insert(question.clone(), kept);
             }
+        }
+        if let Some(kept) = held.feeds.get_mut(&question) {
+            kept.here += 1;
         }
         Some(Place { shelf: Arc::clone(self), question, member, next: 0 })
     }
@@ -204,6 +212,17 @@ impl<T: Record> Held<T> {
             page.awaited.remove(&member);
         }
         self.let_go(question);
+    }
+
+    /// A place is given up. Gives the feed where nobody is at it any more, to be dropped.
+    fn left_by(&mut self, question: &Question) -> Option<Box<dyn Feed<T>>> {
+        let kept = self.feeds.get_mut(question)?;
+        kept.here -= 1;
+        if kept.here > 0 {
+            return None;
+        }
+        // Nobody is there who could be reading.
+        kept.reading.try_lock().ok()?.take()
     }
 
     fn put(&mut self, question: &Question, mut page: Page<T>, room: usize) {
@@ -345,6 +364,10 @@ enum Look<T> {
 
 impl<T: Record> Drop for Place<T> {
     fn drop(&mut self) {
-        self.shelf.held().is_done(&self.question, self.member);
+        let mut held = self.shelf.held();
+        let feed = held.left_by(&self.question);
+        held.is_done(&self.question, self.member);
+        drop(held);
+        drop(feed);
     }
 }

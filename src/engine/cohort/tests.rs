@@ -204,6 +204,21 @@ async fn who_begins_late_is_handed_what_was_kept() {
 }
 
 #[tokio::test]
+async fn a_feed_that_nobody_is_at_any_more_is_let_go_of_and_who_comes_later_goes_on_alone() {
+    let source = small();
+    let (_cohort, readers) = members(&source, 2);
+    let without_feeds = Arc::strong_count(&source.pages_read);
+
+    let mut first = upserts(&readers[0]);
+    first.next().await.unwrap();
+    drop(first);
+
+    assert_eq!(Arc::strong_count(&source.pages_read), without_feeds, "it holds no room");
+    let late = rest_of(&mut *upserts(&readers[1])).await;
+    assert_eq!(late, ["0", "1", "2", "3"]);
+}
+
+#[tokio::test]
 async fn who_falls_too_far_behind_goes_on_alone_after_the_page_it_had_last() {
     let source = Source { size: LARGE, ..Source::default() };
     let (cohort, readers) = members(&source, 2);
