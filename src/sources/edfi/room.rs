@@ -167,7 +167,8 @@ impl Held {
         let of_run = before + bytes;
         let is_always_let_in = before == 0 || of_run <= ALWAYS;
         let is_within_share = of_run <= BYTES / self.by_run.len();
-        if !is_always_let_in && !(is_within_share && self.together + bytes <= BYTES) {
+        let has_room = is_within_share && self.together + bytes <= BYTES;
+        if !(is_always_let_in || has_room) {
             return false;
         }
         self.by_run.insert(run, of_run);
