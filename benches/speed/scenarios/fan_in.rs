@@ -62,11 +62,12 @@ fn increments(size: Size) -> Vec<Row> {
     let changing = source(vec![(path.clone(), 10)], vec![(path, 50)]);
     let first = source(super::district(large), Vec::new());
     let target = target();
-    let directory = tempfile::tempdir().expect("a directory for a state");
     let small = houses(&changing, &target.url, INCREMENTS);
-    publish_again(small.clone(), None, directory.path());
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for round in 0..rounds {
+        // What is first in one round is not in the next.
+        let directory = tempfile::tempdir().expect("a directory for a state");
+        publish_again(small.clone(), None, directory.path());
         // A process finds the limit anew: the first run of a round is there for that, in both.
         changing.advance();
         alone.push(changes(&small, None, directory.path()));
