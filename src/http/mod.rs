@@ -9,7 +9,6 @@
 //! Limit, `Retry-After` and retry budget belong to the origin ([`Origins`]); token, credentials
 //! and ceilings to the connection.
 
-mod buffers;
 mod auth;
 mod concurrency;
 mod error;
