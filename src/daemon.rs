@@ -51,7 +51,7 @@ use crate::http::{
 };
 use crate::metrics::Metrics;
 use crate::sources::Isolation;
-use crate::sources::edfi::EdfiSource;
+use crate::sources::edfi::{EdfiSource, PageRoom};
 use crate::state::{PairId, StateError, StateStore};
 use crate::targets::edfi::EdfiTarget;
 use crate::telemetry;
@@ -81,6 +81,7 @@ pub struct Assembly {
 /// What connections share, and stays when some of them change.
 struct Shared {
     origins: Origins,
+    pages: PageRoom,
     limits: BTreeMap<LimitName, (LimitConfig, Arc<SharedLimit>)>,
     env: Arc<BTreeMap<String, String>>,
     stop: CancellationToken,
@@ -147,6 +148,7 @@ pub fn prepare(
     ));
     let shared = Shared {
         origins: Origins::new(clock.clone()),
+        pages: PageRoom::new(),
         limits: limits(&config, &BTreeMap::new()),
         env: Arc::new(env.clone()),
         stop: stop.clone(),
@@ -172,6 +174,7 @@ impl Assembly {
         self.metrics.watch_pairs(&pair_ids(&config));
         let shared = Shared {
             origins: self.shared.origins.clone(),
+            pages: self.shared.pages.clone(),
             limits: limits(&config, &self.shared.limits),
             env: Arc::clone(&self.shared.env),
             stop: self.shared.stop.clone(),
@@ -208,7 +211,7 @@ fn put_together(
         let known = before.and_then(|before| before.unchanged(&config, name, &connections));
         let of_publication = match known {
             Some(pairs) => pairs,
-            None => pairs_of_publication(&config, name, publication, &connections)?,
+            None => pairs_of_publication(&config, name, publication, &connections, &shared.pages)?,
         };
         pairs.insert(name.to_string(), of_publication);
     }
@@ -405,6 +408,7 @@ fn pairs_of_publication(
     name: &PublicationName,
     publication: &PublicationConfig,
     connections: &BTreeMap<String, Arc<Api>>,
+    pages: &PageRoom,
 ) -> Result<Vec<Pair>, AssemblyError> {
     let api = |connection: &ConnectionName| {
         connections.get(connection.as_str()).ok_or_else(|| AssemblyError::UnknownConnection {
@@ -413,7 +417,8 @@ fn pairs_of_publication(
         })
     };
     let page_size = usize::try_from(publication.page_size).unwrap_or(usize::MAX);
-    let source = Arc::new(EdfiSource::new(Arc::clone(api(&publication.source)?), page_size));
+    let source = Arc::clone(api(&publication.source)?);
+    let source = Arc::new(EdfiSource::new(source, page_size, pages.clone()));
     let mut pairs = Vec::new();
     for target in &publication.targets {
         let ceiling = config.connections.get(target).map_or(1, |c| c.max_concurrency);

@@ -9,6 +9,7 @@
 //! Limit, `Retry-After` and retry budget belong to the origin ([`Origins`]); token, credentials
 //! and ceilings to the connection.
 
+mod buffers;
 mod auth;
 mod concurrency;
 mod error;

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::time::Instant;
 use url::Url;
 
+use super::buffers::Buffer;
 use super::error::{HttpError, Place};
 use super::request::{ApiRequest, ApiResponse};
 use super::trust::{ClientTls, Renewed};
@@ -180,15 +181,16 @@ impl Wire {
                 Some(_) => Err(too_large()),
             };
         }
-        let mut whole = BytesMut::with_capacity((told as usize).max(2 * first.len()));
-        whole.extend_from_slice(&first);
+        let mut whole = Buffer::with_room_for((told as usize).max(2 * first.len()));
+        whole.push(&first);
+        drop(first);
         while let Some(chunk) = self.chunk(request, &mut response, &mut flow).await? {
             if whole.len() + chunk.len() > limit {
                 return Err(too_large());
             }
-            whole.extend_from_slice(&chunk);
+            whole.push(&chunk);
         }
-        Ok(whole.freeze())
+        Ok(whole.whole())
     }
 
     async fn chunk(

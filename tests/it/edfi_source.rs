@@ -14,7 +14,7 @@ use tidemark::http::{Origins, Unobserved, Url};
 use tidemark::sandbox::{
     ApiVersion, Fault, Harm, Part, Refusal, Sandbox, SandboxOptions, SnapshotMode,
 };
-use tidemark::sources::edfi::EdfiSource;
+use tidemark::sources::edfi::{EdfiSource, PageRoom};
 use tidemark::sources::{Isolation, Lookup, Reader, Source, SourceError};
 
 /// Those that have snapshots and tell keys; 5.3 and 8.0 have tests of their own.
@@ -81,7 +81,7 @@ fn source_at(url: &str, page_size: usize) -> EdfiSource {
     };
     let origins = Origins::new(Clock::system());
     let api = Api::new(settings, &origins, Arc::new(Unobserved)).unwrap();
-    EdfiSource::new(api, page_size)
+    EdfiSource::new(api, page_size, PageRoom::new())
 }
 
 fn everything(reader: &Arc<dyn Reader>) -> Window {

@@ -18,7 +18,7 @@ use tidemark::engine::{DeleteBrake, FirstOverlap, FirstRun, Pair, Policy, Publis
 use tidemark::http::{Origins, Unobserved};
 use tidemark::sandbox::{LoggedRequest, Sandbox, SandboxOptions, Seed};
 use tidemark::sources::Isolation;
-use tidemark::sources::edfi::EdfiSource;
+use tidemark::sources::edfi::{EdfiSource, PageRoom};
 use tidemark::state::{MemoryStore, PairId, PairState, Parked, StateStore};
 use tidemark::targets::edfi::EdfiTarget;
 use tokio_util::sync::CancellationToken;
@@ -150,7 +150,7 @@ impl Scene {
     /// The pairs as a freshly started process would have them.
     pub(crate) fn pairs(&self) -> Vec<Pair> {
         let api = connect("district", &self.source.url(), &self.origins);
-        let source = Arc::new(EdfiSource::new(api, self.page_size));
+        let source = Arc::new(EdfiSource::new(api, self.page_size, PageRoom::new()));
         let mut pairs = Vec::new();
         for (name, sandbox) in &self.targets {
             pairs.push(Pair {

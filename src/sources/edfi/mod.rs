@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use self::reader::{EdfiReader, Limits};
+pub use self::room::PageRoom;
 use self::wire::{View, not_understood};
 use crate::domain::{ChangeVersion, ResourceGraph, Scope};
 use crate::edfi::{Api, Discovery, SnapshotStyle};
@@ -34,14 +35,15 @@ use crate::tasks::Tasks;
 pub struct EdfiSource {
     api: Arc<Api>,
     limits: Arc<Limits>,
+    pages: PageRoom,
     tasks: Tasks,
 }
 
 impl EdfiSource {
     /// `page_size` is how many records are asked for at once, 500 by default; what the API does
-    /// not allow is learnt from its refusal.
-    pub fn new(api: Arc<Api>, page_size: usize) -> EdfiSource {
-        EdfiSource { api, limits: Arc::new(Limits::new(page_size)), tasks: Tasks::new() }
+    /// not allow is learnt from its refusal. All sources of a process share one room for pages.
+    pub fn new(api: Arc<Api>, page_size: usize, pages: PageRoom) -> EdfiSource {
+        EdfiSource { api, limits: Arc::new(Limits::new(page_size)), pages, tasks: Tasks::new() }
     }
 
     async fn understood(&self) -> Result<Arc<Discovery>, SourceError> {
@@ -73,7 +75,8 @@ impl EdfiSource {
     }
 
     async fn reader(&self, view: View, isolation: Isolation) -> Result<EdfiReader, SourceError> {
-        EdfiReader::open(view, Arc::clone(&self.limits), isolation, self.tasks.clone()).await
+        let (limits, pages) = (Arc::clone(&self.limits), self.pages.clone());
+        EdfiReader::open(view, limits, isolation, pages, self.tasks.clone()).await
     }
 
     async fn open_snapshot(&self) -> Result<EdfiReader, SourceError> {
@@ -131,6 +134,7 @@ impl Source for EdfiSource {
         Arc::new(EdfiSource {
             api: self.api.for_run(run, stop),
             limits: Arc::clone(&self.limits),
+            pages: self.pages.clone(),
             tasks: self.tasks.clone(),
         })
     }

@@ -117,8 +117,8 @@ impl<R: CursorRequests> Feed for CursorFeed<R> {
     }
 }
 
-/// Fetches one page ahead, as soon as there is room for it. Nothing is asked for before the first page is wanted, and dropping it
-/// ends the reading.
+/// Fetches one page ahead, as soon as there is room for it. Nothing is asked for before the first page
+/// is wanted, and dropping it ends the reading.
 pub(super) struct ReadAhead {
     tasks: Tasks,
     reading: Reading,
@@ -239,6 +239,7 @@ mod tests {
     use bytes::Bytes;
     use tokio::sync::Notify;
 
+    use super::super::room::PageRoom;
     use super::*;
     use crate::domain::{Body, ChangeVersion, SourceId};
 
@@ -425,8 +426,13 @@ mod tests {
     #[tokio::test]
     async fn r12_the_position_is_that_of_the_page_handed_out_and_not_of_the_one_ahead() {
         let (feed, asked, notify) = watched(5);
-        let mut pages =
-            ReadAhead::new(Box::new(feed), question(), Room::new(), Tasks::new(), "test");
+        let mut pages = ReadAhead::new(
+            Box::new(feed),
+            question(),
+            PageRoom::new().of_a_run(),
+            Tasks::new(),
+            "test",
+        );
 
         pages.next().await.unwrap();
         while *asked.lock().unwrap() < 2 {
@@ -440,8 +446,13 @@ mod tests {
     #[tokio::test]
     async fn one_page_is_fetched_ahead_and_no_more() {
         let (feed, asked, notify) = watched(5);
-        let mut pages =
-            ReadAhead::new(Box::new(feed), question(), Room::new(), Tasks::new(), "test");
+        let mut pages = ReadAhead::new(
+            Box::new(feed),
+            question(),
+            PageRoom::new().of_a_run(),
+            Tasks::new(),
+            "test",
+        );
         assert_eq!(*asked.lock().unwrap(), 0, "nothing before the first page is wanted");
 
         pages.next().await.unwrap();
@@ -458,8 +469,13 @@ mod tests {
     #[tokio::test]
     async fn all_pages_arrive_and_the_end_stays_the_end() {
         let (feed, _, _) = watched(3);
-        let mut pages =
-            ReadAhead::new(Box::new(feed), question(), Room::new(), Tasks::new(), "test");
+        let mut pages = ReadAhead::new(
+            Box::new(feed),
+            question(),
+            PageRoom::new().of_a_run(),
+            Tasks::new(),
+            "test",
+        );
 
         let mut seen = 0;
         while pages.next().await.unwrap().is_some() {
@@ -474,8 +490,13 @@ mod tests {
     async fn a_reader_that_breaks_off_is_never_taken_for_the_end() {
         let (mut feed, _, _) = watched(3);
         feed.panics_at = Some(2);
-        let mut pages =
-            ReadAhead::new(Box::new(feed), question(), Room::new(), Tasks::new(), "test");
+        let mut pages = ReadAhead::new(
+            Box::new(feed),
+            question(),
+            PageRoom::new().of_a_run(),
+            Tasks::new(),
+            "test",
+        );
 
         pages.next().await.unwrap();
         let error = pages.next().await.unwrap_err();
@@ -487,8 +508,13 @@ mod tests {
     async fn dropping_the_pages_ends_the_task_that_reads() {
         let (feed, _, _) = watched(5);
         let tasks = Tasks::new();
-        let mut pages =
-            ReadAhead::new(Box::new(feed), question(), Room::new(), tasks.clone(), "test");
+        let mut pages = ReadAhead::new(
+            Box::new(feed),
+            question(),
+            PageRoom::new().of_a_run(),
+            tasks.clone(),
+            "test",
+        );
         pages.next().await.unwrap();
 
         drop(pages);

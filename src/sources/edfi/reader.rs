@@ -6,7 +6,7 @@ use super::limit::{PageLimit, Portion};
 use super::paging::{CursorFeed, Feed, ReadAhead};
 use super::position::{Place, Question};
 use super::ranges::{OpenRangeFeed, Range, RangeFeed, RangeRequests};
-use super::room::Room;
+use super::room::{PageRoom, Room};
 use super::wire::{Reading, Requests, Versions, View, not_understood, with_range};
 use super::{feeds, leaves, snapshot};
 use crate::domain::{
@@ -52,6 +52,8 @@ pub(super) struct EdfiReader {
     limits: Arc<Limits>,
     isolation: Isolation,
     versions: Versions,
+    pages: PageRoom,
+    /// This run's share of them.
     room: Room,
     tasks: Tasks,
 }
@@ -62,11 +64,12 @@ impl EdfiReader {
         view: View,
         limits: Arc<Limits>,
         isolation: Isolation,
+        pages: PageRoom,
         tasks: Tasks,
     ) -> Result<EdfiReader, SourceError> {
         let versions = view.versions().await?;
-        let room = Room::new();
-        Ok(EdfiReader { view: Arc::new(view), limits, isolation, versions, room, tasks })
+        let (view, room) = (Arc::new(view), pages.of_a_run());
+        Ok(EdfiReader { view, limits, isolation, versions, pages, room, tasks })
     }
 
     fn tombstones_in(&self, resource: &ResourcePath, range: Range) -> Box<dyn TombstonePages> {
@@ -153,7 +156,8 @@ impl Reader for EdfiReader {
             limits: Arc::clone(&self.limits),
             isolation: self.isolation,
             versions: self.versions,
-            room: Room::new(),
+            pages: self.pages.clone(),
+            room: self.pages.of_a_run(),
             tasks: self.tasks.clone(),
         })
     }

@@ -16,7 +16,7 @@ use tidemark::engine::report::RunReport;
 use tidemark::engine::runner::{RunOptions, Runner};
 use tidemark::http::{Origins, SecretSource, Unobserved};
 use tidemark::sandbox::Sandbox;
-use tidemark::sources::edfi::EdfiSource;
+use tidemark::sources::edfi::{EdfiSource, PageRoom};
 use tidemark::targets::edfi::EdfiTarget;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -323,7 +323,7 @@ pub(super) fn pair_between(
     let connect = |name, url| connect(name, url, timeout, look_again_after, &origins);
     Pair {
         id: scene.pair_id("state"),
-        source: Arc::new(EdfiSource::new(connect("district", source), 500)),
+        source: Arc::new(EdfiSource::new(connect("district", source), 500, PageRoom::new())),
         target: Arc::new(EdfiTarget::new(connect("state", target))),
         policy: Arc::new(scene.policy.clone()),
     }

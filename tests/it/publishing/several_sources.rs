@@ -12,7 +12,7 @@ use tidemark::engine::runner::{RunOptions, Runner};
 use tidemark::engine::{Pair, Policy};
 use tidemark::http::Origins;
 use tidemark::sandbox::{Fault, Harm, LoggedRequest, Refusal, Sandbox};
-use tidemark::sources::edfi::EdfiSource;
+use tidemark::sources::edfi::{EdfiSource, PageRoom};
 use tidemark::state::{Coverage, PairId, Step};
 use tidemark::targets::edfi::EdfiTarget;
 
@@ -58,7 +58,11 @@ impl TwoDistricts {
     fn pairs(&self) -> [Pair; 2] {
         let pair = |publication: &str, url: &str| Pair {
             id: PairId { publication: publication.to_owned(), target: "state".to_owned() },
-            source: Arc::new(EdfiSource::new(connect(publication, url, &self.origins), 500)),
+            source: Arc::new(EdfiSource::new(
+                connect(publication, url, &self.origins),
+                500,
+                PageRoom::new(),
+            )),
             target: Arc::new(EdfiTarget::new(connect(
                 "state",
                 &self.scene.target().url(),

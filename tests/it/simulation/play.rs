@@ -16,7 +16,7 @@ use tidemark::engine::runner::{RunOptions, Runner};
 use tidemark::engine::{FirstOverlap, Pair, Policy};
 use tidemark::sandbox::{Fault, Gate, Harm, LoggedRequest, Part, Refusal, Sandbox};
 use tidemark::sources::Isolation;
-use tidemark::sources::edfi::EdfiSource;
+use tidemark::sources::edfi::{EdfiSource, PageRoom};
 use tidemark::state::{
     MemoryStore, Operation, PairId, ParkStatus, Parked, StateStore, StateView, Step as Commit,
 };
@@ -282,7 +282,8 @@ impl Play {
                 selection.exclude_only.push((*collection).to_owned());
             }
         }
-        let source = EdfiSource::new(Arc::clone(&self.source.api), self.frame.page_size);
+        let source =
+            EdfiSource::new(Arc::clone(&self.source.api), self.frame.page_size, PageRoom::new());
         Pair {
             id: pair_id(),
             source: Arc::new(source),
