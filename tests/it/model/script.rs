@@ -118,7 +118,7 @@ impl Script {
                 }
                 Trouble::Renewed(n, steps) if (Side::Source, *n) == (side, call) => {
                     self.edit_source(steps);
-                    self.serve(self.source.view());
+                    self.serve_renewed(self.source.view());
                 }
                 Trouble::PutBack(n, back) if (Side::Source, *n) == (side, call) => {
                     if let Some(image) = self.older.get(usize::from(*back) + 1) {
@@ -133,6 +133,15 @@ impl Script {
 
     fn serve(&self, image: View) {
         self.noted().snapshots.push(image);
+    }
+
+    /// Newest is all that there is to go by (R11): an image with the newest of the first, after another
+    /// was served between them, is the first to everybody.
+    fn serve_renewed(&self, image: View) {
+        let has_been_another = self.snapshots().len() > 1;
+        if !has_been_another || self.snapshots()[0].newest() != image.newest() {
+            self.serve(image);
+        }
     }
 
     fn edit_source(&self, steps: &[Step]) {
