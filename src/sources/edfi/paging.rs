@@ -423,16 +423,14 @@ mod tests {
         assert_eq!(script.asked.lock().unwrap().last().unwrap().as_deref(), Some("t2"));
     }
 
+    fn read_ahead(feed: impl Feed + 'static, tasks: Tasks) -> ReadAhead {
+        ReadAhead::new(Box::new(feed), question(), PageRoom::new().of_a_run(), tasks, "test")
+    }
+
     #[tokio::test]
     async fn r12_the_position_is_that_of_the_page_handed_out_and_not_of_the_one_ahead() {
         let (feed, asked, notify) = watched(5);
-        let mut pages = ReadAhead::new(
-            Box::new(feed),
-            question(),
-            PageRoom::new().of_a_run(),
-            Tasks::new(),
-            "test",
-        );
+        let mut pages = read_ahead(feed, Tasks::new());
 
         pages.next().await.unwrap();
         while *asked.lock().unwrap() < 2 {
@@ -446,13 +444,7 @@ mod tests {
     #[tokio::test]
     async fn one_page_is_fetched_ahead_and_no_more() {
         let (feed, asked, notify) = watched(5);
-        let mut pages = ReadAhead::new(
-            Box::new(feed),
-            question(),
-            PageRoom::new().of_a_run(),
-            Tasks::new(),
-            "test",
-        );
+        let mut pages = read_ahead(feed, Tasks::new());
         assert_eq!(*asked.lock().unwrap(), 0, "nothing before the first page is wanted");
 
         pages.next().await.unwrap();
@@ -469,13 +461,7 @@ mod tests {
     #[tokio::test]
     async fn all_pages_arrive_and_the_end_stays_the_end() {
         let (feed, _, _) = watched(3);
-        let mut pages = ReadAhead::new(
-            Box::new(feed),
-            question(),
-            PageRoom::new().of_a_run(),
-            Tasks::new(),
-            "test",
-        );
+        let mut pages = read_ahead(feed, Tasks::new());
 
         let mut seen = 0;
         while pages.next().await.unwrap().is_some() {
@@ -490,13 +476,7 @@ mod tests {
     async fn a_reader_that_breaks_off_is_never_taken_for_the_end() {
         let (mut feed, _, _) = watched(3);
         feed.panics_at = Some(2);
-        let mut pages = ReadAhead::new(
-            Box::new(feed),
-            question(),
-            PageRoom::new().of_a_run(),
-            Tasks::new(),
-            "test",
-        );
+        let mut pages = read_ahead(feed, Tasks::new());
 
         pages.next().await.unwrap();
         let error = pages.next().await.unwrap_err();
@@ -508,13 +488,7 @@ mod tests {
     async fn dropping_the_pages_ends_the_task_that_reads() {
         let (feed, _, _) = watched(5);
         let tasks = Tasks::new();
-        let mut pages = ReadAhead::new(
-            Box::new(feed),
-            question(),
-            PageRoom::new().of_a_run(),
-            tasks.clone(),
-            "test",
-        );
+        let mut pages = read_ahead(feed, tasks.clone());
         pages.next().await.unwrap();
 
         drop(pages);
