@@ -72,3 +72,36 @@ impl Drop for Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a size that nobody else asks for.
+    const SIZE: usize = LARGEST - STEP / 2;
+
+    #[test]
+    fn a_buffer_is_used_again_empty_when_the_last_slice_of_its_body_is_gone() {
+        let mut buffer = Buffer::with_room_for(SIZE);
+        buffer.push(b"a body");
+        let whole = buffer.whole();
+        let (begins_at, slice) = (whole.as_ptr(), whole.slice(2..));
+        drop(whole);
+        assert_ne!(Buffer::with_room_for(SIZE).0.as_ptr(), begins_at, "somebody reads it");
+
+        drop(slice);
+
+        assert!(IDLE.lock().unwrap().iter().any(|idle| idle.as_ptr() == begins_at));
+        assert_eq!(IDLE.lock().unwrap().iter().map(Vec::len).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_for_nobody_is_bounded_and_what_is_too_large_is_not_kept() {
+        let many: Vec<Buffer> = (0..8).map(|_| Buffer::with_room_for(LARGEST / 2)).collect();
+        drop(many);
+        drop(Buffer::with_room_for(2 * LARGEST));
+
+        let kept: usize = IDLE.lock().unwrap().iter().map(Vec::capacity).sum();
+        assert!((1..=KEPT).contains(&kept), "{kept}");
+    }
+}
