@@ -11,8 +11,8 @@ PEERS_PYTHON := $(CURDIR)/target/peers/bin/python
 # Kills of `make soak-kill`, and histories of the soaks that play some.
 ROUNDS ?= 1000
 soak-simulation: HISTORIES ?= 20000
-# About an hour on two cores.
-soak-model: HISTORIES ?= 300000
+# Of `make soak-model`: an hour.
+MINUTES ?= 60
 # Of `make soak-night`; under ten minutes on two cores.
 DISTRICTS ?= 600
 # Of `make soak-serve`: half an hour.
@@ -102,9 +102,9 @@ soak-simulation: needs ## Plays random histories, HISTORIES of them; leaves its 
 soak-fuzz: needs-fuzz ## Fuzzes every reader of foreign bytes, SECONDS_EACH; leaves its account in docs/samples/
 	@tools/soak-fuzz.sh $(SECONDS_EACH)
 
-soak-model: needs ## Plays HISTORIES of the model; leaves its account in docs/samples/
-	@TIDEMARK_HISTORIES=$(HISTORIES) TIDEMARK_SEED=$(or $(SEED),$(shell date +%s)) \
-		tools/soak.sh model model $(HISTORIES)
+soak-model: needs ## Plays the model for MINUTES; leaves its account, with how many histories, in docs/samples/
+	@TIDEMARK_MINUTES=$(MINUTES) TIDEMARK_SEED=$(or $(SEED),$(shell date +%s)) \
+		tools/soak.sh model model $(MINUTES) minutes
 
 soak-night: needs ## A night with DISTRICTS districts; leaves its account in docs/samples/
 	@TIDEMARK_DISTRICTS=$(DISTRICTS) tools/soak.sh night night $(DISTRICTS) districts

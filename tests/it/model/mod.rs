@@ -6,8 +6,8 @@
 //! a history that goes wrong is made smaller and printed. `tests/it/simulation` plays fewer
 //! histories over real HTTP: what both ends say on the wire is its matter, not that of this one.
 //!
-//! `TIDEMARK_HISTORIES` says how many are played, `TIDEMARK_SEED` with which seed they begin,
-//! `TIDEMARK_TRIES` how many are played at most to make a wrong one smaller.
+//! `TIDEMARK_HISTORIES` says how many are played, or `TIDEMARK_MINUTES` how long; `TIDEMARK_SEED` with
+//! which seed they begin, `TIDEMARK_TRIES` how many are played at most to make a wrong one smaller.
 
 mod district;
 mod elsewhere;
@@ -24,6 +24,7 @@ mod target;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use proptest_state_machine::ReferenceStateMachine;
@@ -57,18 +58,24 @@ struct Wrong {
 #[test]
 fn every_history_of_the_model_ends_in_agreement() {
     let first = number("TIDEMARK_SEED", 1);
-    let histories = number("TIDEMARK_HISTORIES", HISTORIES);
+    let (histories, longest) = match std::env::var_os("TIDEMARK_MINUTES") {
+        Some(_) => (u64::MAX, Duration::from_mins(number("TIDEMARK_MINUTES", 0))),
+        None => (number("TIDEMARK_HISTORIES", HISTORIES), Duration::MAX),
+    };
     let next = AtomicU64::new(0);
     let played = AtomicU64::new(0);
     let wrong = Mutex::new(Vec::new());
-    let began = std::time::Instant::now();
+    let began = Instant::now();
 
     std::thread::scope(|threads| {
         for _ in 0..PLAYERS {
             threads.spawn(|| {
                 loop {
                     let batch = next.fetch_add(1, Ordering::Relaxed);
-                    if batch * IN_A_BATCH >= histories || wrong.lock().unwrap().len() >= ENOUGH {
+                    if batch * IN_A_BATCH >= histories
+                        || began.elapsed() >= longest
+                        || wrong.lock().unwrap().len() >= ENOUGH
+                    {
                         return;
                     }
                     if let Err(found) = play_batch(first + batch, &played) {
