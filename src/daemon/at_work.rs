@@ -38,6 +38,7 @@ use crate::tasks::Tasks;
 
 /// A run's plan is on disk so long after its end at the latest, with those of whoever ended
 /// meanwhile. A process that is killed before that finds the run missed, and the next one runs it.
+/// What the run itself did is on disk before it has ended.
 const KEEP_WITHIN: Duration = Duration::from_secs(1);
 
 pub struct AtWork {
@@ -115,16 +116,23 @@ impl AtWork {
             for start in starts {
                 running.push(self.begin(start, &tasks, &early));
             }
+            let mut keep_within = KEEP_WITHIN;
             tokio::select! {
                 () = bell.rung() => {}
                 () = self.changed.notified() => {}
-                Some((id, ending)) = ended_early.recv() => self.note_one(&id, ending),
+                Some((id, ending)) = ended_early.recv() => {
+                    if matches!(ending, Ending::Compared(_)) {
+                        keep_within = Duration::ZERO; // It is shown by what is on disk.
+                    }
+                    self.note_one(&id, ending);
+                }
                 Some(group) = running.next() => ended = self.note(group),
                 () = at(keep_at) => {}
                 () = stop.cancelled() => {}
             }
             if self.agenda().has_changed() {
-                keep_at.get_or_insert(Instant::now() + KEEP_WITHIN);
+                let latest = Instant::now() + keep_within;
+                keep_at = Some(keep_at.map_or(latest, |at| at.min(latest)));
             }
             if ended.is_ok() && keep_at.take_if(|at| *at <= Instant::now()).is_some() {
                 ended = self.keep_plans().await;
