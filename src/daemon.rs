@@ -189,6 +189,12 @@ impl Assembly {
         &self.shared.env
     }
 
+    /// Whether looking for the secrets of a connection asks the disk.
+    pub fn has_secrets_in_files(&self, connection: &str) -> bool {
+        let config = self.config.connections.get(connection);
+        config.is_some_and(|config| config.key.is_in_a_file() || config.secret.is_in_a_file())
+    }
+
     /// Why the secrets of a connection cannot be read now; `None` when they can.
     pub fn locked(&self, connection: &str) -> Option<String> {
         let config = self.config.connections.get(connection)?;

@@ -24,10 +24,11 @@ pub(super) fn references(decoded: &Decoded, report: &mut Report<'_>) {
         }
     }
     predecessors(decoded, report);
-    let known: Vec<&str> = decoded.names.iter().map(String::as_str).collect();
+    let known: BTreeSet<&str> = decoded.names.iter().map(String::as_str).collect();
     for References { source, targets, .. } in &decoded.references {
         for named in source.iter().chain(targets) {
-            if !known.contains(&named.value.as_str()) {
+            if !known.contains(named.value.as_str()) {
+                let known: Vec<&str> = known.iter().copied().collect();
                 let hint = hint(named.value.as_str(), &known);
                 complain(report, named, format!("no connection is called `{}`{hint}", named.value));
             }
@@ -93,9 +94,12 @@ pub(super) fn doubts(config: &Config, report: &mut Report<'_>) {
     for (name, connection) in &config.connections {
         in_the_clear(name, connection, report);
     }
+    let mut by_source: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (name, publication) in &config.publications {
         same_address(config, name, publication, report);
-        overlaps(config, name, publication, report);
+        let earlier = by_source.entry(&publication.source).or_default();
+        overlaps(earlier, name, publication, report);
+        earlier.push((name, publication));
     }
     several_owners(config, report);
 }
@@ -149,14 +153,14 @@ fn same_address(
     }
 }
 
+/// `earlier` are those of the same source.
 fn overlaps(
-    config: &Config,
+    earlier: &[(&PublicationName, &PublicationConfig)],
     name: &PublicationName,
     publication: &PublicationConfig,
     report: &mut Report<'_>,
 ) {
-    let earlier = config.publications.iter().take_while(|(other, _)| *other != name);
-    for (other_name, other) in earlier.filter(|(_, other)| other.source == publication.source) {
+    for (other_name, other) in earlier {
         if !may_meet(&other.resources, &publication.resources) {
             continue;
         }

@@ -1,12 +1,11 @@
 //! The layers of a configuration and how they lie over each other: `defaults`, then the files in
-//! order of name, then environment variables. The `config` crate stacks them; what a layer does
-//! to the ones below is decided here: mappings merge, everything else replaces.
+//! order of name, then environment variables. Values are the `config` crate's, which know where they
+//! were written; what a layer does to the ones below is decided here: mappings merge, everything else replaces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use config::{Map, Source, Value, ValueKind};
+use config::{Map, Value, ValueKind};
 
 use super::entries::SECTIONS;
 use super::problem::{Place, Problem, hint, nearest};
@@ -191,8 +190,12 @@ fn set(table: &mut Map<String, Value>, path: &[String], value: Value) {
 }
 
 /// What `defaults` puts under every entry, as the lowest layer.
-pub(super) fn defaults(root: &Value) -> Document {
+pub(super) fn defaults(layers: &[Layer]) -> Document {
     let mut document = Document::default();
+    if !layers.iter().any(|Layer(layer)| layer.contains_key("defaults")) {
+        return document;
+    }
+    let root = &stack(layers.iter().cloned());
     for (kind, section) in [("connection", "connections"), ("publication", "publications")] {
         let Some(defaults) = child(root, "defaults").and_then(|all| child(all, kind)) else {
             continue;
@@ -214,43 +217,28 @@ fn child<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
     }
 }
 
-/// What a document says, shared by whoever stacks it.
+/// What a document says.
 #[derive(Clone, Debug)]
-pub(super) struct Layer(Arc<Map<String, Value>>);
+pub(super) struct Layer(Map<String, Value>);
 
 impl From<Document> for Layer {
     fn from(document: Document) -> Layer {
-        Layer(Arc::new(document.root))
+        Layer(document.root)
     }
 }
 
-/// One layer over the other, by the `config` crate.
-pub(super) fn stack(layers: &[Layer]) -> Value {
-    let mut builder = config::Config::builder();
-    for layer in layers {
-        builder = builder.add_source(layer.clone());
+/// One layer over the other, the lowest first. The `config` crate would stack them as well, and copy
+/// everything once for each level of mappings around it: with a thousand publications, that takes as
+/// long as reading them.
+pub(super) fn stack(layers: impl IntoIterator<Item = Layer>) -> Value {
+    let mut stacked = Map::new();
+    for Layer(layer) in layers {
+        lay_over(&mut stacked, layer);
     }
-    builder.build().expect("a layer is in memory already and always collects").cache
+    Value::new(None, ValueKind::Table(stacked))
 }
 
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
-        Ok((*self.0).clone())
-    }
-
-    fn collect_to(&self, below: &mut Value) -> Result<(), config::ConfigError> {
-        if let ValueKind::Table(below) = &mut below.kind {
-            lay_over(below, &self.0);
-        }
-        Ok(())
-    }
-}
-
-fn lay_over(below: &mut Map<String, Value>, above: &Map<String, Value>) {
+fn lay_over(below: &mut Map<String, Value>, above: Map<String, Value>) {
     for (given, replaced) in ALTERNATIVES {
         let gives = |key: &str| above.get(key).is_some_and(|value| value.kind != ValueKind::Nil);
         if gives(given) && !gives(replaced) {
@@ -259,14 +247,24 @@ fn lay_over(below: &mut Map<String, Value>, above: &Map<String, Value>) {
     }
     for (key, value) in above {
         let is_whole = WHOLE_VALUES.contains(&key.as_str());
-        match (below.get_mut(key).map(|value| &mut value.kind), &value.kind) {
-            (Some(ValueKind::Table(below)), ValueKind::Table(above)) if !is_whole => {
-                lay_over(below, above);
+        match (below.get_mut(&key).map(|value| &mut value.kind), value) {
+            (Some(ValueKind::Table(below)), Value { kind: ValueKind::Table(above), .. })
+                if !is_whole =>
+            {
+                lay_over(below, above)
             }
-            (Some(ValueKind::Table(_)), ValueKind::Nil) if !is_whole => {}
-            _ => {
-                below.insert(key.clone(), value.clone());
+            (Some(ValueKind::Table(_)), Value { kind: ValueKind::Nil, .. }) if !is_whole => {}
+            (_, value) => {
+                below.insert(key, without_place(value));
             }
         }
     }
+}
+
+/// A mapping is where its key is, whichever layers it was put together from.
+fn without_place(value: Value) -> Value {
+    let ValueKind::Table(table) = value.kind else { return value };
+    let mut placeless = Map::with_capacity(table.len());
+    placeless.extend(table.into_iter().map(|(key, value)| (key, without_place(value))));
+    Value::new(None, ValueKind::Table(placeless))
 }

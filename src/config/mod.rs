@@ -209,9 +209,9 @@ fn merge(
 ) -> Value {
     let mut layers: Vec<Layer> = files.into_iter().map(Layer::from).collect();
     layers.extend(of_variables(&layers, written, env, problems).map(Layer::from));
-    let of_defaults = defaults(&stack(&layers));
+    let of_defaults = defaults(&layers);
     layers.insert(0, Layer::from(of_defaults));
-    stack(&layers)
+    stack(layers)
 }
 
 /// `None` where there is no variable of ours.
@@ -224,7 +224,7 @@ fn of_variables(
     if !env.keys().any(|name| is_ours(name)) {
         return None;
     }
-    let of_files = stack(files);
+    let of_files = stack(files.iter().cloned());
     let mut report = Report::new(written);
     entries::decode(&mut report, &of_files);
     Some(environment(env, &report.known, problems))

@@ -57,6 +57,14 @@ impl Secret {
         self.place.as_ref()
     }
 
+    /// Whether reading it asks the disk, which blocks.
+    pub fn is_in_a_file(&self) -> bool {
+        match &self.origin {
+            SecretOrigin::File(_) => true,
+            SecretOrigin::Literal(_) | SecretOrigin::Environment(_) => false,
+        }
+    }
+
     /// The secret's text. A file is read at each call, so a rotated secret is seen; line ends at
     /// its end do not count.
     pub fn read(&self, env: &BTreeMap<String, String>) -> Result<SecretString, SecretError> {

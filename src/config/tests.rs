@@ -126,7 +126,7 @@ publications:
 fn every_key_is_in_the_reference() {
     let mut problems = Vec::new();
     let document = yaml::read("reference.yaml", example(), &mut problems).unwrap();
-    let tree = stack(&[Layer::from(document.clone())]);
+    let tree = stack([Layer::from(document.clone())]);
     let mut report = Report::new(&document.keys);
     entries::decode(&mut report, &tree);
 

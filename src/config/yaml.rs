@@ -5,6 +5,7 @@
 //! `*` or `!` and was not quoted would otherwise silently become something else.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use config::{Map, Value, ValueKind};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
@@ -142,11 +143,12 @@ impl<'a> Reader<'a, '_> {
             self.is_text(tag.as_deref(), &span);
             self.descend(name.clone().into_owned(), start)?;
             let place = self.place(&span);
-            if let Some(first) = self.keys.get(&self.path) {
-                let message = format!("written twice; it is first written at {first}");
-                self.report(&span, &message);
-            } else {
-                self.keys.insert(self.path.clone(), place);
+            match self.keys.entry(self.path.clone()) {
+                Entry::Vacant(free) => drop(free.insert(place)),
+                Entry::Occupied(first) => {
+                    let message = format!("written twice; it is first written at {}", first.get());
+                    self.report(&span, &message);
+                }
             }
             let (event, span) = self.next()?;
             let value = self.value(event, &span)?;

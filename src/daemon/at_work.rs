@@ -38,7 +38,8 @@ use crate::tasks::Tasks;
 
 /// A run's plan is on disk so long after its end at the latest, with those of whoever ended
 /// meanwhile. A process that is killed before that finds the run missed, and the next one runs it.
-const KEEP_WITHIN: Duration = Duration::from_millis(100);
+/// What the run itself did is on disk before it has ended.
+const KEEP_WITHIN: Duration = Duration::from_secs(1);
 
 pub struct AtWork {
     /// What is in force now, and what runs by it. A run that began under another ends under that.
@@ -115,16 +116,23 @@ impl AtWork {
             for start in starts {
                 running.push(self.begin(start, &tasks, &early));
             }
+            let mut keep_within = KEEP_WITHIN;
             tokio::select! {
                 () = bell.rung() => {}
                 () = self.changed.notified() => {}
-                Some((id, ending)) = ended_early.recv() => self.note_one(&id, ending),
+                Some((id, ending)) = ended_early.recv() => {
+                    if matches!(ending, Ending::Compared(_)) {
+                        keep_within = Duration::ZERO; // It is shown by what is on disk.
+                    }
+                    self.note_one(&id, ending);
+                }
                 Some(group) = running.next() => ended = self.note(group),
                 () = at(keep_at) => {}
                 () = stop.cancelled() => {}
             }
             if self.agenda().has_changed() {
-                keep_at.get_or_insert(Instant::now() + KEEP_WITHIN);
+                let latest = Instant::now() + keep_within;
+                keep_at = Some(keep_at.map_or(latest, |at| at.min(latest)));
             }
             if ended.is_ok() && keep_at.take_if(|at| *at <= Instant::now()).is_some() {
                 ended = self.keep_plans().await;
@@ -210,11 +218,14 @@ impl AtWork {
             return;
         }
         let assembly = self.assembly();
-        let looking = tokio::task::spawn_blocking(move || {
-            let why = |name: String| assembly.locked(&name).map(|why| (name, why));
-            needed.into_iter().filter_map(why).collect::<BTreeMap<_, _>>()
-        });
-        let locked = looking.await.expect("reading secrets does not panic");
+        // A thread is woken for files alone: this is done before each run.
+        let (in_files, at_hand): (Vec<String>, Vec<String>) =
+            needed.into_iter().partition(|name| assembly.has_secrets_in_files(name));
+        let mut locked = locked_of(&assembly, at_hand);
+        if !in_files.is_empty() {
+            let looking = tokio::task::spawn_blocking(move || locked_of(&assembly, in_files));
+            locked.extend(looking.await.expect("reading secrets does not panic"));
+        }
         let mut said = self.locked.lock().expect("nothing panics while it holds what is locked");
         for (connection, why) in locked.iter().filter(|(name, _)| !said.contains_key(*name)) {
             tracing::error!(connection, why, "a secret cannot be read: its pairs wait for it");
@@ -424,6 +435,12 @@ impl AtWork {
     fn now(&self) -> Timestamp {
         self.in_force().assembly.clock.now()
     }
+}
+
+/// Those of these connections whose secrets cannot be read, each with why.
+fn locked_of(assembly: &Assembly, connections: Vec<String>) -> BTreeMap<String, String> {
+    let why = |name: String| assembly.locked(&name).map(|why| (name, why));
+    connections.into_iter().filter_map(why).collect()
 }
 
 async fn at(moment: Option<Instant>) {

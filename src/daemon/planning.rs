@@ -59,10 +59,9 @@ impl Planned {
 async fn newcomer(
     assembly: &Assembly,
     id: &PairId,
-    Outline { state, plan, has_parked }: Outline,
+    Outline { last_run, is_blocked, plan, has_parked }: Outline,
 ) -> Result<Newcomer, StateError> {
-    let run = state.last_run;
-    let failed = run.as_ref().is_some_and(|run| run.outcome == Outcome::Failed);
+    let failed = last_run.as_ref().is_some_and(|run| run.outcome == Outcome::Failed);
     let parked_due_at = match has_parked {
         true => parked_due_at(&*assembly.store, id).await?,
         false => None,
@@ -70,8 +69,8 @@ async fn newcomer(
     Ok(Newcomer {
         id: id.clone(),
         plan,
-        last_ended_at: run.map(|run| run.ended_at),
-        failed: failed && state.blocked.is_none(),
+        last_ended_at: last_run.map(|run| run.ended_at),
+        failed: failed && !is_blocked,
         parked_due_at,
     })
 }

@@ -192,9 +192,11 @@ where
     L::Addr: std::fmt::Debug,
 {
     let stop = tasks.stop_token();
+    // Served as it is, a router would put every route together anew for each connection.
+    let routes = router.into_make_service();
     tasks.spawn("server", async move {
         let stopped = stop.clone().cancelled_owned();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(stopped).into_future();
+        let serving = axum::serve(listener, routes).with_graceful_shutdown(stopped).into_future();
         let too_long = async {
             stop.cancelled().await;
             tokio::time::sleep(LAST_ANSWERS).await;

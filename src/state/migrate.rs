@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{self, FORMAT, Trouble};
+use super::readable::ReadableCoverage;
 use super::records::{self, Table, Writes};
 use super::text::{self, RecordsError};
 use super::{
@@ -90,6 +91,15 @@ pub(super) fn record(kind: codec::Kind, bytes: &[u8]) -> Result<Box<dyn Record>,
         Kind::Progress => decoded::<Progress>(bytes),
         Kind::Run => decoded::<RunRecord>(bytes),
         Kind::State => decoded::<PairState>(bytes),
+    }
+}
+
+/// Whether a record of any format that is known can be read: `Ok` exactly where [`record`] is.
+pub(super) fn readable(kind: codec::Kind, bytes: &[u8]) -> Result<(), Trouble> {
+    match kind {
+        // Most of a fleet's state is lists of resources; building them takes longer than reading.
+        codec::Kind::Coverage => codec::decode::<ReadableCoverage>(bytes).map(drop),
+        other => record(other, bytes).map(drop),
     }
 }
 

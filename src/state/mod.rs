@@ -12,6 +12,7 @@
 mod sled;
 mod memory;
 mod records;
+mod readable;
 mod room;
 mod remembered;
 mod overlap;

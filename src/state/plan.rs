@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PairState;
+use super::LastRun;
 use crate::clock::Timestamp;
 
 /// When a pair runs next, and whether it may.
@@ -33,7 +33,9 @@ pub struct Plan {
 /// What a daemon has to know of a pair to plan for it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outline {
-    pub state: PairState,
+    pub last_run: Option<LastRun>,
+    /// A person has to decide something first.
+    pub is_blocked: bool,
     /// As [`super::StateView::plan`].
     pub plan: Option<Plan>,
     pub has_parked: bool,

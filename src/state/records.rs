@@ -8,15 +8,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::codec::{self, Kind, Trouble};
 use super::erasure;
 use super::migrate;
 use super::remembered;
 use super::{
-    AuditRecord, Comparison, Coverage, Finished, JournalledName, Outline, PairId, PairState,
-    ParkStatus, Parked, ParkedCounts, Plan, Progress, RunJournal, RunRecord, Step, Verified,
+    AuditRecord, Comparison, Coverage, Finished, JournalledName, LastRun, Outline, PairId,
+    PairState, ParkStatus, Parked, ParkedCounts, Plan, Progress, RunJournal, RunRecord, Step,
+    Verified,
 };
 use crate::clock::Timestamp;
 use crate::domain::{NaturalKey, ParkReason, ResourcePath};
@@ -245,9 +246,19 @@ pub(super) fn plan(table: &dyn Table, pair: &PairId) -> Result<Option<Plan>, Tro
     single(table, pair, Kind::Plan)
 }
 
+/// As much of the state of a pair as planning needs.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OutlinedState {
+    last_run: Option<LastRun>,
+    blocked: Option<IgnoredAny>,
+}
+
 pub(super) fn outline(table: &dyn Table, pair: &PairId) -> Result<Outline, Trouble> {
+    let OutlinedState { last_run, blocked } = single(table, pair, Kind::State)?.unwrap_or_default();
     Ok(Outline {
-        state: load(table, pair)?.unwrap_or_default(),
+        last_run,
+        is_blocked: blocked.is_some(),
         plan: plan(table, pair)?,
         has_parked: !parked(table, pair, None, 1)?.is_empty(),
     })
@@ -437,7 +448,7 @@ pub(super) fn verify(table: &dyn Table) -> Result<(), Trouble> {
     for entry in under(table, codec::AUDIT_PREFIX) {
         codec::decode::<AuditRecord>(&entry?.1)?;
     }
-    each(table, |_, kind, bytes| migrate::record(kind, bytes).map(drop))
+    each(table, |_, kind, bytes| migrate::readable(kind, bytes))
 }
 
 /// Whether a key and its value are a record of any format that is known, as each is asked when a

@@ -7,6 +7,7 @@
 //! after opening is the last thing this store does; sled stays broken once it is, and a store that
 //! goes on after a failed write would be guessing.
 
+mod known;
 mod reads;
 
 use std::fs;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use ::sled::{Batch, Db, Tree};
 use async_trait::async_trait;
 
+use self::known::Known;
 use super::codec::{FORMAT, FORMAT_KEY, OLDEST, STEPS_KEY, Trouble};
 use super::lock::{NotLocked, StateLock};
 use super::marker::{Marked, Marker};
@@ -58,6 +60,7 @@ struct Shared {
     db: Db,
     /// One step at a time: a step reads what it removes, and steps are counted.
     writer: Mutex<Writer>,
+    known: Known,
     /// The first error after opening.
     broken: OnceLock<String>,
     watcher: OnceLock<CommitWatcher>,
@@ -93,6 +96,7 @@ impl SledStore {
             shared: Arc::new(Shared {
                 db,
                 writer: Mutex::new(Writer { steps, marker }),
+                known: Known::default(),
                 broken: OnceLock::new(),
                 watcher: OnceLock::new(),
                 fault_watcher: OnceLock::new(),
@@ -100,6 +104,17 @@ impl SledStore {
                 _lock: lock,
             }),
         })
+    }
+
+    /// What can be said without the disk. Fails where the disk would not be asked any more.
+    fn in_memory<T>(
+        &self,
+        doing: &'static str,
+        ask: impl FnOnce(&Known) -> Option<T>,
+    ) -> Result<Option<T>, StateError> {
+        let shared = &self.shared;
+        shared.still_whole().map_err(|trouble| shared.fail(&trouble, doing))?;
+        Ok(ask(&shared.known))
     }
 
     /// Does blocking work on a thread for it. The work goes on to its end even when the caller is
@@ -142,13 +157,15 @@ impl Shared {
     }
 
     fn commit(&self, pair: &PairId, step: &Step) -> Result<(), Trouble> {
-        self.write(|table| records::writes(table, pair, step))
+        let work = |table: &dyn Table| records::writes(table, pair, step);
+        self.write(work, |known| known.committed(pair, step))
     }
 
     /// I3, I4: one batch, and `Ok` only after the flush that covers it.
     fn write(
         &self,
         work: impl FnOnce(&dyn Table) -> Result<Writes, Trouble>,
+        when_on_disk: impl FnOnce(&Known),
     ) -> Result<(), Trouble> {
         // A panic of an earlier holder has poisoned the store, and `still_whole` has said so; this
         // call was already waiting.
@@ -161,6 +178,7 @@ impl Shared {
         self.db.apply_batch(batch).map_err(engine)?;
         self.db.flush().map_err(engine)?;
         writer.steps = steps;
+        when_on_disk(&self.known);
         writer.marker.count(steps).map_err(|error| Trouble::Engine(error.to_string()))?;
         if let Some(watcher) = self.watcher.get() {
             watcher(began.elapsed());
@@ -168,6 +186,9 @@ impl Shared {
         Ok(())
     }
 }
+
+/// A step that changes neither the state of a pair nor what it has parked.
+fn nothing_is_known_of_it(_: &Known) {}
 
 fn batch_of(writes: Writes) -> Batch {
     let mut batch = Batch::default();
@@ -505,8 +526,10 @@ impl StateStore for SledStore {
     }
 
     async fn keep_plans(&self, plans: Vec<(PairId, Plan)>) -> Result<(), StateError> {
-        self.on_disk("saving plans", move |shared| shared.write(|_| records::write_plans(&plans)))
-            .await
+        self.on_disk("saving plans", move |shared| {
+            shared.write(|_| records::write_plans(&plans), nothing_is_known_of_it)
+        })
+        .await
     }
 
     async fn note(
@@ -515,7 +538,8 @@ impl StateStore for SledStore {
         forget_before: Option<Timestamp>,
     ) -> Result<(), StateError> {
         self.on_disk("writing the audit", move |shared| {
-            shared.write(|table| records::note(table, &record, forget_before))
+            let work = |table: &dyn Table| records::note(table, &record, forget_before);
+            shared.write(work, nothing_is_known_of_it)
         })
         .await
     }

@@ -415,3 +415,44 @@ fn kill_after(path: &Path, steps: usize) -> i64 {
     assert!(killed, "the victim ended by itself");
     acknowledged
 }
+
+/// What each pair is told to have is what the database has, whoever asked for it before.
+async fn assert_told_as_kept(store: &SledStore, done: &str) {
+    for pair in ["a", "b", "c"].map(pair) {
+        let db = &*store.shared.db;
+        let (state, items) = (records::load(db, &pair), records::parked(db, &pair, None, 10));
+        assert_eq!(store.load(&pair).await.unwrap(), state.unwrap(), "{pair} after {done}");
+        let told = store.parked(&pair, None, 10).await.unwrap();
+        assert_eq!(told, items.unwrap(), "{pair} after {done}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_without_the_disk_is_what_is_on_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SledStore::open(directory.path()).unwrap();
+    let mut random = rand::rngs::StdRng::seed_from_u64(20260131);
+
+    assert_told_as_kept(&store, "nothing").await;
+    for number in 1..=200 {
+        let (of, from) = (pair(["a", "b"][number % 2]), pair(["b", "c"][number % 2]));
+        let id = format!("item-{}", random.random_range(0..2));
+        let (done, step) = match random.random_range(0..7) {
+            0 => ("a state", Step { state: Some(state(number as i64)), ..Step::default() }),
+            1 => ("parking", Step { park: vec![parked(&id, ParkStatus::Dead)], ..Step::default() }),
+            2 => ("settling", Step { settle: vec![id], ..Step::default() }),
+            3 => ("forgetting", Step { forget_all: true, ..Step::default() }),
+            4 => {
+                let state = Some(state(number as i64));
+                ("beginning anew", Step { state, forget_all: true, ..Step::default() })
+            }
+            5 => ("taking over", Step { taken_from: Some(from), ..Step::default() }),
+            _ => ("a run", Step { run: Some(run(number as i64)), ..Step::default() }),
+        };
+        store.commit(&of, step).await.unwrap();
+
+        assert_told_as_kept(&store, done).await;
+    }
+    let known = &store.shared.known;
+    assert!(["a", "b", "c"].map(pair).iter().all(|pair| known.state(pair).is_some()));
+}

@@ -140,7 +140,7 @@ proptest::proptest! {
 
         let mut problems = Vec::new();
         if let Ok(document) = yaml::read("t.yaml", &text, &mut problems) {
-            let tree = stack(&[Layer::from(document.clone())]);
+            let tree = stack([Layer::from(document.clone())]);
             let mut report = Report::new(&document.keys);
             let decoded = entries::decode(&mut report, &tree);
             check::references(&decoded, &mut report);

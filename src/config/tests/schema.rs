@@ -22,7 +22,7 @@ fn the_schema_has_every_key_that_works_and_no_other() {
     let text = format!("limits: {{one: {{}}}}\n{}", pair("", ""));
     let mut problems = Vec::new();
     let document = yaml::read("t.yaml", &text, &mut problems).unwrap();
-    let tree = stack(&[Layer::from(document.clone())]);
+    let tree = stack([Layer::from(document.clone())]);
     let mut report = Report::new(&document.keys);
     entries::decode(&mut report, &tree);
     let is_form_of_secret = |path: &Vec<String>| {

@@ -142,6 +142,7 @@ pub(super) async fn plans_of_many_pairs_are_kept_at_once_and_pairs_are_outlined_
     let asked = vec![pair("b"), pair("never"), pair("a")];
     let outlines = stand.store().outlines(asked).await.unwrap();
     let b = Outline { plan: Some(of_b), ..Outline::default() };
-    let a = Outline { state: state(9), plan: Some(plan()), has_parked: true };
+    let last_run = state(9).last_run;
+    let a = Outline { last_run, is_blocked: true, plan: Some(plan()), has_parked: true };
     assert_eq!(outlines, [b, Outline::default(), a]);
 }

@@ -10,6 +10,7 @@ use super::super::{
     PairState, Parked, ParkedCounts, Plan, Progress, RememberedKeyChange, RunJournal, RunRecord,
     SettledTombstone, StateError, StateView, Step, Verified, Written, records, remembered,
 };
+use super::known::Known;
 use super::{Shared, SledStore};
 use crate::clock::Timestamp;
 use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId};
@@ -17,8 +18,18 @@ use crate::domain::{ChangeVersion, NaturalKey, ResourcePath, SourceId, TargetId}
 #[async_trait]
 impl StateView for SledStore {
     async fn load(&self, pair: &PairId) -> Result<Option<PairState>, StateError> {
+        const DOING: &str = "reading a pair";
+        if let Some(state) = self.in_memory(DOING, |known| known.state(pair))? {
+            return Ok(state);
+        }
         let pair = pair.clone();
-        self.on_disk("reading a pair", move |shared| records::load(&*shared.db, &pair)).await
+        self.on_disk(DOING, move |shared| {
+            let since = shared.known.now();
+            let state = records::load(&*shared.db, &pair)?;
+            shared.known.has_read_state(&pair, state.as_ref(), since);
+            Ok(state)
+        })
+        .await
     }
 
     async fn coverage(&self, pair: &PairId) -> Result<Coverage, StateError> {
@@ -198,10 +209,20 @@ impl StateView for SledStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Parked>, StateError> {
+        const DOING: &str = "reading parked items";
+        let nothing = |known: &Known| known.has_nothing_parked(pair).then(Vec::new);
+        if let Some(nothing) = self.in_memory(DOING, nothing)? {
+            return Ok(nothing);
+        }
         let pair = pair.clone();
         let after = after.map(str::to_owned);
-        self.on_disk("reading parked items", move |shared| {
-            records::parked(&*shared.db, &pair, after.as_deref(), limit)
+        self.on_disk(DOING, move |shared| {
+            let since = shared.known.now();
+            let page = records::parked(&*shared.db, &pair, after.as_deref(), limit)?;
+            if page.is_empty() && after.is_none() && limit > 0 {
+                shared.known.has_read_nothing_parked(&pair, since);
+            }
+            Ok(page)
         })
         .await
     }
