@@ -8,11 +8,12 @@ ARG RUST=rust:1.90-alpine
 ARG BINARY=built
 
 FROM ${RUST} AS built
-# The C library of the static program; one crate brings C code along.
+# The C library of the static program; two crates bring C code along, and one of them a makefile.
 # hadolint ignore=DL3018
-RUN apk add --no-cache ca-certificates musl-dev
+RUN apk add --no-cache ca-certificates make musl-dev
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo/ .cargo/
 COPY config/ config/
 COPY data/ data/
 COPY src/ src/

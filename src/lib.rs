@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod server;
 pub mod http;
 pub mod tasks;
+pub mod allocator;
 pub mod certificate;
 pub mod clock;
 pub mod core_dumps;

@@ -33,10 +33,11 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
-# A Rust toolchain, and the C compiler and linker that it and one of our crates use.
+# A Rust toolchain, and the C compiler, linker and make that it and two of our crates use.
 needs_build() {
     have cargo || fail "no Rust toolchain: install one from https://rustup.rs (Rust 1.90 or later), then try again"
     have cc || apt_install gcc libc6-dev
+    have make || apt_install make
     have python3 || apt_install python3
     # What the pages have somebody type.
     have curl || apt_install curl

@@ -71,6 +71,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("certificate", &["clock"]),
     ("tasks", &[]),
     ("clock", &[]),
+    ("allocator", &[]),
     ("core_dumps", &[]),
     ("telemetry", &[]),
     // Its wire types are its own: a mistake that both ends shared would prove nothing. A clock that
@@ -100,6 +101,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("saphyr_parser", &["config/yaml.rs"]),
     ("sled", &["state/sled.rs", "state/sled/"]),
     ("subtle", &["server/callers.rs", "server/console/admission.rs"]),
+    ("tikv_jemallocator", &["allocator.rs"]),
     ("tokio_cron_scheduler", &["schedule.rs"]),
     ("tokio_rustls", &["server/tls.rs"]),
     ("tracing_subscriber", &["cli/", "telemetry.rs", "telemetry/"]),
