@@ -2,14 +2,16 @@
 //! are handed.
 //!
 //! What lives here: the view that the members of a cohort share ([`Cohort`], a [`Reader`] for each).
-//! What does not: keeping what was read (`cohort/shelf.rs`), and the runs, which do not know of each
-//! other (I13). The one thing to know: nobody waits for anybody. A member that is ahead reads on; one
-//! that falls further behind than may be kept goes on by itself, from the page that it had last.
+//! What does not: keeping what was read (`cohort/shelf.rs`), how long it is waited for those behind
+//! (`cohort/patience.rs`), and the runs, which do not know of each other (I13). The one thing to know: a
+//! member that is ahead reads on, after a little patience; one that falls further behind than may be kept
+//! goes on by itself, from the page that it had last.
 //!
 //! Feeds are shared, because their number is that of the resources and their size that of the window.
 //! Looks at single items are not: each target asks for its own reasons.
 
 pub(super) mod confirmation;
+mod patience;
 mod shelf;
 
 use std::collections::BTreeMap;
@@ -31,6 +33,7 @@ use crate::sources::{
 use crate::state::{PairId, StateView};
 
 use confirmation::Confirmation;
+use patience::Patience;
 use shelf::{Feed, Kind, Next, Place, Question, Record, Shelf};
 
 /// What may be kept for members that are behind, for each member beside the first (design.md §2:
@@ -64,11 +67,12 @@ impl Cohort {
     fn of(members: usize) -> Arc<Cohort> {
         let kept = KEPT_FOR_EACH.saturating_mul(members.saturating_sub(1));
         let confirmation = Arc::<Confirmation>::default();
+        let patience = Arc::<Patience>::default();
         Arc::new(Cohort {
             kept,
-            items: Shelf::for_members(members, kept, &confirmation),
-            key_changes: Shelf::for_members(members, kept / 8, &confirmation),
-            tombstones: Shelf::for_members(members, kept / 8, &confirmation),
+            items: Shelf::for_members(members, kept, &patience, &confirmation),
+            key_changes: Shelf::for_members(members, kept / 8, &patience, &confirmation),
+            tombstones: Shelf::for_members(members, kept / 8, &patience, &confirmation),
             parts: Mutex::default(),
             confirmation,
         })
@@ -77,7 +81,8 @@ impl Cohort {
     /// The view that all members read through, for one of them.
     fn member(self: &Arc<Self>, number: usize, view: Arc<dyn Reader>) -> Arc<dyn Reader> {
         let read = Arc::default();
-        Arc::new(Member { cohort: Arc::clone(self), number, view, read })
+        let stop = CancellationToken::new();
+        Arc::new(Member { cohort: Arc::clone(self), number, view, stop, read })
     }
 
     fn parts_of(&self, question: &Question) -> Arc<OnceCell<Parts>> {
@@ -153,6 +158,8 @@ struct Member {
     cohort: Arc<Cohort>,
     number: usize,
     view: Arc<dyn Reader>,
+    /// No wait outlasts it.
+    stop: CancellationToken,
     read: Arc<ReadUpTo>,
 }
 
@@ -173,7 +180,7 @@ impl Member {
         question: Question,
         open: impl Fn(&dyn Reader, Option<&Position>) -> Box<dyn Feed<T>> + Send + 'static,
     ) -> Shared<T> {
-        let place = shelf.join(question, self.number, || open(&*self.view, None));
+        let place = shelf.join(question, self.number, &self.stop, || open(&*self.view, None));
         let way = match place {
             Some(place) => Way::Together(place),
             None => Way::Alone(open(&*self.view, None)),
@@ -345,7 +352,8 @@ impl Reader for Member {
         Arc::new(Member {
             cohort: Arc::clone(&self.cohort),
             number: self.number,
-            view: self.view.for_run(run, stop),
+            view: self.view.for_run(run, stop.clone()),
+            stop,
             read: Arc::clone(&self.read),
         })
     }

@@ -9,6 +9,8 @@ use crate::table::{Goal, Row, microseconds, seconds, times};
 
 const NAME: &str = "fan-out";
 const BODY_BYTES: (usize, usize) = (1 << 10, 3 << 10);
+/// Where one is slow: so few items would not fill what is kept for it, and it would never be left behind.
+const LARGE_BODY_BYTES: (usize, usize) = (6 << 10, 10 << 10);
 /// Of the targets that are not slow, in milliseconds.
 const WRITE_TAKES: u64 = 20;
 /// Low enough that the machine is not what there is too little of.
@@ -29,7 +31,7 @@ fn together(size: Size) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut alone = None;
     for count in [1, 2, 4, 8] {
-        let source = source(items);
+        let source = source(items, BODY_BYTES);
         let targets = targets(&vec![0; count]);
         let urls: Vec<&str> = targets.iter().map(|target| target.url.as_str()).collect();
         let (done, _state) = publish_all(vec![publication(&source.url, &urls)], Some(64));
@@ -60,7 +62,7 @@ fn one_is_slow(size: Size) -> Vec<Row> {
             (&[WRITE_TAKES; 3][..], &mut without),
             (&[WRITE_TAKES, WRITE_TAKES, WRITE_TAKES, 10 * WRITE_TAKES][..], &mut with),
         ] {
-            let source = source(items);
+            let source = source(items, LARGE_BODY_BYTES);
             let targets = targets(takes);
             let urls: Vec<&str> = targets.iter().map(|target| target.url.as_str()).collect();
             let (done, _state) = publish_all(vec![publication(&source.url, &urls)], Some(AT_ONCE));
@@ -75,8 +77,8 @@ fn one_is_slow(size: Size) -> Vec<Row> {
     ]
 }
 
-fn source(items: u64) -> Running {
-    Running::start(&Play { items: district(items), body_bytes: BODY_BYTES, ..Play::default() })
+fn source(items: u64, body_bytes: (usize, usize)) -> Running {
+    Running::start(&Play { items: district(items), body_bytes, ..Play::default() })
 }
 
 /// One for each, by how long a write takes it.

@@ -7,11 +7,15 @@
 //! began it (`sources/edfi/room.rs`), and who did not begin yet may be waiting for just that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::confirmation::Confirmation;
+use super::patience::Patience;
 use crate::domain::{ChangeVersion, Position, ResourcePath, Window};
 use crate::sources::SourceError;
 
@@ -77,11 +81,16 @@ pub(super) struct Shelf<T> {
     held: Mutex<Held<T>>,
     /// Bytes that may be kept.
     room: usize,
+    /// Somebody has taken a page, or takes no more.
+    moved: Notify,
+    patience: Arc<Patience>,
     confirmation: Arc<Confirmation>,
 }
 
 struct Held<T> {
     members: BTreeSet<usize>,
+    /// Who was waited for long enough, and has read nothing first since: nobody waits for them.
+    left_behind: BTreeSet<usize>,
     feeds: BTreeMap<Question, Kept<T>>,
     /// Pages in the order in which they came: the oldest give way first.
     order: VecDeque<Question>,
@@ -103,7 +112,23 @@ struct Kept<T> {
 }
 
 /// `None` while somebody reads, once it has failed, and when whoever read was dropped.
-type Reading<T> = tokio::sync::Mutex<Option<Box<dyn Feed<T>>>>;
+type Reading<T> = tokio::sync::Mutex<Option<Front<T>>>;
+
+/// Where a feed is read on.
+struct Front<T> {
+    feed: Box<dyn Feed<T>>,
+    /// What came last, while who read it waits for room. It outlasts them.
+    come: Option<Come<T>>,
+}
+
+/// An answer, which may be that there is no more.
+struct Come<T> {
+    records: Option<Vec<T>>,
+    position: Option<Position>,
+    size: usize,
+    /// The number of the answer; see [`Confirmation`].
+    read: u64,
+}
 
 struct Page<T> {
     records: Vec<T>,
@@ -134,16 +159,23 @@ impl<T: Record> Shelf<T> {
     pub(super) fn for_members(
         members: usize,
         room: usize,
+        patience: &Arc<Patience>,
         confirmation: &Arc<Confirmation>,
     ) -> Arc<Shelf<T>> {
         let held = Held {
             members: (0..members).collect(),
+            left_behind: BTreeSet::new(),
             feeds: BTreeMap::new(),
             order: VecDeque::new(),
             size: 0,
         };
-        let confirmation = Arc::clone(confirmation);
-        Arc::new(Shelf { held: Mutex::new(held), room, confirmation })
+        Arc::new(Shelf {
+            held: Mutex::new(held),
+            room,
+            moved: Notify::new(),
+            patience: Arc::clone(patience),
+            confirmation: Arc::clone(confirmation),
+        })
     }
 
     /// A place at the beginning of a feed; `None` where the member reads alone: nobody else will
@@ -152,6 +184,7 @@ impl<T: Record> Shelf<T> {
         self: &Arc<Self>,
         question: Question,
         member: usize,
+        stop: &CancellationToken,
         begin: impl FnOnce() -> Box<dyn Feed<T>>,
     ) -> Option<Place<T>> {
         let mut held = self.held();
@@ -162,12 +195,14 @@ impl<T: Record> Shelf<T> {
             Some(kept) if kept.awaited.contains(&member) && kept.first == 0 => {}
             Some(_) => {
                 held.is_done(&question, member);
+                drop(held);
+                self.moved.notify_waiters();
                 return None;
             }
             None if held.members.len() == 1 => return None,
             None => {
                 let kept = Kept {
-                    reading: Arc::new(Reading::new(Some(begin()))),
+                    reading: Arc::new(Reading::new(Some(Front { feed: begin(), come: None }))),
                     here: 0,
                     awaited: held.members.clone(),
                     first: 0,
@@ -180,7 +215,7 @@ impl<T: Record> Shelf<T> {
         if let Some(kept) = held.feeds.get_mut(&question) {
             kept.here += 1;
         }
-        Some(Place { shelf: Arc::clone(self), question, member, next: 0 })
+        Some(Place { shelf: Arc::clone(self), question, member, next: 0, stop: stop.clone() })
     }
 
     /// Nothing is kept for the member any more.
@@ -191,6 +226,8 @@ impl<T: Record> Shelf<T> {
         for question in questions {
             held.is_done(&question, member);
         }
+        drop(held);
+        self.moved.notify_waiters();
     }
 
     fn held(&self) -> MutexGuard<'_, Held<T>> {
@@ -215,7 +252,7 @@ impl<T: Record> Held<T> {
     }
 
     /// A place is given up. Gives the feed where nobody is at it any more, to be dropped.
-    fn left_by(&mut self, question: &Question) -> Option<Box<dyn Feed<T>>> {
+    fn left_by(&mut self, question: &Question) -> Option<Front<T>> {
         let kept = self.feeds.get_mut(question)?;
         kept.here -= 1;
         if kept.here > 0 {
@@ -225,16 +262,36 @@ impl<T: Record> Held<T> {
         kept.reading.try_lock().ok()?.take()
     }
 
-    fn put(&mut self, question: &Question, mut page: Page<T>, room: usize) {
+    /// Whether so much can be kept without leaving somebody behind who was not before.
+    fn has_room(&mut self, size: usize, room: usize) -> bool {
+        while self.size + size > room {
+            let of_nobody_else = |question: &&Question| {
+                let first = self.feeds.get(question).and_then(|kept| kept.pages.front());
+                first.is_some_and(|page| page.awaited.is_subset(&self.left_behind))
+            };
+            let Some(question) = self.order.iter().find(of_nobody_else).cloned() else {
+                return false;
+            };
+            self.drop_in_order(&question);
+        }
+        true
+    }
+
+    fn put(&mut self, question: &Question, member: usize, mut page: Page<T>, room: usize) {
         let Some(kept) = self.feeds.get_mut(question) else { return };
         page.awaited.clone_from(&kept.awaited);
+        self.left_behind.remove(&member);
+        while !self.has_room(page.size, room)
+            && let Some(oldest) = self.order.front().cloned()
+        {
+            let first = self.feeds.get(&oldest).and_then(|kept| kept.pages.front());
+            self.left_behind.extend(first.iter().flat_map(|page| &page.awaited));
+            self.drop_in_order(&oldest);
+        }
+        let Some(kept) = self.feeds.get_mut(question) else { return };
         self.size += page.size;
         kept.pages.push_back(page);
         self.order.push_back(question.clone());
-        while self.size > room {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.drop_first(&oldest);
-        }
     }
 
     /// A page came for which there is no room, and those before it are of no use without it.
@@ -286,6 +343,7 @@ pub(super) struct Place<T: Record> {
     member: usize,
     /// The number of the page that comes next.
     next: usize,
+    stop: CancellationToken,
 }
 
 impl<T: Record> Place<T> {
@@ -296,44 +354,73 @@ impl<T: Record> Place<T> {
                 Look::Told(next) => return Ok(next),
                 Look::Read(reading) => reading,
             };
-            let mut reading = reading.lock().await;
+            let mut reading = tokio::select! {
+                reading = reading.lock() => reading,
+                // Who reads may be waiting for others. Alone it is told that it has to stop.
+                () = self.stop.cancelled() => return Ok(Next::Left),
+            };
             // Somebody else may have read it meanwhile.
             if let Look::Told(next) = self.look() {
                 return Ok(next);
             }
-            let Some(mut feed) = reading.take() else { return Ok(Next::Left) };
-            let records = feed.next().await?;
-            let read = self.shelf.confirmation.note();
-            let position = feed.position();
-            *reading = Some(feed);
-            if let Some(page) = self.keep(records, position, read) {
+            let Some(mut front) = reading.take() else { return Ok(Next::Left) };
+            if front.come.is_none() {
+                let records = front.feed.next().await?;
+                let position = front.feed.position();
+                let size = records.iter().flatten().map(Record::size).sum();
+                let read = self.shelf.confirmation.note();
+                front.come = Some(Come { records, position, size, read });
+            }
+            let front = reading.insert(front);
+            self.wait_for_those_behind(front.come.as_ref().map_or(0, |come| come.size)).await;
+            let page = front.come.take().and_then(|come| self.keep(come));
+            if let Some(page) = page {
                 return Ok(page);
+            }
+        }
+    }
+
+    /// Until so much can be kept without leaving anybody behind, or nobody has patience any more.
+    async fn wait_for_those_behind(&self, size: usize) {
+        let Shelf { room, moved, patience, .. } = &*self.shelf;
+        if size > *room {
+            return;
+        }
+        let mut waiting = None;
+        loop {
+            let mut moved = pin!(moved.notified());
+            // From here on nothing that is taken goes unnoticed.
+            moved.as_mut().enable();
+            let left = patience.left();
+            if self.shelf.held().has_room(size, *room) || left.is_zero() {
+                return;
+            }
+            waiting.get_or_insert_with(|| patience.wait());
+            tokio::select! {
+                () = moved => {}
+                () = tokio::time::sleep(left) => {}
+                () = self.stop.cancelled() => return,
             }
         }
     }
 
     /// Puts what was read where everybody finds it, this member too. Comes back with a page that
     /// there is no room for, which is this member's all the same.
-    fn keep(
-        &mut self,
-        records: Option<Vec<T>>,
-        position: Option<Position>,
-        read: u64,
-    ) -> Option<Next<T>> {
+    fn keep(&mut self, come: Come<T>) -> Option<Next<T>> {
+        let Come { records, position, size, read } = come;
         let mut held = self.shelf.held();
         let Some(records) = records else {
             held.feeds.get_mut(&self.question)?.ended = Some(read);
             return None;
         };
-        let size = records.iter().map(Record::size).sum();
         if size > self.shelf.room {
             // Nobody else finds it: they leave, and read it for themselves.
             held.pass_over(&self.question);
             self.next += 1;
             return Some(Next::Page { records, position, read });
         }
-        let awaited = BTreeSet::new();
-        held.put(&self.question, Page { records, position, size, read, awaited }, self.shelf.room);
+        let page = Page { records, position, size, read, awaited: BTreeSet::new() };
+        held.put(&self.question, self.member, page, self.shelf.room);
         None
     }
 
@@ -353,6 +440,8 @@ impl<T: Record> Place<T> {
         let (records, position, read) = (page.records.clone(), page.position.clone(), page.read);
         self.next += 1;
         held.let_go(&self.question);
+        drop(held);
+        self.shelf.moved.notify_waiters();
         Look::Told(Next::Page { records, position, read })
     }
 }
@@ -369,5 +458,6 @@ impl<T: Record> Drop for Place<T> {
         held.is_done(&self.question, self.member);
         drop(held);
         drop(feed);
+        self.shelf.moved.notify_waiters();
     }
 }
