@@ -66,13 +66,27 @@ enum Contention {
     Seen,
 }
 
-/// Upserts `item`, publishing first what it refers to where that is missing.
+/// Upserts an item of a page, publishing first what it refers to where that is missing. What a page
+/// showed is read again until the view was looked at after it (R11).
 pub(super) async fn upsert(
     run: &Arc<Run>,
     resource: &ResourcePath,
     item: &Item,
     turn: Turn,
 ) -> Result<Settled, RunError> {
+    write(run, resource, item, turn, Contention::NotYet).await
+}
+
+/// Upserts an item that no page brought. Its own page may be done, in an earlier run of this window
+/// too, and is not read again: what a snapshot shows that took the place of the opened one is not
+/// written (R11, R12).
+pub(super) async fn upsert_out_of_turn(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    item: &Item,
+    turn: Turn,
+) -> Result<Settled, RunError> {
+    run.confirm_what_came().await?;
     write(run, resource, item, turn, Contention::NotYet).await
 }
 
@@ -165,7 +179,10 @@ async fn read_and_write(
     contention: Contention,
 ) -> Result<Settled, RunError> {
     match run.reader.get(resource, id).await.map_err(RunError::Source)? {
-        Lookup::Lives(item) => write(run, resource, &item, turn, contention).await,
+        Lookup::Lives(item) => {
+            run.confirm_what_came().await?;
+            write(run, resource, &item, turn, contention).await
+        }
         // Deleted since: its tombstone says so, in this window or the next one.
         Lookup::Absent => Ok(Settled::Skipped),
         Lookup::Hidden => {

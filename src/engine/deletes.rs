@@ -386,7 +386,8 @@ async fn lives_again(
         NamedBy::Tombstone => Ok(Gone::Settled(Settled::Skipped)),
         NamedBy::OldKey { .. } => delete_what_moved_on(run, resource, named).await,
         NamedBy::Parked(record) => {
-            let settled = apply::upsert(run, resource, item, Turn::AfterDeletes).await?;
+            let settled =
+                apply::upsert_out_of_turn(run, resource, item, Turn::AfterDeletes).await?;
             if settled == Settled::Skipped {
                 // Closed: its record waits with it (R23a).
                 return Ok(Gone::Settled(Settled::Parked));

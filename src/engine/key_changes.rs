@@ -289,6 +289,8 @@ async fn rename(
         // to plain agreement, is not there, and the PUT would be refused.
         return Ok(Settled::Skipped);
     }
+    // As `apply::upsert_out_of_turn`: no page may come to mend it.
+    run.confirm_what_came().await?;
     run.keys_are_about_to_move().await?;
     match run.target(|target| target.rename(resource, &target_id, &item)).await {
         Ok(()) => {

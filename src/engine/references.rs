@@ -140,7 +140,8 @@ async fn publish_one(
             continue;
         }
         run.take_up(Stage::Upserts, 1);
-        let settled = apply::upsert(run, resource, &item, Turn::Referenced(depth + 1)).await?;
+        let settled =
+            apply::upsert_out_of_turn(run, resource, &item, Turn::Referenced(depth + 1)).await?;
         run.count(Stage::Upserts, resource, settled, Tally { read: 1, ..Tally::default() });
         if settled == Settled::Applied {
             return Ok(true);

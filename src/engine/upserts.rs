@@ -248,7 +248,7 @@ async fn try_parked(run: &Arc<Run>, record: &Parked) -> Result<Settled, RunError
     }
     let mut settled = Settled::Skipped;
     for item in found.into_values() {
-        settled = apply::upsert(run, &record.resource, &item, Turn::Retry).await?;
+        settled = apply::upsert_out_of_turn(run, &record.resource, &item, Turn::Retry).await?;
     }
     // It lives, and only a closed resource is skipped: its record waits with it (R23a).
     Ok(if settled == Settled::Skipped { Settled::Parked } else { settled })

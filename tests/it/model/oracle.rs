@@ -218,6 +218,43 @@ pub(super) async fn check_renamed(play: &Play, script: &Script) -> Result<(), St
     Ok(())
 }
 
+/// R8: of an item that is renamed while a run goes on, the run does not delete the old name and leave
+/// the new one to the next: as long as it lives, the target has it under one of its names.
+pub(super) fn check_torn(play: &Play, script: &Script) -> Result<(), String> {
+    let (source, target) = (play.source.view(), play.target.view().of_everyone());
+    for gone in script.written() {
+        if !matches!(gone.what, What::Deleted) {
+            continue;
+        }
+        let resource = gone.resource.as_str();
+        let names = |entry: &String| keys_of(entry).contains(&gone.key);
+        if source.deletes(resource, 0, i64::MAX).iter().any(names) {
+            continue; // Another item of that name was deleted.
+        }
+        let changes = source.key_changes(resource, 0, i64::MAX);
+        for change in changes.iter().filter(|entry| names(entry)) {
+            let Some(Ok(renamed)) = source.item(resource, &id_of(change)) else { continue };
+            let now = ends::key_of(&gone.resource, renamed.body());
+            let own = changes.iter().filter(|other| id_of(other) == id_of(change));
+            let mut keys = own.flat_map(|other| keys_of(other)).chain([now]);
+            if !keys.any(|key| target.find(resource, &ends::parts(&key)).is_some()) {
+                let name = told(&gone.key);
+                return Err(format!("{resource} {name} was deleted and has no other name (R8)"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn id_of(entry: &str) -> String {
+    #[derive(Deserialize)]
+    struct Told {
+        id: String,
+    }
+    let told: Told = serde_json::from_str(entry).unwrap();
+    told.id
+}
+
 fn is_upsert_of(record: &Parked, resource: &ResourcePath) -> bool {
     record.operation == Operation::Upsert && record.resource == *resource
 }

@@ -200,6 +200,9 @@ impl Play {
         elsewhere::check_writes(self, &script).map_err(said)?;
         oracle::check_state(self).await.map_err(said)?;
         oracle::check_renamed(self, &script).await.map_err(said)?;
+        if outcome == Outcome::Complete.as_str() && !self.frame.elsewhere {
+            oracle::check_torn(self, &script).map_err(said)?;
+        }
         if self.was_settled && troubles.is_empty() && self.refuses.is_empty() {
             people::check_clean_run(self, &before).await.map_err(said)?;
             // What hangs on a person whom the target does not show is there unseen (R26), and

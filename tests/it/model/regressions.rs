@@ -730,3 +730,117 @@ fn r26_what_an_unseen_association_refers_to_stays_parked_under_its_old_name() {
     ];
     assert_agrees(Frame { people: true, ..FRAME }, &history);
 }
+
+/// R11: sessions are done when the run breaks off that finds the answer of an offering lost. The next one
+/// goes on after them, is served an older snapshot, and is told by it that the session of that time lives.
+#[test]
+fn r11_what_a_lost_view_shows_is_not_written_where_nothing_is_read_again() {
+    for call in 0..30 {
+        let history = [
+            Run(vec![]),
+            Edit(vec![Put(Period(0), 0), Put(Section(0, 0, 1), 0), Put(Attends(0, 0, 0, 0), 0)]),
+            Edit(vec![Delete(Section(2, 1, 0)), Rename(Session(0), Session(2))]),
+            Run(vec![]),
+            Edit(vec![Delete(Session(2)), Put(Session(2), 1)]),
+            Run(vec![]),
+            Edit(vec![Delete(Offering(1, 1)), Rename(Session(1), Session(3))]),
+            Run(vec![Lost(8)]),
+            Run(vec![PutBack(call, 2)]),
+            Run(vec![]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// R7, R23a: a run that crashed wrote the session under a name that the feed folds away afterwards, and
+/// then the target closed the collection for longer than the overlap reaches back.
+#[test]
+fn r23a_what_was_told_of_a_closed_resource_is_kept_until_it_is_open_again() {
+    for call in 0..30 {
+        let mut history = vec![
+            Edit(vec![Put(Session(0), 0)]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(0), Session(1))]),
+            Run(vec![Crash(Target, call)]),
+            Refuse(Refused::Collection("sessions")),
+            Edit(vec![Rename(Session(1), Session(2))]),
+        ];
+        for n in 0..6 {
+            history.push(Edit(vec![Put(Period(n % 4), n)]));
+            history.push(Run(vec![]));
+        }
+        assert_agrees(Frame { folds: true, ..FRAME }, &history);
+    }
+}
+
+/// R5, R8: the rename is told by a feed without an upper edge, and its PUT moves an offering that was
+/// deleted before it, beyond the window.
+#[test]
+fn r5_what_was_deleted_beyond_the_window_goes_though_a_rename_beyond_it_moved_it() {
+    for isolation in [Isolation::Bounded, Isolation::Open] {
+        for call in 0..40 {
+            let meanwhile = vec![Delete(Offering(0, 0)), Rename(Session(0), Session(1))];
+            let history = [
+                Edit(vec![Put(Offering(0, 0), 0)]),
+                Run(vec![]),
+                Edit(vec![Put(Period(0), 0)]),
+                Run(vec![Meanwhile(call, meanwhile)]),
+            ];
+            assert_agrees(Frame { isolation, ..FRAME }, &history);
+        }
+    }
+}
+
+/// R8: a session that is renamed beyond the window loses its old name no sooner than it has the new one.
+#[test]
+fn r8_a_rename_that_a_window_tears_leaves_the_target_with_one_of_the_names() {
+    for isolation in [Isolation::Bounded, Isolation::Open] {
+        for call in 0..40 {
+            let history = [
+                Edit(vec![Put(Session(0), 0)]),
+                Run(vec![]),
+                Refuse(Refused::Renames),
+                Edit(vec![Put(Period(0), 0)]),
+                Run(vec![Meanwhile(call, vec![Rename(Session(0), Session(1))])]),
+            ];
+            assert_agrees(Frame { isolation, ..FRAME }, &history);
+        }
+    }
+}
+
+/// R18, I7: a snapshot from before the watermark publishes nothing, and the watermark stays.
+#[test]
+fn r18_a_snapshot_that_is_older_than_the_watermark_is_left_alone() {
+    for back in 0..4 {
+        let history = [
+            Edit(vec![Put(Period(0), 0)]),
+            Run(vec![]),
+            Edit(vec![Put(Period(0), 1)]),
+            Run(vec![]),
+            Edit(vec![Put(Period(0), 2)]),
+            Run(vec![]),
+            Run(vec![OldSnapshot(back)]),
+            Run(vec![OldSnapshot(back)]),
+            Run(vec![]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// R6: a rename by PUT would move what hangs on it, and what is left out of the run has names that
+/// nobody would find again.
+#[test]
+fn r6_nothing_is_renamed_by_put_while_something_that_hangs_on_it_is_left_out() {
+    for without in ["courseOfferings", "sections"] {
+        let gone = vec![Delete(Section(0, 0, 0)), Delete(Offering(0, 0))];
+        let history = [
+            Edit(vec![Put(Section(0, 0, 0), 0)]),
+            Run(vec![]),
+            Edit(gone),
+            Edit(vec![Rename(Session(0), Session(1))]),
+            Run(vec![Without(without)]),
+            Run(vec![]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
