@@ -534,6 +534,9 @@ async fn what_may_go_by_id(
         Lookup::Absent => {}
         Lookup::Lives(_) | Lookup::Hidden => return Ok(None),
     }
+    if remembered::is_of_a_living_item(run, resource, id).await? {
+        return Ok(None);
+    }
     // Another item may wait under that name for its new key.
     let waits = history::is_old_key_of_a_parked_item(run, resource, &shown).await?;
     Ok((!waits).then_some(shown))

@@ -103,7 +103,10 @@ pub(super) async fn of_left(run: &Run) -> Result<Vec<RememberedKeyChange>, RunEr
             let page = page.map_err(RunError::State)?;
             let Some(last) = page.last() else { break };
             after = Some(last.change.id.clone());
-            let untouched = page.into_iter().filter(|known| known.commits >= run.commits());
+            // What a newer view told that was lost is open however many commits it is old (R11).
+            let untouched = page.into_iter().filter(|known| {
+                known.commits >= run.commits() || run.deals_again_with(known.change.version)
+            });
             open.extend(
                 untouched
                     .map(|known| RememberedKeyChange { commits: UNTIL_IT_IS_TOLD_AGAIN, ..known }),

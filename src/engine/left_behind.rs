@@ -91,6 +91,9 @@ async fn dead_key(run: &Arc<Run>, left: &Left) -> Result<Option<NaturalKey>, Run
         Lookup::Absent => {}
         Lookup::Lives(_) | Lookup::Hidden => return Ok(None),
     }
+    if remembered::is_of_a_living_item(run, resource, target_id).await? {
+        return Ok(None);
+    }
     let waits = history::is_old_key_of_a_parked_item(run, resource, &key).await?;
     Ok((!waits).then_some(key))
 }

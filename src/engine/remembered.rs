@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::domain::scan::{Scanner, is_name};
 use crate::domain::{ChangeVersion, Item, ResourcePath, SourceId, TargetId, Tombstone};
+use crate::sources::Lookup;
 use crate::state::{Forgotten, LeftBehind, SettledTombstone, Step, Written};
 use crate::targets::Upserted;
 
@@ -254,6 +255,23 @@ pub(super) async fn item_behind(
         return Ok(Some(id.clone()));
     }
     run.store().written_as(&run.pair.id, resource, target_id).await.map_err(RunError::State)
+}
+
+/// Whether the item that was written last under this target id, and under no other since, lives. Without
+/// a snapshot it may have been renamed a moment ago: then the key that the id shows lives no more, and
+/// the id is all that the target has of it (I8).
+pub(super) async fn is_of_a_living_item(
+    run: &Run,
+    resource: &ResourcePath,
+    target_id: &TargetId,
+) -> Result<bool, RunError> {
+    let Some(owner) = item_behind(run, resource, target_id).await? else { return Ok(false) };
+    let last = last_written(run, resource, &owner).await?;
+    if last.is_none_or(|last| last.target_id != *target_id) {
+        return Ok(false);
+    }
+    let found = run.reader.get(resource, &owner).await.map_err(RunError::Source)?;
+    Ok(!matches!(found, Lookup::Absent))
 }
 
 /// Bounded space: only what the next window may bring again has a hash. That is what changed within

@@ -844,3 +844,39 @@ fn r6_nothing_is_renamed_by_put_while_something_that_hangs_on_it_is_left_out() {
         assert_agrees(FRAME, &history);
     }
 }
+
+/// R11, R17: a view that was lost told that the section was renamed, and the older one that took its place
+/// was committed. In the run that deals with it what hangs on the section is left out.
+#[test]
+fn r11_what_a_lost_view_told_of_what_is_left_out_afterwards_is_dealt_with_when_it_joins() {
+    for call in 0..30 {
+        let history = [
+            Begin(1),
+            Edit(vec![Put(Attends(0, 2, 1, 1), 0)]),
+            Run(vec![]),
+            Edit(vec![Rename(Section(2, 1, 1), Section(0, 1, 1)), Delete(Section(0, 1, 1))]),
+            Run(vec![Crash(Source, 0)]),
+            Run(vec![PutBack(call, 1)]),
+            End(vec![Put(Attends(0, 0, 1, 1), 0)]),
+            Run(vec![Without("studentSectionAssociations")]),
+        ];
+        assert_agrees(FRAME, &history);
+    }
+}
+
+/// I8: the PUT of a run has renamed the session, and it is renamed once more before the deletes. What its
+/// target id shows then lives no more, and an old name of another session has had that id.
+#[test]
+fn i8_what_was_renamed_a_moment_ago_is_not_taken_for_what_moved_on() {
+    for call in 0..40 {
+        let history = [
+            Edit(vec![Put(Session(1), 0)]),
+            Run(vec![]),
+            Edit(vec![Delete(Offering(0, 1)), Rename(Session(1), Session(2))]),
+            Edit(vec![Put(Offering(0, 1), 0)]),
+            Edit(vec![Delete(Offering(0, 1)), Rename(Session(1), Session(3))]),
+            Run(vec![Meanwhile(call, vec![Rename(Session(2), Session(0))])]),
+        ];
+        assert_agrees(Frame { isolation: Isolation::Bounded, ..FRAME }, &history);
+    }
+}
