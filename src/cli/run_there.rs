@@ -173,7 +173,7 @@ fn worst(runs: &[RunShown]) -> Exit {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use async_trait::async_trait;
     use futures_util::FutureExt;
@@ -196,6 +196,8 @@ mod tests {
         asked: AtomicU64,
         /// Its run begins later, when somebody else has ended.
         is_held: bool,
+        /// What it leaves behind is written at the moment when it is asked whether the run goes on.
+        ends_when_asked: AtomicBool,
         outcome: Outcome,
     }
 
@@ -226,6 +228,10 @@ mod tests {
         fn under_way(&self, pair: &PairId) -> Option<RunShown> {
             if self.asked.fetch_add(1, Ordering::Relaxed) < 3 {
                 return Some(RunShown { outcome: None, ..RunShown::ended(pair, self.record()) });
+            }
+            if self.ends_when_asked.load(Ordering::Relaxed) {
+                let step = Step { run: Some(self.record()), ..Step::default() };
+                self.store.commit(pair, step).now_or_never().unwrap().unwrap();
             }
             None
         }
@@ -305,7 +311,13 @@ mod tests {
         let held: Arc<dyn StateStore> = Arc::<MemoryStore>::clone(&store);
         let clock = Clock::held_at(Timestamp::UNIX_EPOCH);
         let assembly = crate::daemon::assemble(config, &env, held, clock).unwrap();
-        let at_work = Arc::new(AtWork { store, asked: AtomicU64::new(0), is_held, outcome });
+        let at_work = Arc::new(AtWork {
+            store,
+            asked: AtomicU64::new(0),
+            is_held,
+            ends_when_asked: AtomicBool::new(false),
+            outcome,
+        });
         let control: Arc<dyn RunControl> = Arc::<AtWork>::clone(&at_work) as Arc<dyn RunControl>;
         let desk = FleetDesk::new(Arc::new(assembly), Some(control));
         let by =
@@ -340,6 +352,17 @@ mod tests {
         assert!(early.is_none(), "it still goes on");
         assert_eq!(ended.outcome, Some(Outcome::Parked));
         assert_eq!(worst(&[ended]), Exit::Parked);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_ends_while_it_is_looked_for_is_found() {
+        let (at, at_work) = before_a_daemon(Outcome::Complete);
+        at_work.asked.store(3, Ordering::Relaxed);
+        at_work.ends_when_asked.store(true, Ordering::Relaxed);
+
+        let ended = follow(&at, "r1").await.unwrap();
+
+        assert_eq!(ended.outcome, Some(Outcome::Complete));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{FleetDesk, of_state};
 use crate::clock::Timestamp;
 use crate::desk::{AuditEntry, Caller, DeskError, Page, Part, RunShown, Selectors};
-use crate::state::{PairId, RUNS_KEPT};
+use crate::state::{PairId, RUNS_KEPT, RunRecord};
 
 impl FleetDesk {
     /// In order of beginning, newest first; `after` is the id of the last run of the part before.
@@ -50,21 +50,25 @@ impl FleetDesk {
     async fn runs_named(&self, by: &Caller, id: &str) -> Result<Vec<RunShown>, DeskError> {
         let mut runs = Vec::new();
         for pair in self.seen(by, &Selectors::default()).await? {
+            let under_way = self.under_way(&pair).filter(|run| run.id.starts_with(id));
             let ended = self.assembly.store.runs_named(&pair, id).await.map_err(of_state)?;
-            runs.extend(ended.into_iter().map(|run| RunShown::ended(&pair, run)));
-            let under_way = self.at_work.as_ref().and_then(|at_work| at_work.under_way(&pair));
-            runs.extend(under_way.filter(|run| run.id.starts_with(id)));
+            runs.extend(each_once(&pair, under_way, ended));
         }
         Ok(runs)
+    }
+
+    /// To be asked before the records are: a run that ends in between is in both, and never in neither.
+    fn under_way(&self, pair: &PairId) -> Option<RunShown> {
+        self.at_work.as_ref()?.under_way(pair)
     }
 
     /// Those that ended and those under way, newest first.
     async fn all_runs(&self, pairs: &BTreeSet<PairId>) -> Result<Vec<RunShown>, DeskError> {
         let mut runs = Vec::new();
         for pair in pairs {
+            let under_way = self.under_way(pair);
             let ended = self.assembly.store.runs(pair, RUNS_KEPT).await.map_err(of_state)?;
-            runs.extend(ended.into_iter().map(|run| RunShown::ended(pair, run)));
-            runs.extend(self.at_work.as_ref().and_then(|at_work| at_work.under_way(pair)));
+            runs.extend(each_once(pair, under_way, ended));
         }
         runs.sort_by(|a, b| (b.started_at, &b.id).cmp(&(a.started_at, &a.id)));
         Ok(runs)
@@ -103,4 +107,10 @@ impl FleetDesk {
             }
         }
     }
+}
+
+/// As its record tells it, where there is one.
+fn each_once(pair: &PairId, under_way: Option<RunShown>, ended: Vec<RunRecord>) -> Vec<RunShown> {
+    let under_way = under_way.filter(|run| ended.iter().all(|ended| ended.id != run.id));
+    ended.into_iter().map(|run| RunShown::ended(pair, run)).chain(under_way).collect()
 }
