@@ -104,7 +104,7 @@ soak-fuzz: needs-fuzz ## Fuzzes every reader of foreign bytes, SECONDS_EACH; lea
 
 soak-model: needs ## Plays the model for MINUTES; leaves its account, with how many histories, in docs/samples/
 	@TIDEMARK_MINUTES=$(MINUTES) TIDEMARK_SEED=$(or $(SEED),$(shell date +%s)) \
-		tools/soak.sh model model $(MINUTES) minutes
+		tools/soak.sh model model $(MINUTES) minutes soak
 
 soak-night: needs ## A night with DISTRICTS districts; leaves its account in docs/samples/
 	@TIDEMARK_DISTRICTS=$(DISTRICTS) tools/soak.sh night night $(DISTRICTS) districts

@@ -3,7 +3,9 @@
 # how many rounds, how long, and every line `account: …` that the tests print.
 # How many is told to the tests by the environment (see the Makefile); here it is only written down.
 #
-#   tools/soak.sh NAME MODULE ROUNDS [WHAT]    WHAT is what is counted; rounds unless it is said
+#   tools/soak.sh NAME MODULE ROUNDS [WHAT] [PROFILE]
+#
+# WHAT is what is counted, rounds unless it is said; PROFILE how the tests are built, dev unless it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,13 +13,14 @@ name=${1:?the name of the soak}
 module=${2:?the module of tests}
 rounds=${3:?how many rounds}
 what=${4:-rounds}
+profile=${5:-dev}
 account=docs/samples/soak-$name.txt
 log=target/soak-$name.log
 mkdir -p docs/samples
 cargo build --locked --bin tidemark
 
 began=$(date +%s)
-if ! cargo test --locked --test it -- --nocapture "$module::" >"$log" 2>&1; then
+if ! cargo test --locked --profile "$profile" --test it -- --nocapture "$module::" >"$log" 2>&1; then
     echo "the soak failed; its output is in $log" >&2
     tail -60 "$log" >&2
     exit 1

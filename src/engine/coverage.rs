@@ -71,9 +71,11 @@ impl Run {
         }
     }
 
-    /// Resources for which the watermark does not speak once this run is committed.
+    /// Resources for which the watermark does not speak once this run is committed, those included
+    /// that a run before it began to read and did not come to the end of.
     pub(super) fn left(&self) -> BTreeSet<ResourcePath> {
-        let left = self.coverage_after().left.into_keys();
-        left.chain(lock(&self.closed).iter().cloned()).collect()
+        let Coverage { left, begun, .. } = self.coverage_after();
+        let closed = lock(&self.closed).clone();
+        left.into_keys().chain(begun.into_keys()).chain(closed).collect()
     }
 }

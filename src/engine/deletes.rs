@@ -144,7 +144,7 @@ async fn delete_resource(
     if !run.ownership.is_own(resource) {
         // What was to be deleted before it was others' too is to be deleted no more.
         for named in parked_names(run, resource) {
-            settle(run, resource, &named);
+            settle(run, resource, &named, named.key.as_ref());
         }
         return Ok(Vec::new());
     }
@@ -314,8 +314,9 @@ async fn agree_that_gone(
         // Another item had that name as well, and waits for its new key: its own record names it.
         return Ok(Gone::Settled(Settled::Skipped));
     }
-    let ids = match find_at_target(run, resource, named, key).await? {
-        AtTarget::Ids(ids) => ids,
+    let (ids, settles) = match find_at_target(run, resource, named, key).await? {
+        AtTarget::Ids(ids) => (ids, Some(key)),
+        AtTarget::BesideAnothers(ids) => (ids, None),
         AtTarget::Doubtful(members) => {
             let refusal = Refusal { members, ..Refusal::default() };
             return park(run, resource, named, ParkReason::Doubtful, refusal, None)
@@ -349,7 +350,7 @@ async fn agree_that_gone(
             Err(error) => return refused(run, resource, named, id, look, error),
         }
     }
-    settle(run, resource, named);
+    settle(run, resource, named, settles);
     Ok(Gone::Settled(settled))
 }
 
@@ -431,6 +432,8 @@ fn new_key_is_parked(run: &Run, resource: &ResourcePath, named: &Named) -> bool 
 enum AtTarget {
     /// With the key that each shows.
     Ids(Vec<(TargetId, NaturalKey)>),
+    /// The same, and under the key itself what stands for another item and stays.
+    BesideAnothers(Vec<(TargetId, NaturalKey)>),
     Doubtful(Vec<String>),
 }
 
@@ -444,7 +447,7 @@ async fn find_at_target(
 ) -> Result<AtTarget, RunError> {
     let mut ids = Vec::new();
     if let Some(id) = remembered_id(run, resource, named, key).await?
-        && let Some(shown) = what_may_go_by_id(run, resource, &id, key).await?
+        && let Some(shown) = what_may_go_by_id(run, resource, named, &id, key).await?
     {
         ids.push((id, shown));
     }
@@ -462,6 +465,9 @@ async fn find_at_target(
             if is_one_key_with_the_new(run, resource, named, key, &found.id).await? {
                 return Ok(AtTarget::Ids(ids));
             }
+            if stands_for_a_living_item(run, resource, named, &found.id).await? {
+                return Ok(AtTarget::BesideAnothers(ids));
+            }
             ids.push((found.id, key.clone()));
         }
         Match::None => {}
@@ -470,7 +476,7 @@ async fn find_at_target(
     }
     if let Some(id) = id_it_was_written_under(run, resource, named).await?
         && ids.iter().all(|(found, _)| *found != id)
-        && let Some(shown) = what_may_go_by_id(run, resource, &id, key).await?
+        && let Some(shown) = what_may_go_by_id(run, resource, named, &id, key).await?
     {
         ids.push((id, shown));
     }
@@ -513,6 +519,7 @@ async fn remembered_id(
 async fn what_may_go_by_id(
     run: &Arc<Run>,
     resource: &ResourcePath,
+    named: &Named,
     id: &TargetId,
     key: &NaturalKey,
 ) -> Result<Option<NaturalKey>, RunError> {
@@ -527,6 +534,9 @@ async fn what_may_go_by_id(
         Err(error) => return Err(RunError::Target(error)),
     };
     let Some(shown) = shown else { return Ok(None) };
+    if stands_for_a_living_item(run, resource, named, id).await? {
+        return Ok(None);
+    }
     if shown.is(key) {
         return Ok(Some(shown));
     }
@@ -534,12 +544,25 @@ async fn what_may_go_by_id(
         Lookup::Absent => {}
         Lookup::Lives(_) | Lookup::Hidden => return Ok(None),
     }
-    if remembered::is_of_a_living_item(run, resource, id).await? {
-        return Ok(None);
-    }
     // Another item may wait under that name for its new key.
     let waits = history::is_old_key_of_a_parked_item(run, resource, &shown).await?;
     Ok((!waits).then_some(shown))
+}
+
+/// Whether this id is all that the target has of an item that lives under another key: it was renamed
+/// a moment ago, or in a view that was lost. Its own key change names what it is called now (R8, R11).
+async fn stands_for_a_living_item(
+    run: &Run,
+    resource: &ResourcePath,
+    named: &Named,
+    target_id: &TargetId,
+) -> Result<bool, RunError> {
+    if let (NamedBy::Tombstone, Some(deleted)) = (&named.by, &named.id)
+        && remembered::item_behind(run, resource, target_id).await?.as_ref() == Some(deleted)
+    {
+        return Ok(false);
+    }
+    remembered::is_of_a_living_item(run, resource, target_id).await
 }
 
 /// Old and new key differ in case, width or trailing space alone, and no other item has the new
@@ -617,11 +640,12 @@ fn park(
     Ok(Settled::Parked)
 }
 
-/// The name is settled, and whatever waited for the item under it.
-fn settle(run: &Run, resource: &ResourcePath, named: &Named) {
+/// The name is settled, and whatever waited for the item under it; under its key as well, unless that is
+/// another item's, of which something may wait there.
+fn settle(run: &Run, resource: &ResourcePath, named: &Named, key: Option<&NaturalKey>) {
     match (&named.by, &named.id) {
         (NamedBy::Parked(record), _) => run.book().settle_record(&record.id),
-        (NamedBy::Tombstone, Some(id)) => run.book().settle(resource, id, named.key.as_ref()),
+        (NamedBy::Tombstone, Some(id)) => run.book().settle(resource, id, key),
         (NamedBy::Tombstone | NamedBy::OldKey { .. }, _) => {}
     }
 }

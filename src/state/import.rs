@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{Coverage, JournalledName, Operation, PairId, StateError, StateStore, Step, Watermark};
-use crate::domain::ChangeVersion;
+use crate::domain::{ChangeVersion, ParkReason};
 
 /// Puts what was exported in the place of what is there, pair by pair, each in one atomic step. What
 /// fails in the middle leaves whole pairs, and importing again is safe.
@@ -58,8 +58,10 @@ async fn waiting_for_deletion(
         after = Some(last.id.clone());
         for record in page.into_iter().filter(|record| record.operation == Operation::Delete) {
             if let (Some(key), Some(target_id)) = (record.key, record.target_id) {
+                // What waits for its new key is all that the target has of an item that lives (R6).
+                let deleted = record.reason != ParkReason::WaitsForNewKey;
                 let (resource, target_id) = (record.resource, Some(target_id));
-                names.push(JournalledName { resource, key, target_id, deleted: true });
+                names.push(JournalledName { resource, key, target_id, deleted });
             }
         }
     }

@@ -134,7 +134,7 @@ fn check_what_went(
     others: &View,
     others_wrote: &BTreeMap<Slot, Arc<str>>,
 ) -> Result<(), String> {
-    for Written { resource, key, what } in script.written() {
+    for Written { resource, key, what, .. } in script.written() {
         let gone = match what {
             What::Body(_) => continue,
             What::Deleted => Some(key),

@@ -54,10 +54,7 @@ pub(super) fn check_report(report: &RunReport, troubles: &[Trouble]) -> Result<(
 /// I8 and I9: nothing is deleted that lives at the source, and nothing is written that it never
 /// showed to the run.
 pub(super) fn check_writes(frame: Frame, script: &Script) -> Result<(), String> {
-    let moments = match frame.isolation == Isolation::Snapshot {
-        true => script.snapshots(),
-        false => script.moments(),
-    };
+    let moments = moments(frame, script);
     for written in script.written() {
         let (resource, key) = (&written.resource, &written.key);
         let shows = |view: &View| view.find(resource.as_str(), &ends::parts(key));
@@ -76,6 +73,14 @@ pub(super) fn check_writes(frame: Frame, script: &Script) -> Result<(), String> 
         }
     }
     Ok(())
+}
+
+/// Everything of the source that the run may have seen.
+fn moments(frame: Frame, script: &Script) -> Vec<View> {
+    match frame.isolation == Isolation::Snapshot {
+        true => script.snapshots(),
+        false => script.moments(),
+    }
 }
 
 /// I1 and I2.
@@ -194,8 +199,8 @@ pub(super) async fn check_renamed(play: &Play, script: &Script) -> Result<(), St
     for gone in deleted {
         let resource = gone.resource.as_str();
         let names = |entry: &String| keys_of(entry).contains(&gone.key);
-        if source.deletes(resource, 0, i64::MAX).iter().any(names) {
-            continue; // Another item of that name was deleted.
+        if was_deleted(&source, script, resource, &gone.key) {
+            continue; // Another item of that name was.
         }
         for record in parked.iter().filter(|record| is_upsert_of(record, &gone.resource)) {
             let Some(id) = &record.source_id else { continue };
@@ -228,11 +233,20 @@ pub(super) fn check_torn(play: &Play, script: &Script) -> Result<(), String> {
         }
         let resource = gone.resource.as_str();
         let names = |entry: &String| keys_of(entry).contains(&gone.key);
-        if source.deletes(resource, 0, i64::MAX).iter().any(names) {
-            continue; // Another item of that name was deleted.
+        if was_deleted(&source, script, resource, &gone.key) {
+            continue; // Another item of that name was.
         }
         let changes = source.key_changes(resource, 0, i64::MAX);
+        let last = play.wrote_for.get(&(gone.resource.clone(), gone.key.clone()));
         for change in changes.iter().filter(|entry| names(entry)) {
+            if last.is_some_and(|last| *last != id_of(change)) {
+                continue; // What was under that name was another one's.
+            }
+            // To a view that was put back it may be one that never was.
+            let mut moments = moments(play.frame, script).into_iter();
+            if !moments.all(|view| view.item(resource, &id_of(change)).is_some()) {
+                continue;
+            }
             let Some(Ok(renamed)) = source.item(resource, &id_of(change)) else { continue };
             let now = ends::key_of(&gone.resource, renamed.body());
             let own = changes.iter().filter(|other| id_of(other) == id_of(change));
@@ -244,6 +258,14 @@ pub(super) fn check_torn(play: &Play, script: &Script) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a tombstone names the key, now or in what the run was shown: the feed hides it while the key
+/// lives again.
+fn was_deleted(now: &View, script: &Script, resource: &str, key: &NaturalKey) -> bool {
+    let shown = script.snapshots().into_iter().chain(script.moments()).chain([now.clone()]);
+    let mut told = shown.flat_map(|view| view.deletes(resource, 0, i64::MAX));
+    told.any(|entry| keys_of(&entry).contains(key))
 }
 
 fn id_of(entry: &str) -> String {

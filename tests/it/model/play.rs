@@ -53,6 +53,8 @@ pub(super) struct Play {
     pub(super) elsewhere: Option<Elsewhere>,
     /// What the pair wrote last under a key.
     pub(super) wrote: BTreeMap<Slot, Arc<str>>,
+    /// Which item of the source it wrote last under a key.
+    pub(super) wrote_for: BTreeMap<Slot, String>,
     refuses: Vec<Refused>,
     /// Versions of the transactions that go on, oldest first.
     slow: VecDeque<Vec<i64>>,
@@ -103,6 +105,7 @@ impl Play {
             exports: VecDeque::new(),
             elsewhere: frame.elsewhere.then(|| Elsewhere::new(&options)),
             wrote: BTreeMap::new(),
+            wrote_for: BTreeMap::new(),
             source,
             target,
             store: Arc::new(MemoryStore::new()),
@@ -183,6 +186,10 @@ impl Play {
             self.keep_image(image);
         }
         note_written(&mut self.wrote, &script);
+        let written = script.written().into_iter();
+        self.wrote_for.extend(
+            written.filter_map(|written| Some(((written.resource, written.key), written.of?))),
+        );
         self.asked_of_target = script.asked_of_target();
         if self.store.journal(&pair_id()).await.unwrap().is_none() {
             self.stale.clear();

@@ -8,7 +8,7 @@ use super::machine::Transition::{
     Begin, Edit, EditElsewhere, End, Import, Refuse, Repair, RollBack, Run, RunElsewhere,
 };
 use super::machine::Trouble::{
-    Crash, Lost, Meanwhile, OldSnapshot, PutBack, Silent, Stop, Without,
+    Crash, Fail, Lost, Meanwhile, OldSnapshot, PutBack, Renewed, Silent, Stop, Without,
 };
 use super::machine::{Frame, Refused};
 use super::{Transition, assert_agrees};
@@ -879,4 +879,108 @@ fn i8_what_was_renamed_a_moment_ago_is_not_taken_for_what_moved_on() {
         ];
         assert_agrees(Frame { isolation: Isolation::Bounded, ..FRAME }, &history);
     }
+}
+
+/// R8, I8: without a snapshot, an old name of one item was taken by another, which is renamed while the
+/// deletes are asked for: what the target has there is that one's.
+#[test]
+fn r8_an_old_name_is_not_deleted_while_it_is_all_that_the_target_has_of_another() {
+    assert_agrees(
+        Frame { isolation: Isolation::Bounded, page_size: 2, ..FRAME },
+        &[
+            Edit(vec![Put(Session(0), 0)]),
+            Edit(vec![Delete(Offering(0, 0)), Rename(Session(0), Session(2))]),
+            Run(vec![Meanwhile(0, vec![Rename(Session(2), Session(1))])]),
+            Edit(vec![Put(Session(2), 0)]),
+            Run(vec![Crash(Source, 2)]),
+            Run(vec![Meanwhile(18, vec![Rename(Session(2), Session(0))])]),
+        ],
+    );
+    assert_agrees(
+        Frame { isolation: Isolation::Bounded, page_size: 3, ..FRAME },
+        &[
+            Edit(vec![
+                Put(Section(0, 0, 2), 0),
+                Put(Period(3), 0),
+                Put(Period(1), 0),
+                Put(Period(1), 0),
+            ]),
+            Edit(vec![Delete(Offering(0, 1)), Rename(Session(1), Session(0))]),
+            Run(vec![Crash(Target, 4)]),
+            Edit(vec![Rename(Period(3), Period(2)), Put(Period(3), 0)]),
+            Run(vec![Meanwhile(57, vec![Rename(Period(3), Period(0))])]),
+        ],
+    );
+}
+
+/// R8, R11: the same, where a view that was lost told the rename.
+#[test]
+fn r8_what_a_lost_view_renamed_is_not_deleted_as_the_old_name_of_another() {
+    assert_agrees(
+        FRAME,
+        &[
+            Begin(1),
+            End(vec![Put(Period(0), 0), Put(Session(2), 0), Put(Attends(2, 0, 1, 1), 0)]),
+            Edit(vec![Delete(Enrolment(2))]),
+            Begin(1),
+            Edit(vec![Delete(Course(1))]),
+            Run(vec![Renewed(0, vec![Rename(Session(2), Session(0))])]),
+            Edit(vec![Delete(Session(0))]),
+            End(vec![Rename(Session(1), Session(2))]),
+            Run(vec![Fail(Source, 41)]),
+            Run(vec![PutBack(1, 1)]),
+        ],
+    );
+}
+
+/// R6: the tombstone of another item of that name settles nothing that waits under it.
+#[test]
+fn r6_what_waits_for_its_new_key_outlives_the_tombstone_of_another() {
+    assert_agrees(
+        FRAME,
+        &[
+            Run(vec![Meanwhile(0, vec![Put(Offering(0, 0), 0)])]),
+            Run(vec![]),
+            Edit(vec![Delete(Offering(0, 0)), Put(Offering(0, 0), 0)]),
+            Run(vec![Meanwhile(0, vec![Rename(Session(0), Session(2))])]),
+            Run(vec![Without("sessions")]),
+        ],
+    );
+}
+
+/// R7, R17: a run that was broken off had begun to read it and remembered its key change; the next one
+/// leaves it out.
+#[test]
+fn r17_what_was_begun_and_then_left_out_is_dealt_with_when_it_joins() {
+    assert_agrees(
+        Frame { isolation: Isolation::Bounded, by_version: true, ..FRAME },
+        &[
+            Edit(vec![Put(Student(0), 0), Put(Offering(0, 2), 0)]),
+            Run(vec![Crash(Source, 15)]),
+            Edit(vec![Rename(Session(2), Session(3))]),
+            Edit(vec![Delete(Session(3))]),
+            Run(vec![Crash(Source, 6)]),
+            Run(vec![Without("sessions")]),
+            Edit(vec![Put(Period(0), 0)]),
+        ],
+    );
+}
+
+/// R6: the id of what waits for its new key outlives an import, and is not taken for that of something
+/// that was deleted.
+#[test]
+fn r6_what_waits_for_its_new_key_waits_after_an_import_too() {
+    assert_agrees(
+        FRAME,
+        &[
+            Edit(vec![Put(Session(1), 0)]),
+            Edit(vec![Rename(Session(1), Session(3))]),
+            Run(vec![]),
+            Edit(vec![Delete(Offering(1, 3)), Rename(Session(3), Session(0))]),
+            Refuse(Refused::Item(Session(0))),
+            Run(vec![]),
+            Import(0),
+            Run(vec![]),
+        ],
+    );
 }

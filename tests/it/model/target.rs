@@ -123,12 +123,12 @@ impl ModelTarget {
         Ok(())
     }
 
-    /// Does a write, once or twice, and answers or not.
+    /// Does a write, of an item or of none, once or twice, and answers or not.
     fn write<T>(
         &self,
         doing: Doing,
-        resource: &ResourcePath,
-        key: &NaturalKey,
+        (resource, key): (&ResourcePath, &NaturalKey),
+        of: Option<&Item>,
         what: What,
         mut write: impl FnMut() -> Result<T, sandbox::Refused>,
     ) -> Result<T, WriteError> {
@@ -138,7 +138,8 @@ impl ModelTarget {
         match &done {
             Ok(_) => {
                 let (resource, key) = (resource.clone(), key.clone());
-                self.script.wrote(Written { resource, key, what });
+                let of = of.map(|item| item.id.0.clone());
+                self.script.wrote(Written { resource, key, what, of });
             }
             Err(refused) if refused.status == 409 => self.script.was_refused(resource, key),
             Err(_) => {}
@@ -180,10 +181,10 @@ impl Target for ModelTarget {
         self.script.asked(Side::Target).await.map_err(failed)?;
         let body = body_for_target(item);
         let key = ends::key_of(resource, &body);
-        let (id, created) =
-            self.write(Doing::Post, resource, &key, What::Body(body.as_str().into()), || {
-                self.database.post(resource.as_str(), &body)
-            })?;
+        let what = What::Body(body.as_str().into());
+        let (id, created) = self.write(Doing::Post, (resource, &key), Some(item), what, || {
+            self.database.post(resource.as_str(), &body)
+        })?;
         Ok(Upserted { id: Some(TargetId(id)), created })
     }
 
@@ -198,7 +199,8 @@ impl Target for ModelTarget {
         let key = ends::key_of(resource, &body);
         let shown = self.database.view().of_everyone().item(resource.as_str(), &id.0);
         let old = shown.and_then(Result::ok).map(|shown| ends::key_of(resource, shown.body()));
-        self.write(Doing::Put, resource, &key, What::Renamed(body.as_str().into(), old), || {
+        let what = What::Renamed(body.as_str().into(), old);
+        self.write(Doing::Put, (resource, &key), Some(item), what, || {
             self.database.put(resource.as_str(), &id.0, &body)
         })
     }
@@ -208,7 +210,7 @@ impl Target for ModelTarget {
         let shown = self.database.view().of_everyone().item(resource.as_str(), &id.0);
         let Some(Ok(shown)) = shown else { return Ok(Deleted::AlreadyGone) };
         let key = ends::key_of(resource, shown.body());
-        self.write(Doing::Delete, resource, &key, What::Deleted, || {
+        self.write(Doing::Delete, (resource, &key), None, What::Deleted, || {
             match self.database.remove(resource.as_str(), &id.0) {
                 Ok(()) => Ok(Deleted::Deleted),
                 Err(refused) if refused.status == 404 => Ok(Deleted::AlreadyGone),
