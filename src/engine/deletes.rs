@@ -484,7 +484,8 @@ async fn find_at_target(
 }
 
 /// What is deleted may have been written under a key that it had for a while and that no feed tells
-/// any more (R7).
+/// any more (R7); what is renamed may have been deleted since, and its tombstone be hidden by another
+/// that has its key.
 async fn id_it_was_written_under(
     run: &Run,
     resource: &ResourcePath,
@@ -492,6 +493,9 @@ async fn id_it_was_written_under(
 ) -> Result<Option<TargetId>, RunError> {
     match (&named.by, &named.id) {
         (NamedBy::Tombstone, Some(id)) => remembered::target_id_of(run, resource, id).await,
+        (NamedBy::OldKey { .. }, Some(id)) if !run.was_renamed(resource, id) => {
+            remembered::target_id_of_a_former_window(run, resource, id).await
+        }
         (NamedBy::Tombstone | NamedBy::OldKey { .. } | NamedBy::Parked(_), _) => Ok(None),
     }
 }

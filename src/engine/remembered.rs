@@ -221,6 +221,20 @@ pub(super) async fn target_id_of(
     Ok(last_written(run, resource, id).await?.map(|written| written.target_id))
 }
 
+/// The same, if this window has written nothing of the item: what it has written lives.
+pub(super) async fn target_id_of_a_former_window(
+    run: &Run,
+    resource: &ResourcePath,
+    id: &SourceId,
+) -> Result<Option<TargetId>, RunError> {
+    if !run.looks_back(resource) {
+        return Ok(None);
+    }
+    let last = last_written(run, resource, id).await?;
+    let last = last.filter(|written| written.through != run.window.through);
+    Ok(last.map(|written| written.target_id))
+}
+
 async fn last_written(
     run: &Run,
     resource: &ResourcePath,

@@ -984,3 +984,19 @@ fn r6_what_waits_for_its_new_key_waits_after_an_import_too() {
         ],
     );
 }
+
+/// R7: what was written under a name that the feed folds away was renamed on and deleted, and another item
+/// has its last name, which hides its tombstone.
+#[test]
+fn r7_what_was_written_under_a_folded_name_goes_though_its_tombstone_is_hidden() {
+    assert_agrees(
+        Frame { isolation: Isolation::Open, folds: true, ..FRAME },
+        &[
+            Run(vec![]),
+            Edit(vec![Put(Section(2, 0, 2), 0)]),
+            Run(vec![Meanwhile(3, vec![Rename(Section(2, 0, 2), Section(1, 0, 2))])]),
+            Edit(vec![Rename(Section(1, 0, 2), Section(0, 0, 2)), Delete(Section(0, 0, 2))]),
+            Edit(vec![Put(Section(0, 0, 2), 0)]),
+        ],
+    );
+}
