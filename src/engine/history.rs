@@ -127,7 +127,8 @@ pub(super) async fn of_item(
 }
 
 /// Whether an item that is parked under its new key was called this: then what the target has under
-/// the old one is all that it has of it (R6). What it was called before it was last written is not.
+/// the old one is all that it has of it (R6). What it was called before it was last written is not, nor
+/// what another item was written under since.
 pub(super) async fn is_old_key_of_a_parked_item(
     run: &Run,
     resource: &ResourcePath,
@@ -140,7 +141,7 @@ pub(super) async fn is_old_key_of_a_parked_item(
         let is_open = known.iter().any(|known| known.commits >= run.commits());
         let was_called_this =
             known.iter().any(|known| known.change.old.is(key) || known.change.new.is(key));
-        if was_called_this && (is_open || run.book().has_names_that_wait_for(resource, &id)) {
+        if was_called_this && (is_open || run.book().keeps_old_key(resource, &id, key)) {
             return Ok(true);
         }
     }

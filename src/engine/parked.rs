@@ -174,12 +174,18 @@ impl ParkedBook {
         of_resource.map(|(_, id)| id.clone()).collect()
     }
 
-    /// Whether old keys of the item are kept until the target takes it under its new one (R6).
-    pub(super) fn has_names_that_wait_for(&self, resource: &ResourcePath, id: &SourceId) -> bool {
+    /// Whether this old key of the item is kept until the target takes it under its new one (R6).
+    pub(super) fn keeps_old_key(
+        &self,
+        resource: &ResourcePath,
+        id: &SourceId,
+        key: &NaturalKey,
+    ) -> bool {
         self.records.values().any(|record| {
             record.reason == ParkReason::WaitsForNewKey
                 && record.resource == *resource
                 && record.source_id.as_ref() == Some(id)
+                && record.key.as_ref().is_some_and(|old| old.is(key))
         })
     }
 

@@ -1000,3 +1000,49 @@ fn r7_what_was_written_under_a_folded_name_goes_though_its_tombstone_is_hidden()
         ],
     );
 }
+
+/// R11, R16: a page of a view that took the place of the opened one brings back what was deleted. The run
+/// ends there; the next one deals with its tombstone again, though a committed run has.
+#[test]
+fn r11_what_a_lost_view_brought_back_goes_though_its_tombstone_was_dealt_with() {
+    for call in 20..32 {
+        assert_agrees(
+            FRAME,
+            &[
+                // Little time passes between the runs, so that the tombstone stays within the overlap.
+                Begin(1),
+                Run(vec![]),
+                Edit(vec![Put(Period(0), 0), Put(Period(3), 0), Put(Period(2), 0)]),
+                Run(vec![]),
+                Edit(vec![Delete(Period(2))]),
+                Run(vec![]),
+                Edit(vec![Put(Period(0), 1), Put(Period(3), 1)]),
+                Run(vec![PutBack(call, 1)]),
+                Run(vec![]),
+            ],
+        );
+    }
+}
+
+/// R6: two sessions swap their names, and the one that is parked keeps an older name of its own. The name
+/// that both have had is the other's by then, and goes when that one is renamed on.
+#[test]
+fn r6_a_name_that_another_was_written_under_since_is_not_kept_for_the_one_that_is_parked() {
+    assert_agrees(
+        FRAME,
+        &[
+            Begin(1),
+            End(vec![Put(Session(3), 0), Put(Session(1), 0)]),
+            Refuse(Refused::Item(Session(1))),
+            Run(vec![]),
+            Edit(vec![
+                Rename(Session(3), Session(4)),
+                Rename(Session(1), Session(3)),
+                Rename(Session(4), Session(1)),
+            ]),
+            Run(vec![]),
+            Edit(vec![Delete(Offering(0, 3)), Rename(Session(3), Session(0))]),
+            Run(vec![]),
+        ],
+    );
+}
