@@ -1046,3 +1046,20 @@ fn r6_a_name_that_another_was_written_under_since_is_not_kept_for_the_one_that_i
         ],
     );
 }
+
+/// R26: a student goes with the only enrolment. The student's id was looked up before that went, and waits
+/// with what cannot be deleted any more.
+#[test]
+fn r26_a_person_whose_association_goes_is_parked_under_the_id_that_was_looked_up() {
+    assert_agrees(
+        Frame { people: true, ..FRAME },
+        &[
+            Edit(vec![Put(Enrolment(0), 0)]),
+            Run(vec![]),
+            Run(vec![]),
+            Edit(vec![Delete(Enrolment(0)), Delete(Student(0))]),
+            Run(vec![]),
+            Run(vec![]),
+        ],
+    );
+}
