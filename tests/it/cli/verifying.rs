@@ -46,8 +46,8 @@ async fn a_comparison_that_was_killed_or_interrupted_goes_on_where_it_stopped() 
         gate.reached_by(1).await;
         let while_it_went_on = files_under(&state.join("verify"));
         signal(&verifying, ending).await;
-        gate.open();
         let output = verifying.wait_with_output().await.unwrap();
+        gate.open();
         assert!(!output.status.success(), "{ending}");
         desk.source.clear_requests();
         let after = desk.tidemark(&["verify", "--output", "json"]).await;
