@@ -106,9 +106,14 @@ async fn ask(reader: &dyn Reader, canary: &Canary) -> Result<Answer, RunError> {
     }
     match canary.kind {
         CanaryKind::KeyChange => Ok(Answer::Lost),
-        CanaryKind::Tombstone => match lives_perhaps_again(reader, canary).await? {
-            true => Ok(Answer::Explained),
-            false => Ok(Answer::Lost),
+        CanaryKind::Tombstone if lives_perhaps_again(reader, canary).await? => {
+            Ok(Answer::Explained)
+        }
+        // What had taken its key may have been deleted between the two questions.
+        CanaryKind::Tombstone => match reader.tells(canary).await {
+            Ok(true) => Ok(Answer::Told),
+            Ok(false) => Ok(Answer::Lost),
+            Err(error) => Err(RunError::Source(error)),
         },
     }
 }

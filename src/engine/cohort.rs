@@ -289,6 +289,18 @@ impl Reader for Member {
         }))
     }
 
+    fn key_changes_now(
+        &self,
+        resource: &ResourcePath,
+        after: ChangeVersion,
+    ) -> Box<dyn KeyChangePages> {
+        let resource = resource.clone();
+        let open = move |view: &dyn Reader, _: Option<&Position>| -> Box<dyn Feed<KeyChange>> {
+            Box::new(KeyChanges(view.key_changes(&resource, after)))
+        };
+        Box::new(self.on(Way::Alone(open(&*self.view, None)), open))
+    }
+
     fn tombstones(&self, resource: &ResourcePath, window: Window) -> Box<dyn TombstonePages> {
         let question = Question::of(Kind::Tombstones, resource, window);
         let resource = resource.clone();

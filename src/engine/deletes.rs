@@ -119,7 +119,7 @@ async fn look_up_people(
             Some(Told::Many) => {
                 let Some(mut pages) = run.tombstones(person) else { continue };
                 while let Some(page) = pages.next().await.map_err(RunError::Source)? {
-                    let keys = page.into_iter().filter_map(|t| t.key);
+                    let keys = page.into_iter().filter_map(|t| Some((t.key?, None)));
                     names::look_up(run, person, keys, Of::OldKeys).await?;
                 }
             }
@@ -127,6 +127,7 @@ async fn look_up_people(
         }
         let remembered = parked.iter().filter(|r| r.resource == *person && r.target_id.is_none());
         keys.extend(remembered.filter_map(|record| record.key.clone()));
+        let keys = keys.into_iter().map(|key| (key, None));
         names::look_up(run, person, keys, Of::OldKeys).await?;
     }
     Ok(())
@@ -314,9 +315,13 @@ async fn agree_that_gone(
         // Another item had that name as well, and waits for its new key: its own record names it.
         return Ok(Gone::Settled(Settled::Skipped));
     }
+    let mut beside = None;
     let (ids, settles) = match find_at_target(run, resource, named, key).await? {
         AtTarget::Ids(ids) => (ids, Some(key)),
-        AtTarget::BesideAnothers(ids) => (ids, None),
+        AtTarget::BesideAnothers { ids, other, stays } => {
+            beside = Some((other, stays));
+            (ids, None)
+        }
         AtTarget::Doubtful(members) => {
             let refusal = Refusal { members, ..Refusal::default() };
             return park(run, resource, named, ParkReason::Doubtful, refusal, None)
@@ -351,7 +356,17 @@ async fn agree_that_gone(
         }
     }
     settle(run, resource, named, settles);
-    Ok(Gone::Settled(settled))
+    match beside {
+        Some((other, stays)) if run.book().holds_upsert(resource, &other) => {
+            // All that the target has of an item that it refuses under its new key (R6). Whoever lived
+            // under this one meanwhile is gone: from here on the record of the other names it.
+            let of_other = Named { id: Some(other), ..named.clone() };
+            let waits = ParkReason::WaitsForNewKey;
+            park(run, resource, &of_other, waits, Refusal::default(), Some(stays))
+                .map(Gone::Settled)
+        }
+        _ => Ok(Gone::Settled(settled)),
+    }
 }
 
 /// The feed hides what lives again, under a snapshot and for most resources; everything else is
@@ -384,8 +399,14 @@ async fn lives_again(
     item: &crate::domain::Item,
 ) -> Result<Gone, RunError> {
     match &named.by {
-        NamedBy::Tombstone => Ok(Gone::Settled(Settled::Skipped)),
-        NamedBy::OldKey { .. } => delete_what_moved_on(run, resource, named).await,
+        NamedBy::Tombstone => {
+            look_once_more(run, resource, named, &item.id).await?;
+            Ok(Gone::Settled(Settled::Skipped))
+        }
+        NamedBy::OldKey { .. } => {
+            look_once_more(run, resource, named, &item.id).await?;
+            delete_what_moved_on(run, resource, named).await
+        }
         NamedBy::Parked(record) => {
             let settled =
                 apply::upsert_out_of_turn(run, resource, item, Turn::AfterDeletes).await?;
@@ -397,6 +418,29 @@ async fn lives_again(
             Ok(Gone::Settled(settled))
         }
     }
+}
+
+/// What the target has under a key that lives again stands for the item that lives: if nothing comes to
+/// write that, the next run looks at it (R7).
+async fn look_once_more(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    named: &Named,
+    living: &SourceId,
+) -> Result<(), RunError> {
+    let Some(key) = &named.key else { return Ok(()) };
+    if run.reader.isolation() == Isolation::Snapshot {
+        return Ok(());
+    }
+    let found = match run.target(|target| target.find(resource, key)).await {
+        Ok(Match::One(found)) => found,
+        Ok(Match::None | Match::Doubtful { .. }) => return Ok(()),
+        Err(error) if error.refusal().is_some() => return Ok(()),
+        Err(error) => return Err(RunError::Target(error)),
+    };
+    let (resource, id) = (resource.clone(), named.id.clone());
+    let left = Left { resource, id, target_id: found.id, lived_before: false };
+    left_behind::look_once_more(run, &left, living).await
 }
 
 /// The old key lives again as another item. The id that the name had is not that item's: a rename
@@ -414,7 +458,8 @@ async fn delete_what_moved_on(
     let Some(target_id) = remembered_id(run, resource, named, key).await? else {
         return Ok(skipped);
     };
-    let left = Left { resource: resource.clone(), id: named.id.clone(), target_id };
+    let (resource, id) = (resource.clone(), named.id.clone());
+    let left = Left { resource, id, target_id, lived_before: false };
     let settled = left_behind::delete_if_dead(run, &left).await?;
     Ok(Gone::Settled(settled.unwrap_or(Settled::Skipped)))
 }
@@ -433,7 +478,11 @@ enum AtTarget {
     /// With the key that each shows.
     Ids(Vec<(TargetId, NaturalKey)>),
     /// The same, and under the key itself what stands for another item and stays.
-    BesideAnothers(Vec<(TargetId, NaturalKey)>),
+    BesideAnothers {
+        ids: Vec<(TargetId, NaturalKey)>,
+        other: SourceId,
+        stays: TargetId,
+    },
     Doubtful(Vec<String>),
 }
 
@@ -465,8 +514,8 @@ async fn find_at_target(
             if is_one_key_with_the_new(run, resource, named, key, &found.id).await? {
                 return Ok(AtTarget::Ids(ids));
             }
-            if stands_for_a_living_item(run, resource, named, &found.id).await? {
-                return Ok(AtTarget::BesideAnothers(ids));
+            if let Some(other) = living_item_behind(run, resource, named, &found.id).await? {
+                return Ok(AtTarget::BesideAnothers { ids, other, stays: found.id });
             }
             ids.push((found.id, key.clone()));
         }
@@ -538,7 +587,7 @@ async fn what_may_go_by_id(
         Err(error) => return Err(RunError::Target(error)),
     };
     let Some(shown) = shown else { return Ok(None) };
-    if stands_for_a_living_item(run, resource, named, id).await? {
+    if living_item_behind(run, resource, named, id).await?.is_some() {
         return Ok(None);
     }
     if shown.is(key) {
@@ -553,20 +602,19 @@ async fn what_may_go_by_id(
     Ok((!waits).then_some(shown))
 }
 
-/// Whether this id is all that the target has of an item that lives under another key: it was renamed
-/// a moment ago, or in a view that was lost. Its own key change names what it is called now (R8, R11).
-async fn stands_for_a_living_item(
+/// The item that lives under another key and of which this id is all that the target has: it was
+/// renamed a moment ago, or in a view that was lost, or is refused under the other. Its own key change
+/// names what it is called now (R6, R8, R11).
+async fn living_item_behind(
     run: &Run,
     resource: &ResourcePath,
     named: &Named,
     target_id: &TargetId,
-) -> Result<bool, RunError> {
-    if let (NamedBy::Tombstone, Some(deleted)) = (&named.by, &named.id)
-        && remembered::item_behind(run, resource, target_id).await?.as_ref() == Some(deleted)
-    {
-        return Ok(false);
-    }
-    remembered::is_of_a_living_item(run, resource, target_id).await
+) -> Result<Option<SourceId>, RunError> {
+    let owner = remembered::living_item_behind(run, resource, target_id).await?;
+    Ok(owner.filter(|owner| {
+        !(matches!(named.by, NamedBy::Tombstone) && named.id.as_ref() == Some(owner))
+    }))
 }
 
 /// Old and new key differ in case, width or trailing space alone, and no other item has the new

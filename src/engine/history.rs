@@ -3,7 +3,7 @@
 //!
 //! What lives here: remembering a feed and reading it back item by item. What does not: what is
 //! done about it ([`super::key_changes`], [`super::upserts`], [`super::deletes`]). The one thing to
-//! know: a feed is read once a run. Every later question is answered from the disk, so that all
+//! know: a feed is read before anything is written, and no more. Every later question is answered from the disk, so that all
 //! stages act on the same names, and a resource whose every key changed needs no more memory than
 //! another (R30).
 
@@ -42,6 +42,15 @@ pub(super) struct Feed<'a> {
 
 pub(super) fn feed<'a>(run: &'a Run, resource: &'a ResourcePath, after: ChangeVersion) -> Feed<'a> {
     Feed { run, resource, pages: run.reader.key_changes(resource, after) }
+}
+
+/// The same once more, as it is now.
+pub(super) fn feed_now<'a>(
+    run: &'a Run,
+    resource: &'a ResourcePath,
+    after: ChangeVersion,
+) -> Feed<'a> {
+    Feed { run, resource, pages: run.reader.key_changes_now(resource, after) }
 }
 
 impl Feed<'_> {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
 use crate::domain::{NaturalKey, ResourcePath, Scope, Tally, TargetId};
-use crate::state::{JournalledName, Overlap, PairState, RunJournal, Step};
+use crate::state::{JournalledName, LeftBehind, Overlap, PairState, RunJournal, Step};
 
 use super::RunError;
 use super::under_way::{Run, lock};
@@ -88,23 +88,27 @@ impl Run {
         self.store().name(&self.pair.id, resource, key).await.map_err(RunError::State)
     }
 
-    /// The resources whose names outlive the commit. A view that was lost was newer, and what was
-    /// renamed through it is what later tombstones name by its old key; and a resource that this run
+    /// The resources whose names outlive the commit. Where another run had a newer view, what was
+    /// renamed through that is what later tombstones name by its old key; and a resource that this run
     /// leaves behind was moved by its renames all the same (R5, R17, R23a).
-    pub(super) fn keep_names_of(&self) -> BTreeSet<ResourcePath> {
+    pub(super) fn keep_names_of(&self, is_older_than_names: bool) -> BTreeSet<ResourcePath> {
         let mut kept = self.left();
-        if self.is_older_than_begun {
+        if is_older_than_names {
             kept.extend(self.graph.resources().cloned());
         }
         kept
     }
 
-    /// Remembers names durably before the first PUT (R5).
-    pub(super) async fn journal_names(&self, names: Vec<JournalledName>) -> Result<(), RunError> {
-        if names.is_empty() {
+    /// Remembers names durably before the first PUT (R5), and what nothing else names.
+    pub(super) async fn journal_names(
+        &self,
+        names: Vec<JournalledName>,
+        left_behind: Vec<LeftBehind>,
+    ) -> Result<(), RunError> {
+        if names.is_empty() && left_behind.is_empty() {
             return Ok(());
         }
-        self.write(Step { names, ..Step::default() }).await
+        self.write(Step { names, left_behind, ..Step::default() }).await
     }
 
     /// Commits of the pair before this run.

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use tracing::Instrument;
 
-use crate::domain::{ChangeVersion, NaturalKey, ParkReason, ResourcePath, Stage, Tally, TargetId};
-use crate::sources::Lookup;
+use crate::domain::{
+    ChangeVersion, NaturalKey, ParkReason, ResourcePath, SourceId, Stage, Tally, TargetId,
+};
+use crate::sources::{Isolation, Lookup};
 use crate::targets::{Disposition, Match, Upserted};
 
 use super::apply::Settled;
@@ -26,21 +28,32 @@ use super::{Publish, RunError, ahead, names, others, references, remembered, spa
 /// Items looked at together.
 const AT_ONCE: usize = 100;
 
+/// Items of one resource that may be renamed by PUT, without a snapshot. What is beyond it is left to
+/// plain agreement (R30).
+const RENAMED_BY_PUT: usize = 50_000;
+
 pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     if run.pair.policy.key_changes == Publish::Skip {
         return Ok(());
     }
     let order = run.graph.in_order();
     let renameable = Renameable::of_source(run).await?;
-    let changed = journal_old_keys(run, &order, &renameable).await?;
+    let mut changed = journal_old_keys(run, &order, &renameable).await?;
     if changed.is_empty() {
         return Ok(());
     }
+    changed.extend(journal_dependents_again(run, &order, &renameable, &changed).await?);
+    lock(&run.with_key_changes).extend(changed.iter().cloned());
     run.tell(&Event::StageStarted { pair: &run.pair.id, stage: Stage::KeyChanges });
+    let mut by_put = BTreeMap::new();
+    for resource in &changed {
+        by_put.insert(resource, ByPut::of_resource(run, resource, &renameable).await?);
+    }
     journal_tombstones(run, &order, &renameable, &changed).await?;
     journal_parked(run, &changed, &renameable).await?;
-    for resource in order.iter().filter(|resource| changed.contains(*resource)) {
-        let renaming = rename_resource(run, resource, &renameable);
+    for resource in &order {
+        let Some(by_put) = by_put.get(resource) else { continue };
+        let renaming = rename_resource(run, resource, by_put);
         renaming.instrument(spans::of_resource(resource)).await?;
     }
     run.commit_parked().await
@@ -96,7 +109,7 @@ impl Renameable {
     }
 }
 
-/// Reads every key-change feed, once, and looks up the old keys. Returns who had any.
+/// Reads every key-change feed, and looks up the old keys. Returns who had any.
 async fn journal_old_keys(
     run: &Arc<Run>,
     order: &[ResourcePath],
@@ -116,8 +129,31 @@ async fn journal_old_keys(
         run.check_stop()?;
         changed.extend(told?);
     }
-    lock(&run.with_key_changes).extend(changed.iter().cloned());
     Ok(changed)
+}
+
+/// Without a snapshot the feed of a dependent may have been read before a rename that the feed of its
+/// parent tells, and a PUT of the parent moves it all the same. So these feeds are read once more,
+/// parents first: what a parent was told of, its dependents are told of by then (R5).
+async fn journal_dependents_again(
+    run: &Arc<Run>,
+    order: &[ResourcePath],
+    renameable: &Renameable,
+    changed: &BTreeSet<ResourcePath>,
+) -> Result<BTreeSet<ResourcePath>, RunError> {
+    let mut changed_since = BTreeSet::new();
+    if run.reader.isolation() == Isolation::Snapshot {
+        return Ok(changed_since);
+    }
+    for resource in order.iter().filter(|r| renameable.contains_key_of(r, changed)) {
+        run.check_stop()?;
+        let Some(after) = run.feeds_after(resource) else { continue };
+        let feed = history::feed_now(run, resource, after);
+        if journal_olds_of(run, resource, feed, Look::Again).await? {
+            changed_since.insert(resource.clone());
+        }
+    }
+    Ok(changed_since)
 }
 
 /// What joins has nothing at the target that could be renamed or gone.
@@ -131,19 +167,36 @@ async fn remember_old_keys_of(
     Ok(())
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    /// The names that this run has looked up stand.
+    Again,
+}
+
 /// Whether the feed of the resource told anything new.
 async fn journal_old_keys_of(run: &Arc<Run>, resource: &ResourcePath) -> Result<bool, RunError> {
     if let Some(after) = run.remembers_after(resource) {
         remember_old_keys_of(run, resource, after).await?;
     }
     let Some(after) = run.feeds_after(resource) else { return Ok(false) };
+    journal_olds_of(run, resource, history::feed(run, resource, after), Look::First).await
+}
+
+async fn journal_olds_of(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    mut feed: history::Feed<'_>,
+    look: Look,
+) -> Result<bool, RunError> {
     let mut told = false;
-    let mut feed = history::feed(run, resource, after);
     while let Some(items) = feed.next().await? {
         told = true;
         for id in &items {
             let item = history::of_item(run, resource, id).await?;
             let olds = item.map(|item| item.olds).unwrap_or_default();
+            let id = (look == Look::First).then_some(id);
+            let olds = olds.into_iter().map(|old| (old, id.cloned()));
             names::look_up(run, resource, olds, Of::OldKeys).await?;
         }
     }
@@ -165,12 +218,15 @@ async fn journal_tombstones(
         lock(&run.moved_by_renames).insert(resource.clone());
         let Some(mut pages) = run.tombstones(resource) else { continue };
         while let Some(page) = pages.next().await.map_err(RunError::Source)? {
-            let keys = page.into_iter().filter_map(|t| t.key);
+            let keys = page.into_iter().filter_map(|t| Some((t.key?, Some(t.id))));
             names::look_up(run, resource, keys, Of::Deleted).await?;
         }
     }
     Ok(())
 }
+
+/// Keys, each with the item that was called so.
+type Names = Vec<(NaturalKey, Option<SourceId>)>;
 
 /// Records parked for deletion, for the same reason.
 async fn journal_parked(
@@ -178,7 +234,7 @@ async fn journal_parked(
     changed: &BTreeSet<ResourcePath>,
     renameable: &Renameable,
 ) -> Result<(), RunError> {
-    let mut keys: BTreeMap<(ResourcePath, Of), Vec<NaturalKey>> = BTreeMap::new();
+    let mut keys: BTreeMap<(ResourcePath, Of), Names> = BTreeMap::new();
     for record in run.book().named_for_deletion() {
         if let Some(key) = record.key
             && record.target_id.is_none()
@@ -187,7 +243,7 @@ async fn journal_parked(
             // The old item is all that the target has of it (R6).
             let waits = record.reason == ParkReason::WaitsForNewKey;
             let of = if waits { Of::OldKeys } else { Of::Deleted };
-            keys.entry((record.resource, of)).or_default().push(key);
+            keys.entry((record.resource, of)).or_default().push((key, record.source_id));
         }
     }
     for ((resource, of), keys) in keys {
@@ -199,7 +255,7 @@ async fn journal_parked(
 async fn rename_resource(
     run: &Arc<Run>,
     resource: &ResourcePath,
-    renameable: &Renameable,
+    by_put: &ByPut,
 ) -> Result<(), RunError> {
     run.tell(&Event::ResourceStarted {
         pair: &run.pair.id,
@@ -207,7 +263,6 @@ async fn rename_resource(
         resource,
         expected: None,
     });
-    let by_put = may_rename_by_put(run, resource, renameable).await?;
     let mut touched = history::touched(run, resource);
     while let Some(items) = touched.next().await? {
         run.take_up(Stage::KeyChanges, items.iter().map(|item| item.records).sum());
@@ -220,12 +275,62 @@ async fn rename_resource(
     Ok(())
 }
 
+/// Which items of a resource may be renamed by PUT, as far as can be told before anything moves.
+enum ByPut {
+    None,
+    /// The guards of each item say.
+    All,
+    /// Those of them whose old names nobody has.
+    Of(BTreeSet<SourceId>),
+}
+
+impl ByPut {
+    /// Asked before the tombstones of what hangs on the resource are read. A name that lives again
+    /// hides those under it, and without a snapshot it may be free by the time that the guards look:
+    /// then a PUT would move at the target what no tombstone has told (R5).
+    async fn of_resource(
+        run: &Arc<Run>,
+        resource: &ResourcePath,
+        renameable: &Renameable,
+    ) -> Result<ByPut, RunError> {
+        if !may_rename_by_put(run, resource, renameable).await? {
+            return Ok(ByPut::None);
+        }
+        if run.reader.isolation() == Isolation::Snapshot {
+            return Ok(ByPut::All);
+        }
+        let mut free = BTreeSet::new();
+        let mut touched = history::touched(run, resource);
+        while let Some(items) = touched.next().await? {
+            for items in items.chunks(AT_ONCE) {
+                run.check_stop()?;
+                let asked =
+                    items.iter().map(|item| nobody_else_has(run, resource, &item.id, &item.olds));
+                let answers = futures_util::future::try_join_all(asked).await?;
+                let of_nobody = items.iter().zip(answers).filter(|(_, nobody)| *nobody);
+                let room = RENAMED_BY_PUT.saturating_sub(free.len());
+                let of_nobody = of_nobody.take(room);
+                free.extend(of_nobody.map(|(item, _)| item.id.clone()));
+            }
+        }
+        Ok(ByPut::Of(free))
+    }
+
+    fn allows(&self, id: &SourceId) -> bool {
+        match self {
+            ByPut::None => false,
+            ByPut::All => true,
+            ByPut::Of(free) => free.contains(id),
+        }
+    }
+}
+
 /// Looking is done at once, renaming one by one: a PUT may free the key of the next.
 async fn rename_all(
     run: &Arc<Run>,
     resource: &ResourcePath,
     items: &[Renamed],
-    by_put: bool,
+    by_put: &ByPut,
 ) -> Result<(), RunError> {
     let looks = items.iter().map(|item| what_old_names_show(run, resource, item));
     let shown = futures_util::future::try_join_all(looks).await?;
@@ -265,15 +370,17 @@ async fn rename(
     resource: &ResourcePath,
     renamed: &Renamed,
     shown: Option<(TargetId, NaturalKey)>,
-    by_put: bool,
+    by_put: &ByPut,
 ) -> Result<Settled, RunError> {
     let Some((target_id, shown)) = shown else { return Ok(Settled::Skipped) };
     if shown.is(&renamed.new) {
         // The rename of what it refers to has moved it, or an earlier attempt has.
-        run.note_renamed(resource, &renamed.id);
+        run.note_renamed(resource, &renamed.id, &target_id);
         return Ok(Settled::Skipped);
     }
-    if !by_put || !guards_allow(run, resource, renamed, &target_id, &shown).await? {
+    if !by_put.allows(&renamed.id)
+        || !guards_allow(run, resource, renamed, &target_id, &shown).await?
+    {
         return Ok(Settled::Skipped);
     }
     let item = match run.reader.get(resource, &renamed.id).await.map_err(RunError::Source)? {
@@ -294,7 +401,7 @@ async fn rename(
     run.keys_are_about_to_move().await?;
     match run.target(|target| target.rename(resource, &target_id, &item)).await {
         Ok(()) => {
-            run.note_renamed(resource, &renamed.id);
+            run.note_renamed(resource, &renamed.id, &target_id);
             let renamed = Upserted { id: Some(target_id), created: false };
             remembered::wrote(run, resource, &item, renamed).await?;
             run.agreed(resource, &item).await?;
@@ -358,14 +465,29 @@ async fn guards_allow(
     if !new_is_free {
         return Ok(false);
     }
-    for old in renamed.olds.iter().chain([shown]) {
-        match run.reader.find(resource, old).await.map_err(RunError::Source)? {
-            Lookup::Absent => {}
-            // The same key to the source, which finds the renamed item itself (R2).
-            Lookup::Lives(item) if item.id == renamed.id => {}
-            Lookup::Lives(_) | Lookup::Hidden => return Ok(false),
+    for names in [&renamed.olds[..], std::slice::from_ref(shown)] {
+        if !nobody_else_has(run, resource, &renamed.id, names).await? {
+            return Ok(false);
         }
     }
     // What another pair has under that name stays there (R28a).
     Ok(others::who_has_or_hangs_on(run, resource, shown).await? == Elsewhere::Absent)
+}
+
+/// Whether no item of the source but this one is called one of these.
+async fn nobody_else_has(
+    run: &Run,
+    resource: &ResourcePath,
+    id: &SourceId,
+    names: &[NaturalKey],
+) -> Result<bool, RunError> {
+    for name in names {
+        match run.reader.find(resource, name).await.map_err(RunError::Source)? {
+            Lookup::Absent => {}
+            // The same key to the source, which finds the renamed item itself (R2).
+            Lookup::Lives(item) if item.id == *id => {}
+            Lookup::Lives(_) | Lookup::Hidden => return Ok(false),
+        }
+    }
+    Ok(true)
 }

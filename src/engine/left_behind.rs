@@ -6,17 +6,18 @@
 //! tombstone, and the id is all that is left. The one thing to know: an id is no key, so the target
 //! is asked what it is called now.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::domain::{NaturalKey, ParkReason, ResourcePath, SourceId, Stage, Tally, TargetId};
-use crate::sources::Lookup;
+use crate::sources::{Isolation, Lookup};
 use crate::state::{JournalledName, LeftBehind, Operation};
 use crate::targets::{Deleted, Disposition, Refusal, WriteError};
 
 use super::apply::Settled;
 use super::others::Elsewhere;
 use super::parked::Parking;
-use super::under_way::Run;
+use super::under_way::{Run, lock};
 use super::{Publish, RunError, history, others, remembered};
 
 /// Keys are read so many at once; what is kept of them is ids (R30).
@@ -27,6 +28,8 @@ pub(super) struct Left {
     pub(super) resource: ResourcePath,
     pub(super) id: Option<SourceId>,
     pub(super) target_id: TargetId,
+    /// See [`LeftBehind::lived_before`].
+    pub(super) lived_before: bool,
 }
 
 /// Everything that was left behind in this run, or in one of this window that was broken off.
@@ -36,8 +39,8 @@ pub(super) async fn all(run: &Run) -> Result<Vec<Left>, RunError> {
         return Ok(all);
     }
     for left in run.store().left_behind(&run.pair.id).await.map_err(RunError::State)? {
-        let LeftBehind { resource, id, target_id } = left;
-        all.push(Left { resource, id: Some(id), target_id });
+        let LeftBehind { resource, id, target_id, lived_before } = left;
+        all.push(Left { resource, id: Some(id), target_id, lived_before });
     }
     let mut after: Option<JournalledName> = None;
     loop {
@@ -47,7 +50,8 @@ pub(super) async fn all(run: &Run) -> Result<Vec<Left>, RunError> {
         after = Some(last.clone());
         for name in page.into_iter().filter(|name| name.deleted) {
             let JournalledName { resource, target_id, .. } = name;
-            all.extend(target_id.map(|target_id| Left { resource, id: None, target_id }));
+            let left = |target_id| Left { resource, id: None, target_id, lived_before: false };
+            all.extend(target_id.map(left));
         }
     }
 }
@@ -89,13 +93,53 @@ async fn dead_key(run: &Arc<Run>, left: &Left) -> Result<Option<NaturalKey>, Run
     let Some(key) = shown else { return Ok(None) };
     match run.reader.find(resource, &key).await.map_err(RunError::Source)? {
         Lookup::Absent => {}
-        Lookup::Lives(_) | Lookup::Hidden => return Ok(None),
+        Lookup::Hidden => return Ok(None),
+        Lookup::Lives(item) => {
+            look_once_more(run, left, &item.id).await?;
+            return Ok(None);
+        }
     }
-    if remembered::is_of_a_living_item(run, resource, target_id).await? {
+    if remembered::living_item_behind(run, resource, target_id).await?.is_some() {
         return Ok(None);
     }
     let waits = history::is_old_key_of_a_parked_item(run, resource, &key).await?;
     Ok((!waits).then_some(key))
+}
+
+/// Without a snapshot that item may have come to its key when this run had read its feeds. If it is
+/// renamed on before the next run reads them, the source folds both renames into one, which does not
+/// name the key (R7). What it was written under by this run needs nothing: that is remembered.
+pub(super) async fn look_once_more(
+    run: &Run,
+    left: &Left,
+    living: &SourceId,
+) -> Result<(), RunError> {
+    let Left { resource, id, target_id, lived_before } = left;
+    if *lived_before || run.reader.isolation() == Isolation::Snapshot {
+        return Ok(());
+    }
+    if remembered::item_behind(run, resource, target_id).await?.as_ref() == Some(living) {
+        return Ok(());
+    }
+    lock(&run.lives_again).push(LeftBehind {
+        resource: resource.clone(),
+        id: id.clone().unwrap_or_else(|| living.clone()),
+        target_id: target_id.clone(),
+        lived_before: true,
+    });
+    Ok(())
+}
+
+/// What outlives the commit of the run: what the next one looks at once more, and what this one could not
+/// tell of the resources whose names are kept.
+pub(super) async fn for_the_next_run(
+    run: &Run,
+    keep_names_of: &BTreeSet<ResourcePath>,
+) -> Result<Vec<LeftBehind>, RunError> {
+    let mut kept = std::mem::take(&mut *lock(&run.lives_again));
+    let stored = run.store().left_behind(&run.pair.id).await.map_err(RunError::State)?;
+    kept.extend(stored.into_iter().filter(|stored| keep_names_of.contains(&stored.resource)));
+    Ok(kept)
 }
 
 async fn delete_one(run: &Arc<Run>, left: &Left, key: NaturalKey) -> Result<Settled, RunError> {

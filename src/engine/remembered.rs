@@ -133,6 +133,7 @@ pub(super) async fn wrote(
             resource: resource.clone(),
             id: item.id.clone(),
             target_id: before.target_id.clone(),
+            lived_before: false,
         });
     }
     if keep {
@@ -271,21 +272,37 @@ pub(super) async fn item_behind(
     run.store().written_as(&run.pair.id, resource, target_id).await.map_err(RunError::State)
 }
 
-/// Whether the item that was written last under this target id, and under no other since, lives. Without
+/// The item that was written last under this target id, and under no other since, if it lives. Without
 /// a snapshot it may have been renamed a moment ago: then the key that the id shows lives no more, and
 /// the id is all that the target has of it (I8).
-pub(super) async fn is_of_a_living_item(
+pub(super) async fn living_item_behind(
     run: &Run,
     resource: &ResourcePath,
     target_id: &TargetId,
-) -> Result<bool, RunError> {
-    let Some(owner) = item_behind(run, resource, target_id).await? else { return Ok(false) };
-    let last = last_written(run, resource, &owner).await?;
-    if last.is_none_or(|last| last.target_id != *target_id) {
-        return Ok(false);
+) -> Result<Option<SourceId>, RunError> {
+    let Some(owner) = last_behind(run, resource, target_id).await? else { return Ok(None) };
+    match run.reader.get(resource, &owner).await.map_err(RunError::Source)? {
+        Lookup::Absent => Ok(None),
+        Lookup::Lives(_) | Lookup::Hidden => Ok(Some(owner)),
     }
-    let found = run.reader.get(resource, &owner).await.map_err(RunError::Source)?;
-    Ok(!matches!(found, Lookup::Absent))
+}
+
+/// The item whose last write was under this target id; if none is remembered, the one that this run has
+/// seen under it, moved there by a rename.
+async fn last_behind(
+    run: &Run,
+    resource: &ResourcePath,
+    target_id: &TargetId,
+) -> Result<Option<SourceId>, RunError> {
+    if let Some(owner) = item_behind(run, resource, target_id).await? {
+        let last = last_written(run, resource, &owner).await?;
+        if last.is_some_and(|last| last.target_id == *target_id) {
+            return Ok(Some(owner));
+        }
+    }
+    let Some(moved) = run.renamed_behind(resource, target_id) else { return Ok(None) };
+    let last = last_written(run, resource, &moved).await?;
+    Ok(last.is_none_or(|last| last.target_id == *target_id).then_some(moved))
 }
 
 /// Bounded space: only what the next window may bring again has a hash. That is what changed within

@@ -30,8 +30,6 @@ pub(super) struct Beginning {
     /// When the first of what stands was read: the overlap is settled from then (R15).
     pub(super) read_since: Timestamp,
     pub(super) before: Before,
-    /// A newer view was read from before, and what it told is in the journal.
-    pub(super) is_older_than_begun: bool,
     /// A run was broken off since the last commit. What it wrote may be older than what is dealt
     /// with: pages may have come from a snapshot that had taken the place of its own (R11). See
     /// [`Overlap::again_after`](crate::state::Overlap) for what else may be.
@@ -49,7 +47,6 @@ impl Beginning {
             reach,
             read_since,
             before: Before::default(),
-            is_older_than_begun: false,
             is_after_a_broken_run: false,
         }
     }
@@ -102,11 +99,7 @@ pub(super) async fn beginning(
         return Ok(Beginning { is_after_a_broken_run: true, ..anew });
     }
     let is_older_than_begun = fresh.through < begun.through;
-    let anew = Beginning {
-        is_older_than_begun,
-        is_after_a_broken_run: true,
-        ..Beginning::anew(fresh, reach, began)
-    };
+    let anew = Beginning { is_after_a_broken_run: true, ..Beginning::anew(fresh, reach, began) };
     if (is_older_than_begun && !is_merely_old(pair, isolation, begun).await?)
         || !is_the_same(&journal, pair, scope.as_deref()).await?
     {
@@ -138,7 +131,6 @@ pub(super) async fn beginning(
         reach: journal.reach,
         read_since: journal.began_at,
         before: Before { finished: finished.collect(), progress: progress.collect() },
-        is_older_than_begun,
         is_after_a_broken_run: true,
     })
 }

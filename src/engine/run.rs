@@ -19,8 +19,8 @@ use super::scope::ToldScope;
 use super::spans;
 use super::under_way::{Run, lock};
 use super::{
-    Pair, Publish, RunError, canaries, deletes, first_run, history, identity, key_changes, overlap,
-    resume, scope, upserts,
+    Pair, Publish, RunError, canaries, deletes, first_run, history, identity, key_changes,
+    left_behind, overlap, resume, scope, upserts,
 };
 
 /// What a run of a pair needs beside the pair.
@@ -120,6 +120,7 @@ pub(super) async fn publish(
         });
     }
     progress.began(&run);
+    state.names_through = state.names_through.max(Some(window.through));
     run.journal(run_id, selection_fingerprint(pair), &state).await?;
 
     key_changes::publish(&run).instrument(spans::of_stage(Stage::KeyChanges)).await?;
@@ -268,15 +269,18 @@ async fn commit(run: &Run, run_id: &str, before: PairState) -> Result<Ended, Run
         // What was allowed was allowed to this run.
         allowed_deletes: BTreeMap::new(),
         left_out: left_out(run, before.left_out),
+        names_through: before.names_through.filter(|through| *through > window.through),
         started_over: false,
     };
+    let keep_names_of = run.keep_names_of(state.names_through.is_some());
     let step = Step {
         state: Some(state),
         coverage: run.changed_coverage(),
         forget,
         key_changes: history::of_left(run).await?,
+        left_behind: left_behind::for_the_next_run(run, &keep_names_of).await?,
         end_journal: true,
-        keep_names_of: run.keep_names_of(),
+        keep_names_of,
         ..Step::default()
     };
     run.write(step).await?;

@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Timestamp;
 use crate::domain::{
     Canary, ChangeVersion, Item, NaturalKey, ParkReason, ResourceGraph, ResourcePath, SourceId,
-    Stage, Stages, Tally, Window,
+    Stage, Stages, Tally, TargetId, Window,
 };
 use crate::sources::{Reader, TombstonePages};
-use crate::state::{Coverage, LeftOut, Operation, Overlap, PairState, Progress, StateStore, Step};
+use crate::state::{
+    Coverage, LeftBehind, LeftOut, Operation, Overlap, PairState, Progress, StateStore, Step,
+};
 use crate::targets::{Refusal, Target, WriteError};
 
 use super::ahead::Ahead;
@@ -73,8 +75,6 @@ pub(super) struct Run {
     pub(super) organizations: NotedOrganizations,
     /// What another run of this window has done (R12).
     pub(super) before: Before,
-    /// The journal speaks of versions that this window does not reach.
-    pub(super) is_older_than_begun: bool,
     /// A run was broken off since the last commit, or before it and that was of what may have been
     /// an older view: nothing counts as dealt with (see [`Beginning`]).
     deals_again: bool,
@@ -98,12 +98,16 @@ pub(super) struct Run {
     /// Items whose key change is settled: renamed by PUT, or found under the new key. At most
     /// [`RENAMED_KEPT`]; one that is not in it costs an upsert more.
     renamed: Mutex<BTreeSet<(ResourcePath, SourceId)>>,
+    /// The same by the ids under which the target shows them.
+    renamed_as: Mutex<BTreeMap<(ResourcePath, TargetId), SourceId>>,
     /// A PUT of this run has moved keys at the target.
     pub(super) moved_keys: AtomicBool,
     pub(super) with_key_changes: Mutex<BTreeSet<ResourcePath>>,
     /// Resources whose key contains that of one with key changes: a rename at the target moves
     /// their keys there.
     pub(super) moved_by_renames: Mutex<BTreeSet<ResourcePath>>,
+    /// What the next run looks at once more (R7).
+    pub(super) lives_again: Mutex<Vec<LeftBehind>>,
     /// What earlier runs were told to leave out (R17).
     pub(super) left_out_before: LeftOut,
     not_visible: AtomicU64,
@@ -136,14 +140,7 @@ impl Run {
         book: ParkedBook,
         state: &PairState,
     ) -> Result<Arc<Run>, RunError> {
-        let Beginning {
-            window,
-            reach,
-            read_since,
-            mut before,
-            is_older_than_begun,
-            is_after_a_broken_run,
-        } = beginning;
+        let Beginning { window, reach, read_since, mut before, is_after_a_broken_run } = beginning;
         let target_resources = pair.target.resources().await.map_err(RunError::Target)?;
         let source_resources = pair.source.resources().await.map_err(RunError::Source)?;
         let both = target_resources.joined_with(&source_resources);
@@ -176,7 +173,6 @@ impl Run {
 
         Ok(Arc::new(Run {
             before,
-            is_older_than_begun,
             deals_again: is_after_a_broken_run
                 || state.overlap.again_after == Some(state.overlap.commits),
             unconfirmed: Mutex::new(Unconfirmed {
@@ -218,9 +214,11 @@ impl Run {
             people: Mutex::default(),
             after_deletes: Mutex::default(),
             renamed: Mutex::default(),
+            renamed_as: Mutex::default(),
             moved_keys: AtomicBool::new(false),
             with_key_changes: Mutex::default(),
             moved_by_renames: Mutex::default(),
+            lives_again: Mutex::default(),
             left_out_before: state.left_out,
             not_visible: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -558,15 +556,26 @@ impl Run {
         lock(&self.told).chosen(before)
     }
 
-    pub(super) fn note_renamed(&self, resource: &ResourcePath, id: &SourceId) {
+    /// The target shows the item under its new key.
+    pub(super) fn note_renamed(&self, resource: &ResourcePath, id: &SourceId, shown: &TargetId) {
         let mut renamed = lock(&self.renamed);
         if renamed.len() < RENAMED_KEPT {
             renamed.insert((resource.clone(), id.clone()));
+            lock(&self.renamed_as).insert((resource.clone(), shown.clone()), id.clone());
         }
     }
 
     pub(super) fn was_renamed(&self, resource: &ResourcePath, id: &SourceId) -> bool {
         lock(&self.renamed).contains(&(resource.clone(), id.clone()))
+    }
+
+    /// The item that this target id shows since its rename.
+    pub(super) fn renamed_behind(
+        &self,
+        resource: &ResourcePath,
+        target_id: &TargetId,
+    ) -> Option<SourceId> {
+        lock(&self.renamed_as).get(&(resource.clone(), target_id.clone())).cloned()
     }
 
     pub(super) fn check_stop(&self) -> Result<(), RunError> {

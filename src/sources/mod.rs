@@ -139,6 +139,15 @@ pub trait Reader: Send + Sync {
     fn key_changes(&self, resource: &ResourcePath, after: ChangeVersion)
     -> Box<dyn KeyChangePages>;
 
+    /// The same, asked now: never what was read for others a moment ago.
+    fn key_changes_now(
+        &self,
+        resource: &ResourcePath,
+        after: ChangeVersion,
+    ) -> Box<dyn KeyChangePages> {
+        self.key_changes(resource, after)
+    }
+
     /// Tombstones of `window`, ascending by version; without its upper edge where the isolation
     /// does not bound deletes (R8).
     fn tombstones(&self, resource: &ResourcePath, window: Window) -> Box<dyn TombstonePages>;

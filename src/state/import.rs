@@ -21,6 +21,9 @@ pub async fn import(
         // Written after those of the export: they are the newer ones.
         exported.names.extend(store.names(&pair).await?);
         exported.names.extend(waiting_for_deletion(store, &pair).await?);
+        if let (Some(state), Some(present)) = (&mut exported.state, store.load(&pair).await?) {
+            state.names_through = state.names_through.max(present.acted_through());
+        }
         let present = store.coverage(&pair).await?;
         exported.coverage = Some(with_what_was_read_since(&exported, &present));
         store.commit(&pair, exported).await?;

@@ -107,8 +107,20 @@ pub struct PairState {
     pub canaries: Vec<Canary>,
     /// What the source's credentials reached; `None` where the source does not tell (S19).
     pub scope: Option<Scope>,
+    /// The newest version through which anything was done whose names and target ids are still in the
+    /// journal. They stay until a window reaches it: through an older view nothing tells what they are
+    /// of (R5, R11). `None` when there are none.
+    pub names_through: Option<ChangeVersion>,
     /// A person said that having no watermark is meant, until a run has given it one.
     pub started_over: bool,
+}
+
+impl PairState {
+    /// The newest version through which anything of the pair was done, committed or not.
+    pub fn acted_through(&self) -> Option<ChangeVersion> {
+        let watermark = self.watermark.as_ref().map(Watermark::change_version);
+        self.names_through.max(watermark)
+    }
 }
 
 /// Feeds that were not published (`key_changes: skip`, `deletes: skip`). The watermark has passed what

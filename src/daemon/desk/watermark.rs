@@ -93,11 +93,12 @@ impl FleetDesk {
             }
             Some(_) => None,
         };
-        let (left_behind, keep_names_of) = match is_another_database(&state) {
+        let (left_behind, keep_names_of, names_through) = match is_another_database(&state) {
             true => Default::default(),
             false => (
                 store.left_behind(&pair.id).await.map_err(of_state)?,
                 resources_with_names(&**store, &pair.id).await.map_err(of_state)?,
+                state.acted_through(),
             ),
         };
         let state = PairState {
@@ -108,6 +109,7 @@ impl FleetDesk {
             target_newest: None,
             selection: None,
             allowed_deletes: BTreeMap::new(),
+            names_through,
             started_over: to.is_none(),
             // What was remembered was remembered of another watermark (R16).
             overlap: Overlap::default(),

@@ -53,6 +53,7 @@ pub(in crate::state) fn state(watermark: i64) -> PairState {
         }),
         failed_runs: 2,
         allowed_deletes: BTreeMap::from([(students(), 500)]),
+        names_through: Some(ChangeVersion(240)),
         started_over: true,
         canaries: vec![Canary {
             resource: students(),
@@ -253,5 +254,6 @@ pub(in crate::state) fn left_behind(id: &str, target_id: &str) -> LeftBehind {
         resource: students(),
         id: SourceId(id.to_owned()),
         target_id: TargetId(target_id.to_owned()),
+        lived_before: false,
     }
 }

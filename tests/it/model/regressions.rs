@@ -1063,3 +1063,195 @@ fn r26_a_person_whose_association_goes_is_parked_under_the_id_that_was_looked_up
         ],
     );
 }
+
+/// R5: a session is renamed after the feed of sections was read and before that of sessions. Its PUT moves
+/// the section all the same; after a crash the session is renamed on, and the feed folds both.
+#[test]
+fn r5_what_a_put_moves_is_journalled_though_its_feed_was_read_before_the_rename() {
+    for meanwhile in 0..8 {
+        for crash in [13, 15, 17, 19, 21] {
+            assert_agrees(
+                Frame {
+                    isolation: Isolation::Bounded,
+                    first_overlap: FirstOverlap::Versions(0),
+                    folds: true,
+                    ..FRAME
+                },
+                &[
+                    Edit(vec![Put(Section(0, 1, 3), 0)]),
+                    Edit(vec![Rename(Session(3), Session(2))]),
+                    Run(vec![]),
+                    Edit(vec![Put(Session(3), 0)]),
+                    Edit(vec![Rename(Session(3), Session(0))]),
+                    Run(vec![
+                        Meanwhile(meanwhile, vec![Rename(Session(2), Session(3))]),
+                        Crash(Source, crash),
+                    ]),
+                    Edit(vec![
+                        Delete(Session(2)),
+                        Rename(Session(0), Session(2)),
+                        Rename(Session(3), Session(0)),
+                    ]),
+                ],
+            );
+        }
+    }
+}
+
+/// R6: a section is refused under its new key, another one has its old key for a while and is refused as
+/// well. When that one has gone, the first one's record names what the target has under the old key.
+#[test]
+fn r6_what_stays_for_a_refused_item_is_parked_when_who_had_its_name_meanwhile_goes() {
+    assert_agrees(
+        FRAME,
+        &[
+            Begin(1),
+            Run(vec![]),
+            Run(vec![]),
+            End(vec![Put(Section(3, 0, 3), 0)]),
+            Run(vec![]),
+            Run(vec![]),
+            Run(vec![]),
+            Edit(vec![Rename(Section(3, 0, 3), Section(0, 0, 3))]),
+            Run(vec![]),
+            Refuse(Refused::Items("sections")),
+            Edit(vec![Rename(Session(3), Session(0))]),
+            Edit(vec![Put(Section(0, 0, 3), 0)]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(3), Session(1)), Delete(Session(1))]),
+            Run(vec![]),
+        ],
+    );
+}
+
+/// R7: a session comes to the name of a deleted one while the run goes on, and is renamed on before the
+/// next: the feed folds both renames, and nothing names what the target has under that name.
+#[test]
+fn r7_a_name_that_lives_again_for_a_while_is_looked_at_once_more() {
+    for meanwhile in 16..36 {
+        assert_agrees(
+            Frame { isolation: Isolation::Bounded, folds: true, ..FRAME },
+            &[
+                Edit(vec![Put(Section(0, 0, 2), 0)]),
+                Run(vec![]),
+                Edit(vec![Put(Session(0), 0)]),
+                Edit(vec![Rename(Session(2), Session(1)), Delete(Session(1))]),
+                Run(vec![Meanwhile(meanwhile, vec![Rename(Session(0), Session(2))])]),
+                Edit(vec![Rename(Session(2), Session(0))]),
+            ],
+        );
+    }
+}
+
+/// R5: the tombstone of an offering is hidden while another has its key, and that one moves on before the
+/// guards of R6 look whether the name of the session is free.
+#[test]
+fn r5_nothing_is_renamed_by_put_whose_name_lived_when_the_tombstones_were_read() {
+    for meanwhile in 6..20 {
+        assert_agrees(
+            Frame { isolation: Isolation::Bounded, ..FRAME },
+            &[
+                Begin(1),
+                Edit(vec![Put(Offering(1, 3), 0), Put(Offering(1, 1), 0)]),
+                Run(vec![]),
+                End(vec![Delete(Offering(1, 3)), Rename(Session(3), Session(0))]),
+                Edit(vec![Rename(Session(1), Session(3))]),
+                Run(vec![Meanwhile(meanwhile, vec![Rename(Session(3), Session(2))])]),
+            ],
+        );
+    }
+}
+
+/// R5: a crashed run has moved the section that a journalled name had, and then written another one under
+/// it. When that is deleted below a rename, the name alone finds the first one.
+#[test]
+fn r5_what_was_written_under_a_journalled_name_is_found_beside_what_had_it_before() {
+    for crash in 28..44 {
+        assert_agrees(
+            Frame { isolation: Isolation::Open, by_version: true, ..FRAME },
+            &[
+                Edit(vec![Put(Section(3, 0, 3), 0)]),
+                Edit(vec![Put(Offering(0, 2), 0)]),
+                Run(vec![]),
+                Edit(vec![
+                    Rename(Section(3, 0, 3), Section(4, 0, 3)),
+                    Rename(Section(4, 0, 3), Section(0, 0, 3)),
+                ]),
+                Run(vec![Lost(6)]),
+                Edit(vec![Rename(Session(2), Session(0))]),
+                Edit(vec![Put(Section(3, 0, 3), 0)]),
+                Run(vec![Crash(Source, crash)]),
+                Edit(vec![Delete(Offering(0, 3)), Rename(Session(3), Session(1))]),
+            ],
+        );
+    }
+}
+
+/// R5, R11: a stopped run has moved an offering, an older state is imported, and the next run reads an older
+/// view in which nothing of that has happened: the id that was journalled outlives its commit.
+#[test]
+fn r5_what_a_stopped_run_moved_is_found_after_an_import_and_an_older_view() {
+    for stop in [15, 16, 17, 18, 19, 20] {
+        assert_agrees(
+            FRAME,
+            &[
+                Edit(vec![Put(Section(1, 1, 3), 0)]),
+                Edit(vec![Put(Period(0), 0)]),
+                Run(vec![Without("classPeriods")]),
+                Edit(vec![Rename(Session(3), Session(0))]),
+                Edit(vec![Delete(Offering(1, 0)), Rename(Session(0), Session(1))]),
+                Run(vec![Fail(Source, 0)]),
+                Edit(vec![Delete(Offering(0, 3)), Rename(Session(3), Session(0))]),
+                Run(vec![Stop(Source, stop)]),
+                Import(1),
+                Run(vec![OldSnapshot(2)]),
+            ],
+        );
+    }
+}
+
+/// R20: a tombstone is hidden because its key lives again when the run asks for it, and nothing has its key
+/// any more when the run asks who.
+#[test]
+fn r20_a_key_that_is_given_up_while_the_run_asks_explains_why_its_tombstone_was_gone() {
+    for meanwhile in 0..10 {
+        assert_agrees(
+            Frame { isolation: Isolation::Bounded, ..FRAME },
+            &[
+                Edit(vec![Put(Attends(0, 0, 0, 2), 0)]),
+                Edit(vec![Delete(Session(2)), Rename(Session(0), Session(2))]),
+                Run(vec![Crash(Target, 0)]),
+                Run(vec![]),
+                Edit(vec![Put(Offering(0, 2), 0)]),
+                Run(vec![Meanwhile(meanwhile, vec![Delete(Course(0))])]),
+            ],
+        );
+    }
+}
+
+/// R8: an imported state remembers nothing, and one name was that of a deleted item and of one that a rename
+/// has moved since. What the target shows under its id is the living one's, though that moves on meanwhile.
+#[test]
+fn r8_what_a_rename_moved_is_not_deleted_as_what_once_had_its_old_name() {
+    for meanwhile in 14..34 {
+        assert_agrees(
+            Frame { isolation: Isolation::Bounded, ..FRAME },
+            &[
+                Begin(1),
+                Edit(vec![Put(Section(0, 1, 2), 0)]),
+                Edit(vec![Delete(Offering(1, 2)), Put(Offering(1, 2), 0)]),
+                Run(vec![]),
+                Run(vec![]),
+                Import(0),
+                Repair,
+                End(vec![Rename(Session(2), Session(0)), Rename(Session(0), Session(2))]),
+                Edit(vec![
+                    Rename(Session(2), Session(4)),
+                    Rename(Session(3), Session(2)),
+                    Rename(Session(4), Session(3)),
+                ]),
+                Run(vec![Meanwhile(meanwhile, vec![Rename(Session(3), Session(4))])]),
+            ],
+        );
+    }
+}
