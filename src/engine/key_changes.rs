@@ -167,6 +167,28 @@ async fn remember_old_keys_of(
     Ok(())
 }
 
+/// Without a snapshot what joins may have been renamed between its feed and its items: it was written
+/// under a name that the feed of the next window may fold away, so that its feed is remembered as it is
+/// once the items are read (R7).
+pub(super) async fn remember_those_of_joiners(run: &Run) -> Result<(), RunError> {
+    if run.pair.policy.key_changes == Publish::Skip || run.reader.isolation() == Isolation::Snapshot
+    {
+        return Ok(());
+    }
+    let mut joiners = run.graph.in_order();
+    joiners.retain(|resource| run.remembers_after(resource).is_some());
+    if joiners.is_empty() {
+        return Ok(());
+    }
+    let renameable = Renameable::of_source(run).await?;
+    for resource in joiners.iter().filter(|resource| renameable.contains(resource)) {
+        let Some(after) = run.remembers_after(resource) else { continue };
+        let mut feed = history::feed_now(run, resource, after);
+        while feed.next().await?.is_some() {}
+    }
+    Ok(())
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
     First,

@@ -125,6 +125,7 @@ pub(super) async fn publish(
 
     key_changes::publish(&run).instrument(spans::of_stage(Stage::KeyChanges)).await?;
     upserts::publish(&run).instrument(spans::of_stage(Stage::Upserts)).await?;
+    key_changes::remember_those_of_joiners(&run).await?;
     deletes::publish(&run).instrument(spans::of_stage(Stage::Deletes)).await?;
     upserts::publish_what_waited(&run).await?;
 

@@ -2,7 +2,7 @@
 //!
 //! The one thing to know: a key in which the two ends differ must be accounted for. It is parked,
 //! or a change that names it lies above the watermark and will be read, or its target id is
-//! journalled by a run that has not come to its commit. Everything else was passed by (I1).
+//! journalled, or left behind, by a run that has not come to its commit. Everything else was passed by (I1).
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -135,6 +135,8 @@ impl Account {
     async fn of(play: &Play, watermark: i64) -> Account {
         let names = play.store.names(&pair_id()).await.unwrap();
         let ids = names.into_iter().filter_map(|name| name.target_id).map(|id| id.0);
+        let left_behind = play.store.left_behind(&pair_id()).await.unwrap();
+        let ids = ids.chain(left_behind.into_iter().map(|left| left.target_id.0));
         let now = play.source.view();
         let mut named = HashSet::new();
         for resource in GRAPH.resources() {

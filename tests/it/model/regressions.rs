@@ -1255,3 +1255,52 @@ fn r8_what_a_rename_moved_is_not_deleted_as_what_once_had_its_old_name() {
         );
     }
 }
+
+/// R7: sessions swap their names while offerings join, after the feed of those was read and before they were.
+/// What was written under a name of the swap goes when the next feed folds that name away.
+#[test]
+fn r7_a_name_that_a_joiner_had_while_it_was_read_goes_though_the_feed_folds_it_away() {
+    for meanwhile in 0..12 {
+        assert_agrees(
+            Frame { isolation: Isolation::Open, folds: true, ..FRAME },
+            &[
+                Edit(vec![Put(Student(0), 0)]),
+                Begin(1),
+                Run(vec![Without("courseOfferings"), Meanwhile(0, vec![Put(Offering(0, 3), 0)])]),
+                Edit(vec![Rename(Session(3), Session(0))]),
+                End(vec![Put(Offering(1, 3), 0)]),
+                Run(vec![Meanwhile(
+                    meanwhile,
+                    vec![
+                        Rename(Session(3), Session(4)),
+                        Rename(Session(0), Session(3)),
+                        Rename(Session(4), Session(0)),
+                    ],
+                )]),
+                Edit(vec![Rename(Session(0), Session(4))]),
+            ],
+        );
+    }
+}
+
+/// R5: a name that outlived an older view leads to an id that is gone; what a crashed run has moved since is
+/// left behind by it.
+#[test]
+fn r5_what_was_written_again_under_a_name_that_was_kept_is_found_after_a_crash() {
+    for crash in 14..26 {
+        assert_agrees(
+            Frame { first_overlap: FirstOverlap::All, ..FRAME },
+            &[
+                Edit(vec![Put(Section(1, 0, 0), 0)]),
+                Edit(vec![Rename(Session(0), Session(1)), Rename(Session(1), Session(0))]),
+                Edit(vec![Rename(Session(0), Session(1))]),
+                Run(vec![Meanwhile(0, vec![Delete(Offering(0, 1))]), Crash(Source, 49)]),
+                Edit(vec![Delete(Offering(0, 1)), Rename(Session(1), Session(2))]),
+                Run(vec![]),
+                Import(1),
+                Run(vec![OldSnapshot(1)]),
+                Run(vec![Crash(Source, crash)]),
+            ],
+        );
+    }
+}
