@@ -398,13 +398,14 @@ async fn lives_again(
     named: &Named,
     item: &crate::domain::Item,
 ) -> Result<Gone, RunError> {
+    let name = named.key.as_ref().zip(named.id.as_ref());
     match &named.by {
         NamedBy::Tombstone => {
-            look_once_more(run, resource, named, &item.id).await?;
+            left_behind::look_at_name_once_more(run, resource, name, &item.id).await?;
             Ok(Gone::Settled(Settled::Skipped))
         }
         NamedBy::OldKey { .. } => {
-            look_once_more(run, resource, named, &item.id).await?;
+            left_behind::look_at_name_once_more(run, resource, name, &item.id).await?;
             delete_what_moved_on(run, resource, named).await
         }
         NamedBy::Parked(record) => {
@@ -418,29 +419,6 @@ async fn lives_again(
             Ok(Gone::Settled(settled))
         }
     }
-}
-
-/// What the target has under a key that lives again stands for the item that lives: if nothing comes to
-/// write that, the next run looks at it (R7).
-async fn look_once_more(
-    run: &Arc<Run>,
-    resource: &ResourcePath,
-    named: &Named,
-    living: &SourceId,
-) -> Result<(), RunError> {
-    let Some(key) = &named.key else { return Ok(()) };
-    if run.reader.isolation() == Isolation::Snapshot {
-        return Ok(());
-    }
-    let found = match run.target(|target| target.find(resource, key)).await {
-        Ok(Match::One(found)) => found,
-        Ok(Match::None | Match::Doubtful { .. }) => return Ok(()),
-        Err(error) if error.refusal().is_some() => return Ok(()),
-        Err(error) => return Err(RunError::Target(error)),
-    };
-    let (resource, id) = (resource.clone(), named.id.clone());
-    let left = Left { resource, id, target_id: found.id, lived_before: false };
-    left_behind::look_once_more(run, &left, living).await
 }
 
 /// The old key lives again as another item. The id that the name had is not that item's: a rename

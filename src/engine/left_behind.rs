@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::domain::{NaturalKey, ParkReason, ResourcePath, SourceId, Stage, Tally, TargetId};
 use crate::sources::{Isolation, Lookup};
 use crate::state::{JournalledName, LeftBehind, Operation};
-use crate::targets::{Deleted, Disposition, Refusal, WriteError};
+use crate::targets::{Deleted, Disposition, Match, Refusal, WriteError};
 
 use super::apply::Settled;
 use super::others::Elsewhere;
@@ -106,14 +106,33 @@ async fn dead_key(run: &Arc<Run>, left: &Left) -> Result<Option<NaturalKey>, Run
     Ok((!waits).then_some(key))
 }
 
+/// What the target has under a key that lives again stands for the item that lives: if nothing comes to
+/// write that, the next run looks at it (R7).
+pub(super) async fn look_at_name_once_more(
+    run: &Arc<Run>,
+    resource: &ResourcePath,
+    name: Option<(&NaturalKey, &SourceId)>,
+    living: &SourceId,
+) -> Result<(), RunError> {
+    let Some((key, id)) = name else { return Ok(()) };
+    if run.reader.isolation() == Isolation::Snapshot {
+        return Ok(());
+    }
+    let found = match run.target(|target| target.find(resource, key)).await {
+        Ok(Match::One(found)) => found,
+        Ok(Match::None | Match::Doubtful { .. }) => return Ok(()),
+        Err(error) if error.refusal().is_some() => return Ok(()),
+        Err(error) => return Err(RunError::Target(error)),
+    };
+    let (resource, id) = (resource.clone(), Some(id.clone()));
+    let left = Left { resource, id, target_id: found.id, lived_before: false };
+    look_once_more(run, &left, living).await
+}
+
 /// Without a snapshot that item may have come to its key when this run had read its feeds. If it is
 /// renamed on before the next run reads them, the source folds both renames into one, which does not
 /// name the key (R7). What it was written under by this run needs nothing: that is remembered.
-pub(super) async fn look_once_more(
-    run: &Run,
-    left: &Left,
-    living: &SourceId,
-) -> Result<(), RunError> {
+async fn look_once_more(run: &Run, left: &Left, living: &SourceId) -> Result<(), RunError> {
     let Left { resource, id, target_id, lived_before } = left;
     if *lived_before || run.reader.isolation() == Isolation::Snapshot {
         return Ok(());
