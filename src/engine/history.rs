@@ -3,9 +3,9 @@
 //!
 //! What lives here: remembering a feed and reading it back item by item. What does not: what is
 //! done about it ([`super::key_changes`], [`super::upserts`], [`super::deletes`]). The one thing to
-//! know: a feed is read before anything is written, and no more. Every later question is answered from the disk, so that all
-//! stages act on the same names, and a resource whose every key changed needs no more memory than
-//! another (R30).
+//! know: feeds are read before anything is written (those of joiners once more after they were read).
+//! Every later question is answered from the disk, so that all stages act on the same names, and a
+//! resource whose every key changed needs no more memory than another (R30).
 
 use std::collections::BTreeSet;
 
