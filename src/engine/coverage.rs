@@ -15,6 +15,7 @@ impl Run {
     pub(super) fn coverage_with_begun(&self) -> Coverage {
         let mut coverage = self.coverage.clone();
         coverage.organizations = self.organizations.known();
+        coverage.begun.clone_from(&self.begun_before);
         for resource in self.graph.resources() {
             if self.window_of(resource).is_some_and(|window| window.after.is_none()) {
                 let since = overlap::floor(self.window.through, &self.pair.policy);

@@ -390,8 +390,8 @@ async fn must_ask_source(
     Ok(shape.is_none_or(|shape| shape.keyed_by_descriptor))
 }
 
-/// The key lives at the source: nothing goes. A parked record is brought into agreement by an
-/// upsert (R21); the others were, or will be, by their feed.
+/// The key lives at the source: nothing of that name goes. A parked record is brought into agreement
+/// by an upsert (R21); the others were, or will be, by their feed.
 async fn lives_again(
     run: &Arc<Run>,
     resource: &ResourcePath,
@@ -415,8 +415,14 @@ async fn lives_again(
                 // Closed: its record waits with it (R23a).
                 return Ok(Gone::Settled(Settled::Parked));
             }
+            if record.target_id.is_some() && new_key_is_parked(run, resource, named) {
+                return Ok(Gone::Settled(Settled::Parked)); // It waits on for that item (R6).
+            }
             run.book().settle_record(&record.id);
-            Ok(Gone::Settled(settled))
+            match delete_what_moved_on(run, resource, named).await? {
+                Gone::Settled(Settled::Parked) => Ok(Gone::Settled(Settled::Parked)),
+                Gone::Settled(_) | Gone::StillReferenced => Ok(Gone::Settled(settled)),
+            }
         }
     }
 }

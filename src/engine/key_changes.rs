@@ -28,32 +28,24 @@ use super::{Publish, RunError, ahead, names, others, references, remembered, spa
 /// Items looked at together.
 const AT_ONCE: usize = 100;
 
-/// Items of one resource that may be renamed by PUT, without a snapshot. What is beyond it is left to
-/// plain agreement (R30).
-const RENAMED_BY_PUT: usize = 50_000;
-
 pub(super) async fn publish(run: &Arc<Run>) -> Result<(), RunError> {
     if run.pair.policy.key_changes == Publish::Skip {
         return Ok(());
     }
     let order = run.graph.in_order();
     let renameable = Renameable::of_source(run).await?;
-    let mut changed = journal_old_keys(run, &order, &renameable).await?;
+    let changed = journal_old_keys(run, &order, &renameable).await?;
     if changed.is_empty() {
         return Ok(());
     }
-    changed.extend(journal_dependents_again(run, &order, &renameable, &changed).await?);
     lock(&run.with_key_changes).extend(changed.iter().cloned());
     run.tell(&Event::StageStarted { pair: &run.pair.id, stage: Stage::KeyChanges });
-    let mut by_put = BTreeMap::new();
-    for resource in &changed {
-        by_put.insert(resource, ByPut::of_resource(run, resource, &renameable).await?);
-    }
     journal_tombstones(run, &order, &renameable, &changed).await?;
     journal_parked(run, &changed, &renameable).await?;
-    for resource in &order {
-        let Some(by_put) = by_put.get(resource) else { continue };
-        let renaming = rename_resource(run, resource, by_put);
+    let mut held = Held::default();
+    for resource in order.iter().filter(|resource| changed.contains(*resource)) {
+        let by_put = may_rename_by_put(run, resource, &renameable).await?;
+        let renaming = rename_resource(run, resource, by_put.then_some(&mut held));
         renaming.instrument(spans::of_resource(resource)).await?;
     }
     run.commit_parked().await
@@ -132,30 +124,6 @@ async fn journal_old_keys(
     Ok(changed)
 }
 
-/// Without a snapshot the feed of a dependent may have been read before a rename that the feed of its
-/// parent tells, and a PUT of the parent moves it all the same. So these feeds are read once more,
-/// parents first: what a parent was told of, its dependents are told of by then (R5).
-async fn journal_dependents_again(
-    run: &Arc<Run>,
-    order: &[ResourcePath],
-    renameable: &Renameable,
-    changed: &BTreeSet<ResourcePath>,
-) -> Result<BTreeSet<ResourcePath>, RunError> {
-    let mut changed_since = BTreeSet::new();
-    if run.reader.isolation() == Isolation::Snapshot {
-        return Ok(changed_since);
-    }
-    for resource in order.iter().filter(|r| renameable.contains_key_of(r, changed)) {
-        run.check_stop()?;
-        let Some(after) = run.feeds_after(resource) else { continue };
-        let feed = history::feed_now(run, resource, after);
-        if journal_olds_of(run, resource, feed, Look::Again).await? {
-            changed_since.insert(resource.clone());
-        }
-    }
-    Ok(changed_since)
-}
-
 /// What joins has nothing at the target that could be renamed or gone.
 async fn remember_old_keys_of(
     run: &Run,
@@ -189,36 +157,19 @@ pub(super) async fn remember_those_of_joiners(run: &Run) -> Result<(), RunError>
     Ok(())
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
-    First,
-    /// The names that this run has looked up stand.
-    Again,
-}
-
 /// Whether the feed of the resource told anything new.
 async fn journal_old_keys_of(run: &Arc<Run>, resource: &ResourcePath) -> Result<bool, RunError> {
     if let Some(after) = run.remembers_after(resource) {
         remember_old_keys_of(run, resource, after).await?;
     }
     let Some(after) = run.feeds_after(resource) else { return Ok(false) };
-    journal_olds_of(run, resource, history::feed(run, resource, after), Look::First).await
-}
-
-async fn journal_olds_of(
-    run: &Arc<Run>,
-    resource: &ResourcePath,
-    mut feed: history::Feed<'_>,
-    look: Look,
-) -> Result<bool, RunError> {
-    let mut told = false;
+    let (mut feed, mut told) = (history::feed(run, resource, after), false);
     while let Some(items) = feed.next().await? {
         told = true;
         for id in &items {
             let item = history::of_item(run, resource, id).await?;
             let olds = item.map(|item| item.olds).unwrap_or_default();
-            let id = (look == Look::First).then_some(id);
-            let olds = olds.into_iter().map(|old| (old, id.cloned()));
+            let olds = olds.into_iter().map(|old| (old, Some(id.clone())));
             names::look_up(run, resource, olds, Of::OldKeys).await?;
         }
     }
@@ -277,7 +228,7 @@ async fn journal_parked(
 async fn rename_resource(
     run: &Arc<Run>,
     resource: &ResourcePath,
-    by_put: &ByPut,
+    mut by_put: Option<&mut Held>,
 ) -> Result<(), RunError> {
     run.tell(&Event::ResourceStarted {
         pair: &run.pair.id,
@@ -290,60 +241,34 @@ async fn rename_resource(
         run.take_up(Stage::KeyChanges, items.iter().map(|item| item.records).sum());
         for items in items.chunks(AT_ONCE) {
             run.check_stop()?;
-            rename_all(run, resource, items, by_put).await?;
+            rename_all(run, resource, items, by_put.as_deref_mut()).await?;
         }
     }
     run.tell(&Event::ResourceFinished { pair: &run.pair.id, stage: Stage::KeyChanges, resource });
     Ok(())
 }
 
-/// Which items of a resource may be renamed by PUT, as far as can be told before anything moves.
-enum ByPut {
-    None,
-    /// The guards of each item say.
-    All,
-    /// Those of them whose old names nobody has.
-    Of(BTreeSet<SourceId>),
+/// Whether the source still is what the run has opened. A snapshot is, while it is served; a source
+/// without one is while its newest version stays what it was.
+#[derive(Default)]
+struct Held {
+    has_moved: bool,
 }
 
-impl ByPut {
-    /// Asked before the tombstones of what hangs on the resource are read. A name that lives again
-    /// hides those under it, and without a snapshot it may be free by the time that the guards look:
-    /// then a PUT would move at the target what no tombstone has told (R5).
-    async fn of_resource(
-        run: &Arc<Run>,
-        resource: &ResourcePath,
-        renameable: &Renameable,
-    ) -> Result<ByPut, RunError> {
-        if !may_rename_by_put(run, resource, renameable).await? {
-            return Ok(ByPut::None);
-        }
+impl Held {
+    /// Asked before each PUT, after everything that speaks for it was read. Feeds, tombstones and
+    /// guards are answers of different moments: what was renamed, deleted or came back between two of
+    /// them, a PUT would move at the target where nothing names it (R5, R6, ADR 13).
+    async fn still(&mut self, run: &Run) -> Result<bool, RunError> {
         if run.reader.isolation() == Isolation::Snapshot {
-            return Ok(ByPut::All);
+            run.confirm_what_came().await?;
+            return Ok(true);
         }
-        let mut free = BTreeSet::new();
-        let mut touched = history::touched(run, resource);
-        while let Some(items) = touched.next().await? {
-            for items in items.chunks(AT_ONCE) {
-                run.check_stop()?;
-                let asked =
-                    items.iter().map(|item| nobody_else_has(run, resource, &item.id, &item.olds));
-                let answers = futures_util::future::try_join_all(asked).await?;
-                let of_nobody = items.iter().zip(answers).filter(|(_, nobody)| *nobody);
-                let room = RENAMED_BY_PUT.saturating_sub(free.len());
-                let of_nobody = of_nobody.take(room);
-                free.extend(of_nobody.map(|(item, _)| item.id.clone()));
-            }
+        if !self.has_moved {
+            let newest = run.pair.source.live_newest().await.map_err(RunError::Source)?;
+            self.has_moved = newest != run.reader.newest();
         }
-        Ok(ByPut::Of(free))
-    }
-
-    fn allows(&self, id: &SourceId) -> bool {
-        match self {
-            ByPut::None => false,
-            ByPut::All => true,
-            ByPut::Of(free) => free.contains(id),
-        }
+        Ok(!self.has_moved)
     }
 }
 
@@ -352,12 +277,12 @@ async fn rename_all(
     run: &Arc<Run>,
     resource: &ResourcePath,
     items: &[Renamed],
-    by_put: &ByPut,
+    mut by_put: Option<&mut Held>,
 ) -> Result<(), RunError> {
     let looks = items.iter().map(|item| what_old_names_show(run, resource, item));
     let shown = futures_util::future::try_join_all(looks).await?;
     for (renamed, shown) in items.iter().zip(shown) {
-        let settled = rename(run, resource, renamed, shown, by_put).await?;
+        let settled = rename(run, resource, renamed, shown, by_put.as_deref_mut()).await?;
         // Records that one rename settled together: all but one needed nothing of their own.
         let more = renamed.records - 1;
         let seen = Tally { read: renamed.records, skipped: more, ..Tally::default() };
@@ -392,7 +317,7 @@ async fn rename(
     resource: &ResourcePath,
     renamed: &Renamed,
     shown: Option<(TargetId, NaturalKey)>,
-    by_put: &ByPut,
+    by_put: Option<&mut Held>,
 ) -> Result<Settled, RunError> {
     let Some((target_id, shown)) = shown else { return Ok(Settled::Skipped) };
     if shown.is(&renamed.new) {
@@ -400,9 +325,8 @@ async fn rename(
         run.note_renamed(resource, &renamed.id, &target_id);
         return Ok(Settled::Skipped);
     }
-    if !by_put.allows(&renamed.id)
-        || !guards_allow(run, resource, renamed, &target_id, &shown).await?
-    {
+    let Some(held) = by_put else { return Ok(Settled::Skipped) };
+    if held.has_moved || !guards_allow(run, resource, renamed, &target_id, &shown).await? {
         return Ok(Settled::Skipped);
     }
     let item = match run.reader.get(resource, &renamed.id).await.map_err(RunError::Source)? {
@@ -419,7 +343,9 @@ async fn rename(
         return Ok(Settled::Skipped);
     }
     // As `apply::upsert_out_of_turn`: no page may come to mend it.
-    run.confirm_what_came().await?;
+    if !held.still(run).await? {
+        return Ok(Settled::Skipped);
+    }
     run.keys_are_about_to_move().await?;
     match run.target(|target| target.rename(resource, &target_id, &item)).await {
         Ok(()) => {

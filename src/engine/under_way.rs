@@ -70,7 +70,7 @@ pub(super) struct Run {
     joiners: BTreeMap<ResourcePath, Option<ChangeVersion>>,
     /// What other runs began to read from its beginning and none has finished, with the version
     /// after which it may have changed at the source since.
-    begun_before: BTreeMap<ResourcePath, ChangeVersion>,
+    pub(super) begun_before: BTreeMap<ResourcePath, ChangeVersion>,
     pub(super) coverage: Coverage,
     pub(super) organizations: NotedOrganizations,
     /// What another run of this window has done (R12).
@@ -162,7 +162,15 @@ impl Run {
             .filter(|resource| window.after.is_some() && !coverage.spoken_for.contains(*resource))
             .map(|resource| (resource.clone(), coverage.left.get(resource).copied()))
             .collect();
-        let begun_before = coverage.begun.clone();
+        let lower_edge = window
+            .after
+            .map(|after| overlap::reach(&state.overlap, after, &pair.policy).min(after))
+            .min(reach);
+        // An import knows no more of it than its watermark, which has an overlap as well (R14).
+        let mut begun_before = coverage.begun.clone();
+        for since in begun_before.values_mut() {
+            *since = (*since).min(lower_edge.unwrap_or(*since));
+        }
         let begins_anew = window.after.is_none() && !before.is_gone_on_from();
         let organizations = NotedOrganizations::begin(&coverage, begins_anew);
         before.retain(&selected);
@@ -193,10 +201,7 @@ impl Run {
             reader,
             window,
             reach,
-            lower_edge: window
-                .after
-                .map(|after| overlap::reach(&state.overlap, after, &pair.policy).min(after))
-                .min(reach),
+            lower_edge,
             read_since,
             options: options.clone(),
             around: around.clone(),

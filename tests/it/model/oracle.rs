@@ -239,8 +239,13 @@ pub(super) fn check_torn(play: &Play, script: &Script) -> Result<(), String> {
             continue; // Another item of that name was.
         }
         let changes = source.key_changes(resource, 0, i64::MAX);
-        let last = play.wrote_for.get(&(gone.resource.clone(), gone.key.clone()));
+        let slot = (gone.resource.clone(), gone.key.clone());
+        let last = play.wrote_for.get(&slot);
         for change in changes.iter().filter(|entry| names(entry)) {
+            let mut others = changes.iter().filter(|other| id_of(other) != id_of(change));
+            if play.wrote_first.contains(&slot) && others.any(names) {
+                continue; // Nobody knows whose it was (R14): what was torn comes anew (R8).
+            }
             if last.is_some_and(|last| *last != id_of(change)) {
                 continue; // What was under that name was another one's.
             }

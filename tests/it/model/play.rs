@@ -22,7 +22,7 @@ use super::district::District;
 use super::elsewhere::{self, Elsewhere};
 use super::ends::{self, GRAPH};
 use super::machine::{Frame, Refused, State, Transition, Trouble};
-use super::script::{Script, What};
+use super::script::{Script, What, Written};
 use super::source::ModelSource;
 use super::target::ModelTarget;
 use super::{oracle, people};
@@ -55,6 +55,8 @@ pub(super) struct Play {
     pub(super) wrote: BTreeMap<Slot, Arc<str>>,
     /// Which item of the source it wrote last under a key.
     pub(super) wrote_for: BTreeMap<Slot, String>,
+    /// Keys that a first run wrote last: it keeps no history (R14).
+    pub(super) wrote_first: BTreeSet<Slot>,
     refuses: Vec<Refused>,
     /// Versions of the transactions that go on, oldest first.
     slow: VecDeque<Vec<i64>>,
@@ -106,6 +108,7 @@ impl Play {
             elsewhere: frame.elsewhere.then(|| Elsewhere::new(&options)),
             wrote: BTreeMap::new(),
             wrote_for: BTreeMap::new(),
+            wrote_first: BTreeSet::new(),
             source,
             target,
             store: Arc::new(MemoryStore::new()),
@@ -186,10 +189,15 @@ impl Play {
             self.keep_image(image);
         }
         note_written(&mut self.wrote, &script);
-        let written = script.written().into_iter();
-        self.wrote_for.extend(
-            written.filter_map(|written| Some(((written.resource, written.key), written.of?))),
-        );
+        for Written { resource, key, of, .. } in script.written() {
+            let Some(of) = of else { continue };
+            let slot = (resource, key);
+            match self.watermark {
+                None => self.wrote_first.insert(slot.clone()),
+                Some(_) => self.wrote_first.remove(&slot),
+            };
+            self.wrote_for.insert(slot, of);
+        }
         self.asked_of_target = script.asked_of_target();
         if self.store.journal(&pair_id()).await.unwrap().is_none() {
             self.stale.clear();

@@ -8,7 +8,7 @@ use super::machine::Transition::{
     Begin, Edit, EditElsewhere, End, Import, Refuse, Repair, RollBack, Run, RunElsewhere,
 };
 use super::machine::Trouble::{
-    Crash, Fail, Lost, Meanwhile, OldSnapshot, PutBack, Renewed, Silent, Stop, Without,
+    Crash, Fail, FullDisk, Lost, Meanwhile, OldSnapshot, PutBack, Renewed, Silent, Stop, Without,
 };
 use super::machine::{Frame, Refused};
 use super::{Transition, assert_agrees};
@@ -1303,4 +1303,58 @@ fn r5_what_was_written_again_under_a_name_that_was_kept_is_found_after_a_crash()
             ],
         );
     }
+}
+
+/// R14, I9: what was read since an imported state may be changed by what was open when that was made.
+#[test]
+fn r14_what_commits_late_below_an_imported_watermark_goes_though_it_was_read_since() {
+    assert_agrees(
+        Frame { isolation: Isolation::Bounded, ..FRAME },
+        &[
+            Edit(vec![Put(Section(0, 0, 1), 0)]),
+            Edit(vec![Rename(Session(1), Session(0))]),
+            Begin(6),
+            Edit(vec![Put(Session(1), 0)]),
+            Run(vec![Without("sessions")]),
+            Run(vec![]),
+            Run(vec![]),
+            Import(2),
+            End(vec![Delete(Session(0))]),
+        ],
+    );
+}
+
+/// R8, R14: whose the name was that a first run wrote, and that two have had, nobody knows.
+#[test]
+fn r8_what_a_first_run_wrote_and_a_moving_source_renames_comes_anew() {
+    assert_agrees(
+        Frame { isolation: Isolation::Bounded, ..FRAME },
+        &[
+            Edit(vec![Put(Session(1), 0)]),
+            Run(vec![FullDisk(0)]),
+            Edit(vec![Rename(Session(1), Session(2)), Put(Session(1), 0)]),
+            Run(vec![]),
+            Run(vec![Meanwhile(8, vec![Rename(Session(1), Session(0))])]),
+        ],
+    );
+}
+
+/// R5, R6: what waited for its new key came back to its old one, while a rename above it had moved what
+/// the target had of it.
+#[test]
+fn r5_what_waited_goes_by_its_id_though_its_name_lives_again() {
+    assert_agrees(
+        Frame { isolation: Isolation::Bounded, page_size: 2, ..FRAME },
+        &[
+            Edit(vec![Put(Attends(0, 0, 0, 0), 0)]),
+            Edit(vec![Rename(Session(0), Session(2))]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(2), Session(3)), Put(Session(2), 0)]),
+            Run(vec![Crash(Target, 30), Meanwhile(35, vec![Rename(Session(2), Session(1))])]),
+            Refuse(Refused::Items("sessions")),
+            Run(vec![]),
+            Edit(vec![Rename(Session(3), Session(2))]),
+            Edit(vec![Put(Period(0), 0)]),
+        ],
+    );
 }
