@@ -9,7 +9,7 @@ invariant wants it and, where nothing can notice it, why:
     why: plain agreement converges without it
 
 It is applied to a copy under target/, never to the tree itself, and the model is played with at
-most so many histories. What was measured is kept in target/ablations/measured.json and written
+most so many histories. What was measured is kept in tests/ablations/measured.json and written
 into the table of docs/what-the-model-catches.md after every piece: whoever stops it, or is
 stopped, starts it again, and it goes on with what is missing. Another engine or another model is
 measured anew.
@@ -38,7 +38,7 @@ PATCHES = ROOT / "tests" / "ablations"
 PAGE = ROOT / "docs" / "what-the-model-catches.md"
 WORK = ROOT / "target" / "ablations"
 COPY = WORK / "tree"
-MEASURED = WORK / "measured.json"
+MEASURED = PATCHES / "measured.json"
 # What the outcome depends on.
 PLAYED = ["src", "tests/it/model", "tests/it/simulation", "tests/it/district.rs",
           "tests/it/scene.rs", "Cargo.lock"]
