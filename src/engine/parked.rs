@@ -306,6 +306,28 @@ impl ParkedBook {
         }
     }
 
+    /// Target ids that wait under a key for a deletion, each with the item that left it there, once `id`
+    /// is at the target under that key. Not those of an item that is all there is of it (R6).
+    pub(super) fn left_under(
+        &self,
+        resource: &ResourcePath,
+        id: &SourceId,
+        key: &NaturalKey,
+    ) -> Vec<(SourceId, TargetId)> {
+        let mut left = Vec::new();
+        for record in self.by_key.get(&(resource.clone(), key.clone())).into_iter().flatten() {
+            let Some(record) = self.records.get(record) else { continue };
+            let Some(target_id) = record.target_id.clone() else { continue };
+            let of = record.source_id.as_ref().unwrap_or(id);
+            if record.operation == Operation::Delete
+                && (of == id || !self.holds_upsert(resource, of))
+            {
+                left.push((of.clone(), target_id));
+            }
+        }
+        left
+    }
+
     pub(super) fn settle_record(&mut self, id: &str) {
         self.remove(id);
         self.called.remove(id);

@@ -28,7 +28,7 @@ pub(super) struct Learnt {
     /// The items of `written` by the ids that the target gave them.
     written_as: HashMap<(ResourcePath, TargetId), SourceId>,
     forgotten: BTreeSet<(ResourcePath, SourceId)>,
-    left_behind: Vec<LeftBehind>,
+    pub(super) left_behind: Vec<LeftBehind>,
     tombstones: Vec<SettledTombstone>,
 }
 

@@ -357,9 +357,17 @@ impl Run {
         let key = self.key_of(resource, item).await?;
         let now = self.now();
         let mut book = self.book();
+        let left = key.as_ref().map(|key| book.left_under(resource, &item.id, key));
         book.settle(resource, &item.id, key.as_ref());
         if let Some(key) = &key {
             book.call_who_waits_for(resource, key, now);
+        }
+        drop(book);
+        // A rename above it may have moved what waited there to a key that nothing names (R5).
+        for (id, target_id) in left.unwrap_or_default() {
+            let resource = resource.clone();
+            let left = LeftBehind { resource, id, target_id, lived_before: false };
+            lock(&self.learnt).left_behind.push(left);
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use tidemark::engine::run::Surroundings;
 use tidemark::engine::runner::{RunOptions, Runner};
 use tidemark::engine::{FirstOverlap, Pair, Policy};
 use tidemark::sandbox::{Database, SandboxOptions, View};
+use tidemark::sources::Isolation;
 use tidemark::state::text::{self, Text};
 use tidemark::state::{
     MemoryStore, PairId, ParkStatus, Parked, StateStore, StateView, Step as Commit,
@@ -237,6 +238,10 @@ impl Play {
         // A first run may have written what is newer than its watermark, and keeps no history of it.
         self.folds_above = self.folds_above.or(self.watermark.map(|_| self.source.newest()));
         let is_whole = reports.last().is_some_and(|report| report.outcome != Outcome::Failed);
+        if !is_whole && self.frame.isolation != Isolation::Snapshot {
+            // One that was broken off may have written what is newer than what its feed told, too.
+            self.folds_above = self.folds_above.map(|_| self.source.newest());
+        }
         self.was_settled = is_whole && self.parked().await.is_empty() && !was_partial(troubles);
         Ok(())
     }

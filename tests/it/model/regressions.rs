@@ -1360,3 +1360,34 @@ fn r5_what_waited_goes_by_its_id_though_its_name_lives_again() {
         );
     }
 }
+
+/// R7: a killed run wrote an item under a name that its feed had not told, and that the item gave up.
+#[test]
+fn r7_what_a_killed_run_wrote_under_a_name_of_a_moment_goes() {
+    for call in 15..35 {
+        assert_agrees(
+            Frame {
+                isolation: Isolation::Open,
+                page_size: 4,
+                by_version: true,
+                first_overlap: FirstOverlap::All,
+                folds: true,
+                ..FRAME
+            },
+            &[
+                Run(vec![]),
+                Edit(vec![
+                    Put(Attends(2, 0, 0, 2), 0),
+                    Put(Attends(0, 2, 1, 1), 0),
+                    Put(Offering(0, 3), 0),
+                    Put(Attends(1, 0, 0, 0), 0),
+                ]),
+                Run(vec![
+                    Meanwhile(3, vec![Rename(Section(2, 1, 1), Section(1, 1, 1))]),
+                    Crash(Target, call),
+                ]),
+                Edit(vec![Rename(Section(1, 1, 1), Section(2, 1, 1))]),
+            ],
+        );
+    }
+}
