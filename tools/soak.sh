@@ -2,6 +2,7 @@
 # The tests of one module with many more rounds than usual, and an account of it in docs/samples/:
 # how many rounds, how long, and every line `account: …` that the tests print.
 # How many is told to the tests by the environment (see the Makefile); here it is only written down.
+# A soak that fails leaves its account as well, which says so, and ends with 1.
 #
 #   tools/soak.sh NAME MODULE ROUNDS [WHAT] [PROFILE]
 #
@@ -20,21 +21,25 @@ mkdir -p docs/samples
 cargo build --locked --bin tidemark
 
 began=$(date +%s)
+verdict="none failed"
 if ! cargo test --locked --profile "$profile" --test it -- --nocapture "$module::" >"$log" 2>&1; then
     echo "the soak failed; its output is in $log" >&2
     tail -60 "$log" >&2
-    exit 1
+    grep -q '^account: ' "$log" || exit 1
+    verdict="FAILED"
+else
+    passed=$(sed -nE 's/^test result: ok\. ([0-9]+) passed.*/\1/p' "$log")
+    [ "${passed:-0}" -gt 0 ] || { echo "error: no test of $module ran" >&2; exit 1; }
 fi
-passed=$(sed -nE 's/^test result: ok\. ([0-9]+) passed.*/\1/p' "$log")
-[ "${passed:-0}" -gt 0 ] || { echo "error: no test of $module ran" >&2; exit 1; }
 
 cat >"$account" <<TEXT
 make soak-$name
 version   $(git rev-parse --short HEAD)
-$(printf %-9s "$what") $rounds, none failed
+$(printf %-9s "$what") $rounds, $verdict
 seed      ${TIDEMARK_SEED:-the usual one}
 time      $(($(date +%s) - began)) s
 TEXT
 { grep -oE 'account: .*' "$log" || true; } | sed 's/^account: //' | fold -s -w 100 |
     sed 's/ *$//' >>"$account"
 cat "$account"
+[ "$verdict" = "none failed" ]

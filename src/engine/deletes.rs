@@ -443,7 +443,7 @@ async fn delete_what_moved_on(
         return Ok(skipped);
     };
     let (resource, id) = (resource.clone(), named.id.clone());
-    let left = Left { resource, id, target_id, lived_before: false };
+    let left = Left { resource, id, target_id, lived_as: None };
     let settled = left_behind::delete_if_dead(run, &left).await?;
     Ok(Gone::Settled(settled.unwrap_or(Settled::Skipped)))
 }

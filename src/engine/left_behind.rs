@@ -28,8 +28,8 @@ pub(super) struct Left {
     pub(super) resource: ResourcePath,
     pub(super) id: Option<SourceId>,
     pub(super) target_id: TargetId,
-    /// See [`LeftBehind::lived_before`].
-    pub(super) lived_before: bool,
+    /// See [`LeftBehind::lived_as`].
+    pub(super) lived_as: Option<SourceId>,
 }
 
 /// Everything that was left behind in this run, or in one of this window that was broken off.
@@ -39,8 +39,8 @@ pub(super) async fn all(run: &Run) -> Result<Vec<Left>, RunError> {
         return Ok(all);
     }
     for left in run.store().left_behind(&run.pair.id).await.map_err(RunError::State)? {
-        let LeftBehind { resource, id, target_id, lived_before } = left;
-        all.push(Left { resource, id: Some(id), target_id, lived_before });
+        let LeftBehind { resource, id, target_id, lived_as } = left;
+        all.push(Left { resource, id: Some(id), target_id, lived_as });
     }
     let mut after: Option<JournalledName> = None;
     loop {
@@ -50,7 +50,7 @@ pub(super) async fn all(run: &Run) -> Result<Vec<Left>, RunError> {
         after = Some(last.clone());
         for name in page.into_iter().filter(|name| name.deleted) {
             let JournalledName { resource, target_id, .. } = name;
-            let left = |target_id| Left { resource, id: None, target_id, lived_before: false };
+            let left = |target_id| Left { resource, id: None, target_id, lived_as: None };
             all.extend(target_id.map(left));
         }
     }
@@ -99,7 +99,9 @@ async fn dead_key(run: &Arc<Run>, left: &Left) -> Result<Option<NaturalKey>, Run
             return Ok(None);
         }
     }
-    if remembered::living_item_behind(run, resource, target_id).await?.is_some() {
+    if remembered::living_item_behind(run, resource, target_id).await?.is_some()
+        || is_all_that_is_there_of_a_living_item(run, left).await?
+    {
         return Ok(None);
     }
     let waits = history::is_old_key_of_a_parked_item(run, resource, &key).await?;
@@ -125,7 +127,7 @@ pub(super) async fn look_at_name_once_more(
         Err(error) => return Err(RunError::Target(error)),
     };
     let (resource, id) = (resource.clone(), Some(id.clone()));
-    let left = Left { resource, id, target_id: found.id, lived_before: false };
+    let left = Left { resource, id, target_id: found.id, lived_as: None };
     look_once_more(run, &left, living).await
 }
 
@@ -133,8 +135,8 @@ pub(super) async fn look_at_name_once_more(
 /// renamed on before the next run reads them, the source folds both renames into one, which does not
 /// name the key (R7). What it was written under by this run needs nothing: that is remembered.
 async fn look_once_more(run: &Run, left: &Left, living: &SourceId) -> Result<(), RunError> {
-    let Left { resource, id, target_id, lived_before } = left;
-    if *lived_before || run.reader.isolation() == Isolation::Snapshot {
+    let Left { resource, id, target_id, lived_as } = left;
+    if lived_as.is_some() || run.reader.isolation() == Isolation::Snapshot {
         return Ok(());
     }
     if remembered::item_behind(run, resource, target_id).await?.as_ref() == Some(living) {
@@ -144,9 +146,30 @@ async fn look_once_more(run: &Run, left: &Left, living: &SourceId) -> Result<(),
         resource: resource.clone(),
         id: id.clone().unwrap_or_else(|| living.clone()),
         target_id: target_id.clone(),
-        lived_before: true,
+        lived_as: Some(living.clone()),
     });
     Ok(())
+}
+
+/// The item that lived under what this id shows is renamed since a moment ago, and was not written under
+/// its new key yet. Its key change comes to the next run, which may fold it with another and not name
+/// this key: that run looks once more (R7, R8).
+async fn is_all_that_is_there_of_a_living_item(run: &Run, left: &Left) -> Result<bool, RunError> {
+    let Left { resource, id, target_id, lived_as: Some(living) } = left else { return Ok(false) };
+    if let Lookup::Absent = run.reader.get(resource, living).await.map_err(RunError::Source)? {
+        return Ok(false);
+    }
+    let written = remembered::last_written(run, resource, living).await?;
+    if written.is_some_and(|written| written.target_id != *target_id) {
+        return Ok(false);
+    }
+    lock(&run.lives_again).push(LeftBehind {
+        resource: resource.clone(),
+        id: id.clone().unwrap_or_else(|| living.clone()),
+        target_id: target_id.clone(),
+        lived_as: Some(living.clone()),
+    });
+    Ok(true)
 }
 
 /// What outlives the commit of the run: what the next one looks at once more, and what this one could not

@@ -65,7 +65,7 @@ pub(super) async fn look_up(
             && known.target_id.as_ref() != Some(&newcomer)
         {
             let (resource, target_id) = (resource.clone(), newcomer);
-            left_behind.push(LeftBehind { resource, id, target_id, lived_before: false });
+            left_behind.push(LeftBehind { resource, id, target_id, lived_as: None });
         }
         if deleted && !known.deleted {
             names.push(as_deleted(known));

@@ -133,7 +133,7 @@ pub(super) async fn wrote(
             resource: resource.clone(),
             id: item.id.clone(),
             target_id: before.target_id.clone(),
-            lived_before: false,
+            lived_as: None,
         });
     }
     if keep {
@@ -236,7 +236,8 @@ pub(super) async fn target_id_of_a_former_window(
     Ok(last.map(|written| written.target_id))
 }
 
-async fn last_written(
+/// What the item was written as last, and under which target id, where that is remembered.
+pub(super) async fn last_written(
     run: &Run,
     resource: &ResourcePath,
     id: &SourceId,

@@ -366,7 +366,7 @@ impl Run {
         // A rename above it may have moved what waited there to a key that nothing names (R5).
         for (id, target_id) in left.unwrap_or_default() {
             let resource = resource.clone();
-            let left = LeftBehind { resource, id, target_id, lived_before: false };
+            let left = LeftBehind { resource, id, target_id, lived_as: None };
             lock(&self.learnt).left_behind.push(left);
         }
         Ok(())

@@ -94,10 +94,10 @@ pub struct LeftBehind {
     pub resource: ResourcePath,
     pub id: SourceId,
     pub target_id: TargetId,
-    /// The run before has looked at it, and what it showed lived at the source by then. It is looked
-    /// at once more, and not again.
+    /// The item that lived at the source under the key that it showed, when the run before looked at it.
+    /// It is looked at once more, and not again.
     #[serde(default)]
-    pub lived_before: bool,
+    pub lived_as: Option<SourceId>,
 }
 
 /// What of the overlap goes in one step.

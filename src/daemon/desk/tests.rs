@@ -268,7 +268,7 @@ async fn r5_ids_that_no_feed_tells_again_outlive_a_watermark_that_is_moved() {
             resource: sections.clone(),
             id: SourceId("s2".to_owned()),
             target_id: ids("t2"),
-            lived_before: false,
+            lived_as: None,
         };
         let spoken_for = [sections.clone()].into();
         let known = Step {

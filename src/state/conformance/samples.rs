@@ -254,6 +254,6 @@ pub(in crate::state) fn left_behind(id: &str, target_id: &str) -> LeftBehind {
         resource: students(),
         id: SourceId(id.to_owned()),
         target_id: TargetId(target_id.to_owned()),
-        lived_before: false,
+        lived_as: None,
     }
 }

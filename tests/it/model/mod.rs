@@ -40,7 +40,7 @@ const HISTORIES: u64 = 3_000;
 /// Histories drawn from one seed: those of a seed that failed are not played to the end.
 const IN_A_BATCH: u64 = 50;
 const PLAYERS: usize = 2;
-/// Wrong histories after which no more are looked for.
+/// Wrong histories after which no more are looked for, unless it was told how long to look.
 const ENOUGH: usize = 3;
 /// Histories that are played at most to make one smaller.
 const TRIES: u64 = 3_000;
@@ -58,9 +58,9 @@ struct Wrong {
 #[test]
 fn every_history_of_the_model_ends_in_agreement() {
     let first = number("TIDEMARK_SEED", 1);
-    let (histories, longest) = match std::env::var_os("TIDEMARK_MINUTES") {
-        Some(_) => (u64::MAX, Duration::from_mins(number("TIDEMARK_MINUTES", 0))),
-        None => (number("TIDEMARK_HISTORIES", HISTORIES), Duration::MAX),
+    let (histories, longest, enough) = match std::env::var_os("TIDEMARK_MINUTES") {
+        Some(_) => (u64::MAX, Duration::from_mins(number("TIDEMARK_MINUTES", 0)), usize::MAX),
+        None => (number("TIDEMARK_HISTORIES", HISTORIES), Duration::MAX, ENOUGH),
     };
     let next = AtomicU64::new(0);
     let played = AtomicU64::new(0);
@@ -74,7 +74,7 @@ fn every_history_of_the_model_ends_in_agreement() {
                     let batch = next.fetch_add(1, Ordering::Relaxed);
                     if batch * IN_A_BATCH >= histories
                         || began.elapsed() >= longest
-                        || wrong.lock().unwrap().len() >= ENOUGH
+                        || wrong.lock().unwrap().len() >= enough
                     {
                         return;
                     }
@@ -90,11 +90,13 @@ fn every_history_of_the_model_ends_in_agreement() {
 
     let played = played.into_inner();
     let seconds = began.elapsed().as_secs_f64();
-    println!(
-        "account: {played} histories of the model in {seconds:.0} s, {:.0} a second, from seed {first}",
-        played as f64 / seconds
-    );
     let wrong = wrong.into_inner().unwrap();
+    println!(
+        "account: {played} histories of the model in {seconds:.0} s, {:.0} a second, \
+         from seed {first}; {} wrong",
+        played as f64 / seconds,
+        wrong.len()
+    );
     assert!(wrong.is_empty(), "{} histories went wrong; see above", wrong.len());
 }
 

@@ -240,14 +240,14 @@ pub(super) fn check_torn(play: &Play, script: &Script) -> Result<(), String> {
         }
         let changes = source.key_changes(resource, 0, i64::MAX);
         let slot = (gone.resource.clone(), gone.key.clone());
-        let last = play.wrote_for.get(&slot);
+        let last = play.wrote_for.get(&(gone.resource.clone(), gone.id.clone()));
         for change in changes.iter().filter(|entry| names(entry)) {
             let mut others = changes.iter().filter(|other| id_of(other) != id_of(change));
             if play.wrote_first.contains(&slot) && others.any(names) {
                 continue; // Nobody knows whose it was (R14): what was torn comes anew (R8).
             }
             if last.is_some_and(|last| *last != id_of(change)) {
-                continue; // What was under that name was another one's.
+                continue; // What was under that id was another one's.
             }
             // To a view that was put back it may be one that never was.
             let mut moments = moments(play.frame, script).into_iter();

@@ -54,9 +54,10 @@ pub(super) struct Play {
     pub(super) elsewhere: Option<Elsewhere>,
     /// What the pair wrote last under a key.
     pub(super) wrote: BTreeMap<Slot, Arc<str>>,
-    /// Which item of the source it wrote last under a key.
-    pub(super) wrote_for: BTreeMap<Slot, String>,
-    /// Keys that a first run wrote last: it keeps no history (R14).
+    /// Which item of the source it wrote last under a target id, by resource and that id.
+    pub(super) wrote_for: BTreeMap<(ResourcePath, String), String>,
+    /// Keys that a first run wrote last, or any run before a state was imported: neither has a history
+    /// (R14).
     pub(super) wrote_first: BTreeSet<Slot>,
     refuses: Vec<Refused>,
     /// Versions of the transactions that go on, oldest first.
@@ -190,14 +191,14 @@ impl Play {
             self.keep_image(image);
         }
         note_written(&mut self.wrote, &script);
-        for Written { resource, key, of, .. } in script.written() {
+        for Written { resource, key, id, of, .. } in script.written() {
             let Some(of) = of else { continue };
+            self.wrote_for.insert((resource.clone(), id), of);
             let slot = (resource, key);
             match self.watermark {
-                None => self.wrote_first.insert(slot.clone()),
+                None => self.wrote_first.insert(slot),
                 Some(_) => self.wrote_first.remove(&slot),
             };
-            self.wrote_for.insert(slot, of);
         }
         self.asked_of_target = script.asked_of_target();
         if self.store.journal(&pair_id()).await.unwrap().is_none() {
@@ -231,9 +232,12 @@ impl Play {
         }
         let before = self.watermark;
         self.watermark = self.committed_watermark().await;
-        if let (None, Some(watermark)) = (before, self.watermark) {
-            // What was edited before the first view was opened took versions as well.
-            self.end_what_the_first_overlap_does_not_reach(watermark);
+        if before.is_none() {
+            // What was edited before the first view was opened took versions as well; one that was broken
+            // off is gone on with at the edge that it had.
+            let journal = self.store.journal(&pair_id()).await.unwrap();
+            let edge = self.watermark.or(journal.map(|journal| journal.window.through.0));
+            self.end_what_the_first_overlap_does_not_reach(edge.unwrap_or(0));
         }
         // A first run may have written what is newer than its watermark, and keeps no history of it.
         self.folds_above = self.folds_above.or(self.watermark.map(|_| self.source.newest()));
@@ -332,6 +336,7 @@ impl Play {
         tidemark::state::import(&*self.store, pairs).await.unwrap();
         self.watermark = self.committed_watermark().await;
         self.folds_above = self.watermark.map(|_| self.source.newest());
+        self.wrote_first.extend(self.wrote.keys().cloned());
         self.was_settled = false;
         if let Some(other) = &mut self.elsewhere {
             other.watermark = None;

@@ -15,7 +15,7 @@ use super::{Transition, assert_agrees};
 use crate::simulation::history::Side::{Source, Target};
 use crate::simulation::history::Step::{Delete, Put, Rename};
 use crate::simulation::history::Thing::{
-    Attends, Course, Enrolment, GradeLevel, Offering, Period, Section, Session, Student,
+    Attends, Course, Enrolment, GradeLevel, Offering, Period, Section, Session, Standard, Student,
 };
 
 /// What most histories have in common.
@@ -1387,6 +1387,96 @@ fn r7_what_a_killed_run_wrote_under_a_name_of_a_moment_goes() {
                     Crash(Target, call),
                 ]),
                 Edit(vec![Rename(Section(1, 1, 1), Section(2, 1, 1))]),
+            ],
+        );
+    }
+}
+
+/// R8: a name was left and taken again, and given up while the next run looked at it once more. Its item
+/// lives, and what the target has under it is all that it has of that item.
+#[test]
+fn r8_what_lives_again_stays_while_its_item_is_renamed() {
+    for call in 40..52 {
+        assert_agrees(
+            Frame { isolation: Isolation::Bounded, page_size: 1, ..FRAME },
+            &[
+                Edit(vec![Put(Section(0, 1, 0), 0)]),
+                Run(vec![Meanwhile(0, vec![Rename(Session(0), Session(4))])]),
+                Edit(vec![Rename(Session(4), Session(0))]),
+                Run(vec![]),
+                Run(vec![Meanwhile(3, vec![Rename(Section(0, 1, 0), Section(3, 1, 0))])]),
+                Run(vec![Crash(Source, 37)]),
+                Edit(vec![Rename(Section(3, 1, 0), Section(1, 1, 0))]),
+                Run(vec![Meanwhile(
+                    call,
+                    vec![Delete(Section(1, 1, 0)), Rename(Session(0), Session(1))],
+                )]),
+            ],
+        );
+    }
+}
+
+/// R8: a rename above it moved what was deleted to a name that another item has had, which the target
+/// never had: nothing of that one was torn.
+#[test]
+fn r8_what_was_deleted_goes_under_whatever_name_a_rename_above_gave_it() {
+    for call in 10..20 {
+        assert_agrees(
+            Frame { isolation: Isolation::Bounded, page_size: 1, ..FRAME },
+            &[
+                Edit(vec![Put(Offering(0, 2), 0), Put(Offering(0, 1), 0)]),
+                Run(vec![]),
+                Begin(1),
+                Edit(vec![Delete(Offering(0, 1)), Rename(Session(1), Session(0))]),
+                End(vec![Put(Offering(0, 0), 0)]),
+                Run(vec![Meanwhile(call, vec![Rename(Session(0), Session(1))])]),
+            ],
+        );
+    }
+}
+
+/// R14: a first run that was broken off is gone on with at the edge that it had, and its overlap reaches
+/// back from there.
+#[test]
+fn r14_the_first_overlap_reaches_back_from_the_edge_of_a_run_that_was_broken_off() {
+    for call in 8..20 {
+        assert_agrees(
+            Frame {
+                isolation: Isolation::Bounded,
+                page_size: 1,
+                by_version: true,
+                first_overlap: FirstOverlap::Versions(9),
+                ..FRAME
+            },
+            &[
+                Begin(1),
+                Edit(vec![Put(Standard(1), 0), Put(Attends(0, 0, 0, 0), 0)]),
+                Run(vec![
+                    Meanwhile(0, vec![Delete(Course(0)), Put(Course(0), 0)]),
+                    Stop(Source, call),
+                ]),
+                End(vec![Put(Standard(0), 0)]),
+            ],
+        );
+    }
+}
+
+/// R8: what was written before a state was imported is nobody's: where two have had its name, it comes anew.
+#[test]
+fn r8_what_was_written_before_an_import_and_is_renamed_meanwhile_comes_anew() {
+    for call in 4..14 {
+        assert_agrees(
+            Frame { isolation: Isolation::Bounded, page_size: 1, ..FRAME },
+            &[
+                Run(vec![]),
+                Edit(vec![Put(Period(1), 0)]),
+                Edit(vec![Rename(Period(1), Period(0)), Rename(Period(0), Period(1))]),
+                Edit(vec![Rename(Period(1), Period(2)), Put(Period(1), 0)]),
+                Run(vec![]),
+                Run(vec![]),
+                Run(vec![]),
+                Import(2),
+                Run(vec![Meanwhile(call, vec![Rename(Period(1), Period(0))])]),
             ],
         );
     }

@@ -48,6 +48,8 @@ pub(super) struct Written {
     pub(super) resource: ResourcePath,
     pub(super) key: NaturalKey,
     pub(super) what: What,
+    /// The target id of it.
+    pub(super) id: String,
     /// The source id of what was written.
     pub(super) of: Option<String>,
 }

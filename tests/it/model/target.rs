@@ -134,12 +134,16 @@ impl ModelTarget {
     ) -> Result<T, WriteError> {
         self.check(doing, resource, key)?;
         let answer = self.script.answer();
+        let shown =
+            || self.database.view().of_everyone().find(resource.as_str(), &ends::parts(key));
+        let before = shown();
         let mut done = write();
         match &done {
             Ok(_) => {
+                let id = shown().or(before).expect("it was written, or is gone").id();
                 let (resource, key) = (resource.clone(), key.clone());
                 let of = of.map(|item| item.id.0.clone());
-                self.script.wrote(Written { resource, key, what, of });
+                self.script.wrote(Written { resource, key, what, id, of });
             }
             Err(refused) if refused.status == 409 => self.script.was_refused(resource, key),
             Err(_) => {}
