@@ -32,10 +32,11 @@ pub(super) struct Left {
     pub(super) lived_as: Option<SourceId>,
 }
 
-/// Everything that was left behind in this run, or in one of this window that was broken off.
+/// Everything that was left behind in this run, or in one of this window that was broken off. An older
+/// view shows too little of what a newer one has moved: it waits for a view that reaches it (I8).
 pub(super) async fn all(run: &Run) -> Result<Vec<Left>, RunError> {
     let mut all = Vec::new();
-    if run.pair.policy.key_changes == Publish::Skip {
+    if run.pair.policy.key_changes == Publish::Skip || run.is_older_than_names {
         return Ok(all);
     }
     for left in run.store().left_behind(&run.pair.id).await.map_err(RunError::State)? {

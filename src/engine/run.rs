@@ -120,7 +120,9 @@ pub(super) async fn publish(
         });
     }
     progress.began(&run);
-    state.names_through = state.names_through.max(Some(window.through));
+    // A run that is gone on with may be shown, and rename, what is newer than its window.
+    let shown_through = run.reader.newest().max(window.through);
+    state.names_through = state.names_through.max(Some(shown_through));
     run.journal(run_id, selection_fingerprint(pair), &state).await?;
 
     key_changes::publish(&run).instrument(spans::of_stage(Stage::KeyChanges)).await?;

@@ -78,6 +78,8 @@ pub(super) struct Run {
     /// A run was broken off since the last commit, or before it and that was of what may have been
     /// an older view: nothing counts as dealt with (see [`Beginning`]).
     deals_again: bool,
+    /// Its view is older than one that names in the journal are of.
+    pub(super) is_older_than_names: bool,
     pub(super) unconfirmed: Mutex<Unconfirmed>,
     confirmation: Confirmation,
     /// What became of the upserts of each resource in this run.
@@ -183,6 +185,7 @@ impl Run {
             before,
             deals_again: is_after_a_broken_run
                 || state.overlap.again_after == Some(state.overlap.commits),
+            is_older_than_names: state.names_through > Some(reader.newest()),
             unconfirmed: Mutex::new(Unconfirmed {
                 finished: Vec::new(),
                 looked_at: Instant::now(),
@@ -547,9 +550,13 @@ impl Run {
     }
 
     /// Whether windows reach back over this one for the resource, so that it is worth remembering
-    /// what became of its changes. A first run has no history (R14).
+    /// what became of its changes. What reads a resource for the first time has no history (R14); what
+    /// reads nothing and writes what waited has.
     pub(super) fn looks_back(&self, resource: &ResourcePath) -> bool {
-        !self.pair.policy.overlap.is_zero() && self.feeds_after(resource).is_some()
+        if self.pair.policy.overlap.is_zero() || self.is_closed(resource) {
+            return false;
+        }
+        self.window_of(resource).is_none() || self.feeds_after(resource).is_some()
     }
 
     /// Whether what a feed tells of a version is acted on though a committed run has dealt with it:

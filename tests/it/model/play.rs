@@ -56,9 +56,9 @@ pub(super) struct Play {
     pub(super) wrote: BTreeMap<Slot, Arc<str>>,
     /// Which item of the source it wrote last under a target id, by resource and that id.
     pub(super) wrote_for: BTreeMap<(ResourcePath, String), String>,
-    /// Keys that a first run wrote last, or any run before a state was imported: neither has a history
-    /// (R14).
-    pub(super) wrote_first: BTreeSet<Slot>,
+    /// Keys of which nobody may remember for which item they were written last: a first run keeps no
+    /// history, one that was broken off may not have kept its last, an import has none (R14).
+    pub(super) forgotten: BTreeSet<Slot>,
     refuses: Vec<Refused>,
     /// Versions of the transactions that go on, oldest first.
     slow: VecDeque<Vec<i64>>,
@@ -110,7 +110,7 @@ impl Play {
             elsewhere: frame.elsewhere.then(|| Elsewhere::new(&options)),
             wrote: BTreeMap::new(),
             wrote_for: BTreeMap::new(),
-            wrote_first: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             source,
             target,
             store: Arc::new(MemoryStore::new()),
@@ -191,13 +191,15 @@ impl Play {
             self.keep_image(image);
         }
         note_written(&mut self.wrote, &script);
+        let is_whole = reports.last().is_some_and(|report| report.outcome != Outcome::Failed);
+        let remembers = self.watermark.is_some() && is_whole;
         for Written { resource, key, id, of, .. } in script.written() {
             let Some(of) = of else { continue };
             self.wrote_for.insert((resource.clone(), id), of);
             let slot = (resource, key);
-            match self.watermark {
-                None => self.wrote_first.insert(slot),
-                Some(_) => self.wrote_first.remove(&slot),
+            match remembers {
+                true => self.forgotten.remove(&slot),
+                false => self.forgotten.insert(slot),
             };
         }
         self.asked_of_target = script.asked_of_target();
@@ -241,7 +243,6 @@ impl Play {
         }
         // A first run may have written what is newer than its watermark, and keeps no history of it.
         self.folds_above = self.folds_above.or(self.watermark.map(|_| self.source.newest()));
-        let is_whole = reports.last().is_some_and(|report| report.outcome != Outcome::Failed);
         if !is_whole && self.frame.isolation != Isolation::Snapshot {
             // One that was broken off may have written what is newer than what its feed told, too.
             self.folds_above = self.folds_above.map(|_| self.source.newest());
@@ -336,7 +337,7 @@ impl Play {
         tidemark::state::import(&*self.store, pairs).await.unwrap();
         self.watermark = self.committed_watermark().await;
         self.folds_above = self.watermark.map(|_| self.source.newest());
-        self.wrote_first.extend(self.wrote.keys().cloned());
+        self.forgotten.extend(self.wrote.keys().cloned());
         self.was_settled = false;
         if let Some(other) = &mut self.elsewhere {
             other.watermark = None;

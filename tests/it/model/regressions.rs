@@ -1481,3 +1481,89 @@ fn r8_what_was_written_before_an_import_and_is_renamed_meanwhile_comes_anew() {
         );
     }
 }
+
+/// R5, R11: a run that was gone on with renamed what its snapshot showed beyond its window; an older one took
+/// that one's place, and its commit kept the names.
+#[test]
+fn r11_names_of_what_is_newer_than_the_window_outlive_its_commit() {
+    for call in 12..26 {
+        assert_agrees(
+            Frame { isolation: Isolation::Snapshot, page_size: 2, ..FRAME },
+            &[
+                Run(vec![Meanwhile(0, vec![Put(Attends(0, 0, 0, 3), 0), Put(Offering(0, 2), 0)])]),
+                Run(vec![]),
+                Edit(vec![Delete(Offering(0, 3)), Rename(Session(3), Session(0))]),
+                Run(vec![Lost(0)]),
+                Run(vec![FullDisk(14)]),
+                Edit(vec![Delete(Offering(0, 2)), Rename(Session(2), Session(1))]),
+                Run(vec![PutBack(call, 0)]),
+            ],
+        );
+    }
+}
+
+/// I8: what a newer view has moved is judged by none that is older.
+#[test]
+fn r11_what_a_newer_view_left_behind_is_not_deleted_by_an_older_one() {
+    for call in 10..18 {
+        assert_agrees(
+            Frame { isolation: Isolation::Snapshot, page_size: 1, ..FRAME },
+            &[
+                Edit(vec![Put(Section(2, 0, 3), 0), Put(Session(2), 0)]),
+                Run(vec![]),
+                Edit(vec![Rename(Section(2, 0, 3), Section(0, 0, 3)), Put(Section(2, 0, 3), 0)]),
+                Run(vec![Fail(Source, 0)]),
+                Run(vec![Fail(Source, 0)]),
+                Edit(vec![Delete(Section(2, 0, 3)), Rename(Session(3), Session(2))]),
+                RollBack(1),
+                Run(vec![Stop(Source, call)]),
+                Import(1),
+                Run(vec![OldSnapshot(3), Without("classPeriods")]),
+            ],
+        );
+    }
+}
+
+/// R8: what a run wrote that was broken off before it kept it is nobody's: where two have had its name, it
+/// comes anew.
+#[test]
+fn r8_what_was_written_by_a_run_that_was_broken_off_comes_anew() {
+    for call in 3..10 {
+        assert_agrees(
+            Frame {
+                isolation: Isolation::Bounded,
+                page_size: 2,
+                first_overlap: FirstOverlap::Versions(2),
+                ..FRAME
+            },
+            &[
+                Run(vec![]),
+                Edit(vec![Put(Period(0), 0), Put(Student(0), 0), Put(Session(2), 0)]),
+                Edit(vec![Rename(Session(2), Session(1)), Put(Session(2), 0)]),
+                Run(vec![Lost(4)]),
+                Run(vec![Meanwhile(call, vec![Rename(Session(2), Session(0))])]),
+            ],
+        );
+    }
+}
+
+/// R7: what waited is written by a run that reads nothing, under a name of a moment that a late commit gave
+/// it and no feed tells any more.
+#[test]
+fn r7_what_a_run_for_parked_items_wrote_under_a_name_of_a_moment_goes() {
+    assert_agrees(
+        Frame { isolation: Isolation::Snapshot, page_size: 1, folds: true, ..FRAME },
+        &[
+            Run(vec![]),
+            Edit(vec![Put(Offering(0, 0), 0)]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(0), Session(1)), Rename(Session(1), Session(0))]),
+            Begin(8),
+            Refuse(Refused::Item(Session(0))),
+            Run(vec![]),
+            End(vec![Rename(Session(0), Session(1))]),
+            Run(vec![]),
+            Edit(vec![Rename(Session(1), Session(0))]),
+        ],
+    );
+}
