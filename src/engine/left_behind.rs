@@ -136,27 +136,32 @@ pub(super) async fn look_at_name_once_more(
 /// renamed on before the next run reads them, the source folds both renames into one, which does not
 /// name the key (R7). What it was written under by this run needs nothing: that is remembered.
 async fn look_once_more(run: &Run, left: &Left, living: &SourceId) -> Result<(), RunError> {
-    let Left { resource, id, target_id, lived_as } = left;
+    let Left { resource, target_id, lived_as, .. } = left;
     if lived_as.is_some() || run.reader.isolation() == Isolation::Snapshot {
         return Ok(());
     }
     if remembered::item_behind(run, resource, target_id).await?.as_ref() == Some(living) {
         return Ok(());
     }
+    keep_for_the_next_run(run, left, living);
+    Ok(())
+}
+
+fn keep_for_the_next_run(run: &Run, left: &Left, living: &SourceId) {
+    let Left { resource, id, target_id, .. } = left;
     lock(&run.lives_again).push(LeftBehind {
         resource: resource.clone(),
         id: id.clone().unwrap_or_else(|| living.clone()),
         target_id: target_id.clone(),
         lived_as: Some(living.clone()),
     });
-    Ok(())
 }
 
 /// The item that lived under what this id shows is renamed since a moment ago, and was not written under
 /// its new key yet. Its key change comes to the next run, which may fold it with another and not name
 /// this key: that run looks once more (R7, R8).
 async fn is_all_that_is_there_of_a_living_item(run: &Run, left: &Left) -> Result<bool, RunError> {
-    let Left { resource, id, target_id, lived_as: Some(living) } = left else { return Ok(false) };
+    let Left { resource, target_id, lived_as: Some(living), .. } = left else { return Ok(false) };
     if let Lookup::Absent = run.reader.get(resource, living).await.map_err(RunError::Source)? {
         return Ok(false);
     }
@@ -164,12 +169,7 @@ async fn is_all_that_is_there_of_a_living_item(run: &Run, left: &Left) -> Result
     if written.is_some_and(|written| written.target_id != *target_id) {
         return Ok(false);
     }
-    lock(&run.lives_again).push(LeftBehind {
-        resource: resource.clone(),
-        id: id.clone().unwrap_or_else(|| living.clone()),
-        target_id: target_id.clone(),
-        lived_as: Some(living.clone()),
-    });
+    keep_for_the_next_run(run, left, living);
     Ok(true)
 }
 

@@ -95,7 +95,7 @@ pub struct LeftBehind {
     pub id: SourceId,
     pub target_id: TargetId,
     /// The item that lived at the source under the key that it showed, when the run before looked at it.
-    /// It is looked at once more, and not again.
+    /// It is looked at once more, and again only while that item is being renamed.
     #[serde(default)]
     pub lived_as: Option<SourceId>,
 }
