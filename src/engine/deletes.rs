@@ -7,6 +7,7 @@
 //!
 //! Past 600 lines because naming, asking, deleting and looking once more are one agreement about a key.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -428,24 +429,30 @@ async fn lives_again(
 }
 
 /// The old key lives again as another item. The id that the name had is not that item's: a rename
-/// above it may have moved it to a key that nothing names (R5).
+/// above it may have moved it to a key that nothing names (R5). Nor is the id under which the item was
+/// written while it had a name that the feed folds away (R7).
 async fn delete_what_moved_on(
     run: &Arc<Run>,
     resource: &ResourcePath,
     named: &Named,
 ) -> Result<Gone, RunError> {
-    let skipped = Gone::Settled(Settled::Skipped);
+    let mut settled = Settled::Skipped;
     if new_key_is_parked(run, resource, named) {
-        return Ok(skipped); // The old item is all that the target has of it (R6).
+        return Ok(Gone::Settled(settled)); // The old item is all that the target has of it (R6).
     }
-    let Some(key) = &named.key else { return Ok(skipped) };
-    let Some(target_id) = remembered_id(run, resource, named, key).await? else {
-        return Ok(skipped);
-    };
-    let (resource, id) = (resource.clone(), named.id.clone());
-    let left = Left { resource, id, target_id, lived_as: None };
-    let settled = left_behind::delete_if_dead(run, &left).await?;
-    Ok(Gone::Settled(settled.unwrap_or(Settled::Skipped)))
+    let Some(key) = &named.key else { return Ok(Gone::Settled(settled)) };
+    let mut ids = BTreeSet::from_iter(remembered_id(run, resource, named, key).await?);
+    ids.extend(id_it_was_written_under(run, resource, named).await?);
+    for target_id in ids {
+        let (resource, id) = (resource.clone(), named.id.clone());
+        let left = Left { resource, id, target_id, lived_as: None };
+        match left_behind::delete_if_dead(run, &left).await? {
+            Some(Settled::Parked) => settled = Settled::Parked,
+            Some(gone) if settled != Settled::Parked => settled = gone,
+            _ => {}
+        }
+    }
+    Ok(Gone::Settled(settled))
 }
 
 fn new_key_is_parked(run: &Run, resource: &ResourcePath, named: &Named) -> bool {

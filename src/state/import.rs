@@ -2,12 +2,16 @@
 //!
 //! What lives here: what of the present outlives it. What does not: the text ([`super::text`]). The
 //! one thing to know: an older watermark makes later runs do again what was done since, which is
-//! safe. What no feed tells a second time stays: target ids that were journalled before a rename
-//! moved what had them (R5), and which resources the target has got since (I9).
+//! safe, and a newer one is lowered to what the present speaks for: what runs wrote since then from an
+//! older view, no newer watermark tells (I1). What no feed tells a second time stays: target ids that
+//! were journalled before a rename moved what had them (R5), and which resources the target has got
+//! since (I9).
 
 use std::collections::BTreeMap;
 
-use super::{Coverage, JournalledName, Operation, PairId, StateError, StateStore, Step, Watermark};
+use super::{
+    Coverage, JournalledName, Operation, PairId, PairState, StateError, StateStore, Step, Watermark,
+};
 use crate::domain::{ChangeVersion, ParkReason};
 
 /// Puts what was exported in the place of what is there, pair by pair, each in one atomic step. What
@@ -21,23 +25,52 @@ pub async fn import(
         // Written after those of the export: they are the newer ones.
         exported.names.extend(store.names(&pair).await?);
         exported.names.extend(waiting_for_deletion(store, &pair).await?);
+        let coverage = store.coverage(&pair).await?;
         if let (Some(state), Some(present)) = (&mut exported.state, store.load(&pair).await?) {
             state.names_through = state.names_through.max(present.acted_through());
+            lower_watermark(state, &present, &coverage);
         }
-        let present = store.coverage(&pair).await?;
-        exported.coverage = Some(with_what_was_read_since(&exported, &present));
+        let coverage = with_what_was_read_since(&exported, &coverage);
+        if let Some(state) = &mut exported.state
+            && exported.coverage.as_ref() != Some(&coverage)
+        {
+            // However silent the source is, what is behind is read (R17).
+            state.selection = None;
+        }
+        exported.coverage = Some(coverage);
         store.commit(&pair, exported).await?;
     }
     Ok(())
 }
 
-/// A resource that the export does not speak for will be read from its beginning, which tells of
+/// To what the present has agreed upon, or to where its first run began.
+fn lower_watermark(exported: &mut PairState, present: &PairState, coverage: &Coverage) {
+    let Some(imported) = &exported.watermark else { return };
+    let agreed = match &present.watermark {
+        Some(watermark) => Some(watermark.change_version()),
+        None => coverage.begun.values().min().copied(),
+    };
+    let Some(agreed) = agreed else { return };
+    exported.watermark = Some(Watermark::ChangeVersion(imported.change_version().min(agreed)));
+}
+
+/// What the present has read less far than the export is agreed upon again from there: runs since then
+/// may have written it from an older view. A resource that the export does not speak for will be read from its beginning, which tells of
 /// nothing that is gone. What the present has written of it may have gone: the feeds tell so from
 /// the watermark of the export on.
 fn with_what_was_read_since(exported: &Step, present: &Coverage) -> Coverage {
     let watermark = exported.state.as_ref().and_then(|state| state.watermark.as_ref());
     let since = watermark.map_or(ChangeVersion(0), Watermark::change_version);
     let mut coverage = exported.coverage.clone().unwrap_or_default();
+    let behind = present.left.iter().chain(&present.begun).filter(|(_, read)| **read < since);
+    for (resource, read) in behind {
+        if coverage.spoken_for.remove(resource) || coverage.left.contains_key(resource) {
+            let left = coverage.left.entry(resource.clone()).or_insert(*read);
+            *left = (*left).min(*read);
+        } else if let Some(begun) = coverage.begun.get_mut(resource) {
+            *begun = (*begun).min(*read);
+        }
+    }
     for resource in present.spoken_for.iter().chain(present.left.keys()).chain(present.begun.keys())
     {
         if !coverage.spoken_for.contains(resource) && !coverage.left.contains_key(resource) {
@@ -117,5 +150,50 @@ mod tests {
         assert_eq!(ids, ["t1", "t2"]);
         assert_eq!(store.load(&pair("a")).await.unwrap(), Some(state(3)));
         assert!(store.parked(&pair("a"), None, 10).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn i1_an_imported_watermark_is_lowered_to_what_the_present_speaks_for() {
+        for (present, imported, expected) in [(3, 5, 3), (5, 3, 3)] {
+            let store = MemoryStore::new();
+            let there = Step { state: Some(state(present)), ..Step::default() };
+            store.commit(&pair("a"), there).await.unwrap();
+            let export = Step { forget_all: true, state: Some(state(imported)), ..Step::default() };
+
+            import(&store, BTreeMap::from([(pair("a"), export)])).await.unwrap();
+
+            let watermark = store.load(&pair("a")).await.unwrap().unwrap().watermark;
+            assert_eq!(watermark, Some(Watermark::ChangeVersion(ChangeVersion(expected))));
+        }
+    }
+
+    #[tokio::test]
+    async fn i1_what_the_present_has_read_less_far_is_read_from_there() {
+        let store = MemoryStore::new();
+        let [left, begun] = ["students", "schools"]
+            .map(|name| ResourcePath::parse(&format!("/ed-fi/{name}")).unwrap());
+        let present = Coverage {
+            left: BTreeMap::from([(left.clone(), ChangeVersion(2))]),
+            begun: BTreeMap::from([(begun.clone(), ChangeVersion(1))]),
+            ..Coverage::default()
+        };
+        let there = Step { state: Some(state(5)), coverage: Some(present), ..Step::default() };
+        store.commit(&pair("a"), there).await.unwrap();
+        let spoken_for = BTreeSet::from([left.clone(), begun.clone()]);
+        let export = Step {
+            forget_all: true,
+            state: Some(PairState { selection: Some("all".to_owned()), ..state(5) }),
+            coverage: Some(Coverage { spoken_for, ..Coverage::default() }),
+            ..Step::default()
+        };
+
+        import(&store, BTreeMap::from([(pair("a"), export)])).await.unwrap();
+
+        let coverage = store.coverage(&pair("a")).await.unwrap();
+        assert!(coverage.spoken_for.is_empty());
+        let expected = BTreeMap::from([(left, ChangeVersion(2)), (begun, ChangeVersion(1))]);
+        assert_eq!(coverage.left, expected);
+        let selection = store.load(&pair("a")).await.unwrap().unwrap().selection;
+        assert_eq!(selection, None, "a silent source is read too");
     }
 }

@@ -32,9 +32,9 @@ impl FleetDesk {
         let parsed = text::read(text).map_err(|error| {
             DeskError::Refused(format!("it cannot be imported: {error}; nothing was imported"))
         })?;
-        let steps = match parsed {
-            Text::Export(steps) => steps,
-            Text::Watermarks(watermarks) => self.as_steps(watermarks).await?,
+        let (is_export, steps) = match parsed {
+            Text::Export(steps) => (true, steps),
+            Text::Watermarks(watermarks) => (false, self.as_steps(watermarks).await?),
         };
         self.may_replace(steps.keys().cloned().collect(), replace).await?;
         let changed = steps.keys().cloned().collect();
@@ -43,7 +43,15 @@ impl FleetDesk {
             let audit = self.record(by, "state import", Some(&pair), String::new(), None);
             audited.insert(pair, Step { audit: Some(audit), ..step });
         }
-        state::import(&*self.assembly.store, audited).await.map_err(of_state)?;
+        let store = &*self.assembly.store;
+        if is_export {
+            state::import(store, audited).await.map_err(of_state)?;
+            return Ok(changed);
+        }
+        // What a person says of a watermark is meant, as in `watermark set`.
+        for (pair, step) in audited {
+            store.commit(&pair, step).await.map_err(of_state)?;
+        }
         Ok(changed)
     }
 

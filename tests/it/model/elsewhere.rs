@@ -155,12 +155,14 @@ fn check_what_went(
     Ok(())
 }
 
-/// Whether the other pair has not come to rest: what it has lost may still be there.
+/// Whether the other pair has not come to rest: what it has lost may still be there, and what it had begun
+/// to write when it was shut out.
 pub(super) async fn goes_on(play: &Play) -> bool {
     let Some(other) = &play.elsewhere else { return false };
     let coverage = play.store.coverage(&pair_id()).await.unwrap();
     other.watermark != Some(other.source.newest())
         || !coverage.left.is_empty()
+        || !coverage.begun.is_empty()
         || !play.parked_of(&pair_id()).await.is_empty()
 }
 

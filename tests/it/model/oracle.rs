@@ -243,7 +243,8 @@ pub(super) fn check_torn(play: &Play, script: &Script) -> Result<(), String> {
         let last = play.wrote_for.get(&(gone.resource.clone(), gone.id.clone()));
         for change in changes.iter().filter(|entry| names(entry)) {
             let mut others = changes.iter().filter(|other| id_of(other) != id_of(change));
-            if play.forgotten.contains(&slot) && others.any(names) {
+            let is_shown_late = play.frame.isolation != Isolation::Snapshot;
+            if is_shown_late && play.forgotten.contains(&slot) && others.any(names) {
                 continue; // Nobody knows whose it was (R14): what was torn comes anew (R8).
             }
             if last.is_some_and(|last| *last != id_of(change)) {

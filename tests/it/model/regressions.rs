@@ -1567,3 +1567,65 @@ fn r7_what_a_run_for_parked_items_wrote_under_a_name_of_a_moment_goes() {
         ],
     );
 }
+
+/// R7: what is renamed and deleted has a tombstone, which the feed hides when another has its key; what it
+/// was written under for a while, no feed tells where it folds renames.
+#[test]
+fn r7_what_was_written_under_a_name_of_a_moment_goes_though_its_tombstone_is_hidden() {
+    for call in 5..9 {
+        assert_agrees(
+            Frame { isolation: Isolation::Open, folds: true, ..FRAME },
+            &[
+                Run(vec![]),
+                Begin(1),
+                End(vec![Put(Section(3, 0, 1), 0)]),
+                Run(vec![Meanwhile(call, vec![Rename(Session(1), Session(0))])]),
+                Edit(vec![Rename(Session(0), Session(1))]),
+                Edit(vec![Delete(Session(1)), Put(Session(1), 0)]),
+                Run(vec![]),
+            ],
+        );
+    }
+}
+
+/// I1: a state that was exported earlier and speaks for more than what came after it, which an older
+/// snapshot has written, is agreed upon again from there.
+#[test]
+fn i1_an_imported_watermark_does_not_pass_by_what_an_older_view_has_written_since() {
+    assert_agrees(
+        Frame { first_overlap: FirstOverlap::Versions(0), ..FRAME },
+        &[
+            Edit(vec![Put(Section(0, 0, 1), 0)]),
+            Begin(1),
+            Run(vec![Crash(Target, 0)]),
+            End(vec![Rename(Session(1), Session(0))]),
+            Run(vec![]),
+            Run(vec![]),
+            Import(2),
+            Run(vec![OldSnapshot(2)]),
+            Import(1),
+        ],
+    );
+}
+
+/// R28a: what the other district had begun to write when it was shut out goes when it may go on.
+#[test]
+fn r28a_what_another_pair_has_begun_and_lost_may_be_there_while_it_is_shut_out() {
+    assert_agrees(
+        Frame {
+            isolation: Isolation::Bounded,
+            page_size: 2,
+            descriptors: true,
+            elsewhere: true,
+            ..FRAME
+        },
+        &[
+            EditElsewhere(vec![Put(Period(3), 0), Put(Period(0), 0)]),
+            RunElsewhere(vec![Fail(Source, 41)]),
+            EditElsewhere(vec![Delete(Period(3))]),
+            Refuse(Refused::Collection("classPeriods")),
+            RunElsewhere(vec![]),
+            Edit(vec![Put(Period(0), 0)]),
+        ],
+    );
+}
