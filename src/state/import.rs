@@ -54,27 +54,25 @@ fn lower_watermark(exported: &mut PairState, present: &PairState, coverage: &Cov
     exported.watermark = Some(Watermark::ChangeVersion(imported.change_version().min(agreed)));
 }
 
-/// What the present has read less far than the export is agreed upon again from there: runs since then
-/// may have written it from an older view. A resource that the export does not speak for will be read from its beginning, which tells of
-/// nothing that is gone. What the present has written of it may have gone: the feeds tell so from
-/// the watermark of the export on.
+/// What the present has read less far than the export is agreed upon again from there: runs since then may
+/// have written it from an older view. A resource that the export does not speak for will be read from its
+/// beginning, which tells of nothing that is gone. What the present has written of it may have gone: the
+/// feeds tell so from the watermark of the export on.
 fn with_what_was_read_since(exported: &Step, present: &Coverage) -> Coverage {
     let watermark = exported.state.as_ref().and_then(|state| state.watermark.as_ref());
     let since = watermark.map_or(ChangeVersion(0), Watermark::change_version);
     let mut coverage = exported.coverage.clone().unwrap_or_default();
-    let behind = present.left.iter().chain(&present.begun).filter(|(_, read)| **read < since);
-    for (resource, read) in behind {
-        if coverage.spoken_for.remove(resource) || coverage.left.contains_key(resource) {
-            let left = coverage.left.entry(resource.clone()).or_insert(*read);
-            *left = (*left).min(*read);
-        } else if let Some(begun) = coverage.begun.get_mut(resource) {
-            *begun = (*begun).min(*read);
-        }
-    }
-    for resource in present.spoken_for.iter().chain(present.left.keys()).chain(present.begun.keys())
-    {
-        if !coverage.spoken_for.contains(resource) && !coverage.left.contains_key(resource) {
-            coverage.begun.entry(resource.clone()).or_insert(since);
+    let spoken_for = present.spoken_for.iter().map(|resource| (resource, since));
+    let behind = present.left.iter().chain(&present.begun);
+    let behind = behind.map(|(resource, read)| (resource, (*read).min(since)));
+    for (resource, read) in spoken_for.chain(behind) {
+        if read < since && coverage.spoken_for.remove(resource) {
+            coverage.left.insert(resource.clone(), read);
+        } else if let Some(left) = coverage.left.get_mut(resource) {
+            *left = (*left).min(read);
+        } else if !coverage.spoken_for.contains(resource) {
+            let begun = coverage.begun.entry(resource.clone()).or_insert(read);
+            *begun = (*begun).min(read);
         }
     }
     coverage

@@ -30,9 +30,11 @@ pub(crate) async fn eventually_within(
     patience: Duration,
     mut holds: impl AsyncFnMut() -> bool,
 ) -> bool {
+    const PACE: Duration = Duration::from_millis(20);
+    let mut looks = tokio::time::interval(PACE);
     let wait = async {
         while !holds().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            looks.tick().await;
         }
     };
     tokio::time::timeout(patience, wait).await.is_ok()

@@ -216,9 +216,10 @@ async fn serve(
         Some(Act::AfterWriting(bytes)) => stream.write_all(&bytes).await,
         Some(Act::Before(bytes)) => stream.write_all(&[bytes, whole].concat()).await,
         Some(Act::Drip(pause)) => {
+            let mut pace = tokio::time::interval(pause);
             for byte in whole {
+                pace.tick().await;
                 stream.write_all(&[byte]).await?;
-                tokio::time::sleep(pause).await;
             }
             Ok(())
         }

@@ -1629,3 +1629,25 @@ fn r28a_what_another_pair_has_begun_and_lost_may_be_there_while_it_is_shut_out()
         ],
     );
 }
+
+/// I1, R17: what was shut out is behind the watermark, and was written from an older view: a state that
+/// speaks for it through a newer version reads it from there.
+#[test]
+fn i1_what_is_shut_out_and_behind_is_read_after_an_import_though_the_source_is_silent() {
+    assert_agrees(
+        Frame { first_overlap: FirstOverlap::Versions(0), ..FRAME },
+        &[
+            Edit(vec![Put(Period(0), 0)]),
+            Run(vec![]),
+            Edit(vec![Put(Period(0), 1)]),
+            Run(vec![Fail(Source, 0)]),
+            Edit(vec![Put(Period(0), 2), Put(Offering(0, 0), 0)]),
+            Run(vec![]),
+            Import(2),
+            Run(vec![OldSnapshot(1)]),
+            Refuse(Refused::Collection("classPeriods")),
+            Run(vec![]),
+            Import(2),
+        ],
+    );
+}
