@@ -51,7 +51,10 @@ fn lower_watermark(exported: &mut PairState, present: &PairState, coverage: &Cov
         None => coverage.begun.values().min().copied(),
     };
     let Some(agreed) = agreed else { return };
-    exported.watermark = Some(Watermark::ChangeVersion(imported.change_version().min(agreed)));
+    let watermark = imported.change_version().min(agreed);
+    exported.watermark = Some(Watermark::ChangeVersion(watermark));
+    // A view that reaches the watermark need not tell what lies above it (R20).
+    exported.canaries.retain(|canary| canary.version <= watermark);
 }
 
 /// What the present has read less far than the export is agreed upon again from there: runs since then may
@@ -108,7 +111,7 @@ mod tests {
     use super::super::conformance::{name, pair, parked, state};
     use super::super::{MemoryStore, ParkStatus, StateView};
     use super::*;
-    use crate::domain::{ResourcePath, TargetId};
+    use crate::domain::{Canary, CanaryKind, ResourcePath, SourceId, TargetId};
 
     #[tokio::test]
     async fn i9_what_was_read_since_an_older_state_may_have_gone_since() {
@@ -152,16 +155,24 @@ mod tests {
 
     #[tokio::test]
     async fn i1_an_imported_watermark_is_lowered_to_what_the_present_speaks_for() {
+        let canary = |version| Canary {
+            resource: ResourcePath::parse("/ed-fi/students").unwrap(),
+            kind: CanaryKind::Tombstone,
+            id: SourceId("s".to_owned()),
+            version: ChangeVersion(version),
+        };
         for (present, imported, expected) in [(3, 5, 3), (5, 3, 3)] {
             let store = MemoryStore::new();
             let there = Step { state: Some(state(present)), ..Step::default() };
             store.commit(&pair("a"), there).await.unwrap();
-            let export = Step { forget_all: true, state: Some(state(imported)), ..Step::default() };
+            let exported = PairState { canaries: vec![canary(3), canary(4)], ..state(imported) };
+            let export = Step { forget_all: true, state: Some(exported), ..Step::default() };
 
             import(&store, BTreeMap::from([(pair("a"), export)])).await.unwrap();
 
-            let watermark = store.load(&pair("a")).await.unwrap().unwrap().watermark;
-            assert_eq!(watermark, Some(Watermark::ChangeVersion(ChangeVersion(expected))));
+            let state = store.load(&pair("a")).await.unwrap().unwrap();
+            assert_eq!(state.watermark, Some(Watermark::ChangeVersion(ChangeVersion(expected))));
+            assert_eq!(state.canaries, [canary(3)]);
         }
     }
 

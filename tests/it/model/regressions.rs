@@ -1643,11 +1643,36 @@ fn i1_what_is_shut_out_and_behind_is_read_after_an_import_though_the_source_is_s
             Run(vec![Fail(Source, 0)]),
             Edit(vec![Put(Period(0), 2), Put(Offering(0, 0), 0)]),
             Run(vec![]),
-            Import(2),
-            Run(vec![OldSnapshot(1)]),
+            Edit(vec![Put(Offering(0, 0), 1)]),
+            Run(vec![]),
+            Edit(vec![Put(Offering(0, 0), 2)]),
+            Run(vec![]),
+            Import(3),
+            Run(vec![OldSnapshot(3)]),
             Refuse(Refused::Collection("classPeriods")),
             Run(vec![]),
             Import(2),
+        ],
+    );
+}
+
+/// R20: of a state whose watermark an import lowers, a snapshot that reaches the watermark need not tell
+/// what lies above it.
+#[test]
+fn r20_an_older_snapshot_is_not_asked_for_what_lies_above_a_lowered_watermark() {
+    assert_agrees(
+        FRAME,
+        &[
+            Run(vec![]),
+            Begin(1),
+            Run(vec![]),
+            Edit(vec![Put(Session(1), 0)]),
+            End(vec![Delete(Session(1))]),
+            Run(vec![]),
+            Run(vec![]),
+            Import(3),
+            Import(0),
+            Run(vec![OldSnapshot(2)]),
         ],
     );
 }
