@@ -1631,12 +1631,15 @@ fn r28a_what_another_pair_has_begun_and_lost_may_be_there_while_it_is_shut_out()
 }
 
 /// I1, R17: what was shut out is behind the watermark, and was written from an older view: a state that
-/// speaks for it through a newer version reads it from there.
+/// speaks for it through a newer version reads it from there. (The first two runs are there for the time
+/// between the others: the overlap of that state does not reach back so far.)
 #[test]
 fn i1_what_is_shut_out_and_behind_is_read_after_an_import_though_the_source_is_silent() {
     assert_agrees(
         Frame { first_overlap: FirstOverlap::Versions(0), ..FRAME },
         &[
+            Run(vec![]),
+            Run(vec![]),
             Edit(vec![Put(Period(0), 0)]),
             Run(vec![]),
             Edit(vec![Put(Period(0), 1)]),
