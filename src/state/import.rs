@@ -25,14 +25,15 @@ pub async fn import(
         // Written after those of the export: they are the newer ones.
         exported.names.extend(store.names(&pair).await?);
         exported.names.extend(waiting_for_deletion(store, &pair).await?);
-        let coverage = store.coverage(&pair).await?;
+        let present_coverage = store.coverage(&pair).await?;
         if let (Some(state), Some(present)) = (&mut exported.state, store.load(&pair).await?) {
             state.names_through = state.names_through.max(present.acted_through());
-            lower_watermark(state, &present, &coverage);
+            lower_watermark(state, &present, &present_coverage);
         }
-        let coverage = with_what_was_read_since(&exported, &coverage);
+        let exported_coverage = exported.coverage.clone().unwrap_or_default();
+        let coverage = with_what_was_read_since(&exported, &present_coverage);
         if let Some(state) = &mut exported.state
-            && exported.coverage.as_ref() != Some(&coverage)
+            && coverage != exported_coverage
         {
             // However silent the source is, what is behind is read (R17).
             state.selection = None;

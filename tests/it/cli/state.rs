@@ -102,6 +102,28 @@ async fn watermarks_of_another_program_are_where_the_next_run_goes_on() {
     assert_eq!(run.json()["runs"][0]["stages"]["upserts"]["applied"], 1, "{}", run.out);
 }
 
+/// What runs since an export wrote may be older than what it speaks for: a person may say that it is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_an_export_does_not_raise_a_watermark_and_a_line_of_a_person_does() {
+    let desk = Desk::new().await;
+    desk.tidemark(&["run"]).await;
+    let newest = desk.source.newest();
+    desk.tidemark(&["state", "export", "--to", "backup.jsonl"]).await;
+    let back = ["watermark", "set", "district-to-state", "--to", "1", "--yes", "--reason", "test"];
+    desk.tidemark(&back).await;
+    let line = json!({"publication": "district-to-state", "target": "state", "watermark": newest});
+    desk.write("line.jsonl", &format!("{line}\n"));
+
+    let export = desk.tidemark(&["state", "import", "backup.jsonl", "--yes"]).await;
+    let after_export = desk.listed().await;
+    let said = desk.tidemark(&["state", "import", "line.jsonl", "--yes"]).await;
+    let after_line = desk.listed().await;
+
+    assert_eq!((export.code, said.code), (0, 0), "{}{}", export.err, said.err);
+    assert_eq!(after_export[0]["watermark"], 1);
+    assert_eq!(after_line[0]["watermark"], newest);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watermarks_of_the_api_publisher_are_taken_over_and_what_has_no_pair_is_told() {
     let desk = Desk::new().await;
