@@ -446,10 +446,9 @@ async fn delete_what_moved_on(
     for target_id in ids {
         let (resource, id) = (resource.clone(), named.id.clone());
         let left = Left { resource, id, target_id, lived_as: None };
-        match left_behind::delete_if_dead(run, &left).await? {
-            Some(Settled::Parked) => settled = Settled::Parked,
-            Some(gone) if settled != Settled::Parked => settled = gone,
-            _ => {}
+        let gone = left_behind::delete_if_dead(run, &left).await?.unwrap_or(Settled::Skipped);
+        if settled != Settled::Parked && gone != Settled::Skipped {
+            settled = gone;
         }
     }
     Ok(Gone::Settled(settled))
@@ -468,7 +467,7 @@ fn new_key_is_parked(run: &Run, resource: &ResourcePath, named: &Named) -> bool 
 enum AtTarget {
     /// With the key that each shows.
     Ids(Vec<(TargetId, NaturalKey)>),
-    /// The same, and under the key itself what stands for another item and stays.
+    /// The same, and under the key itself, or its id, what stands for another item and stays.
     BesideAnothers {
         ids: Vec<(TargetId, NaturalKey)>,
         other: SourceId,
@@ -485,11 +484,12 @@ async fn find_at_target(
     named: &Named,
     key: &NaturalKey,
 ) -> Result<AtTarget, RunError> {
-    let mut ids = Vec::new();
-    if let Some(id) = remembered_id(run, resource, named, key).await?
-        && let Some(shown) = what_may_go_by_id(run, resource, named, &id, key).await?
-    {
-        ids.push((id, shown));
+    let (mut ids, mut beside) = (Vec::new(), None);
+    if let Some(id) = remembered_id(run, resource, named, key).await? {
+        match what_may_go_by_id(run, resource, named, &id, key).await? {
+            Some(shown) => ids.push((id, shown)),
+            None => beside = living_item_behind(run, resource, named, &id).await?.zip(Some(id)),
+        }
     }
     let found = match run.target(|target| target.find(resource, key)).await {
         Ok(found) => found,
@@ -520,7 +520,10 @@ async fn find_at_target(
     {
         ids.push((id, shown));
     }
-    Ok(AtTarget::Ids(ids))
+    Ok(match beside {
+        Some((other, stays)) => AtTarget::BesideAnothers { ids, other, stays },
+        None => AtTarget::Ids(ids),
+    })
 }
 
 /// What is deleted may have been written under a key that it had for a while and that no feed tells

@@ -113,6 +113,17 @@ pub(super) fn keys(view: &View, resource: &ResourcePath) -> BTreeSet<NaturalKey>
     items.iter().map(|shown| key_of(resource, shown.body())).collect()
 }
 
+/// The keys of what one view holds and another did not, or not as this item.
+pub(super) fn keys_of_other_items(
+    before: &View,
+    after: &View,
+    resource: &ResourcePath,
+) -> BTreeSet<NaturalKey> {
+    let items = after.items(resource.as_str(), i64::MIN, i64::MAX);
+    let is_other = |shown: &&Shown| before.item(resource.as_str(), &shown.id()).is_none();
+    items.iter().filter(is_other).map(|shown| key_of(resource, shown.body())).collect()
+}
+
 /// A key in which two views differ, with what each has.
 pub(super) struct Difference {
     pub(super) key: NaturalKey,

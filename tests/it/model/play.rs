@@ -162,6 +162,9 @@ impl Play {
         for resource in GRAPH.resources() {
             let changed = ends::differences(&before, &after, resource).into_iter();
             self.late.extend(changed.map(|one| (resource.clone(), one.key)));
+            // The same content may be another item by now.
+            let anew = ends::keys_of_other_items(&before, &after, resource).into_iter();
+            self.late.extend(anew.map(|key| (resource.clone(), key)));
         }
     }
 

@@ -1679,3 +1679,39 @@ fn r20_an_older_snapshot_is_not_asked_for_what_lies_above_a_lowered_watermark() 
         ],
     );
 }
+
+/// R6: what a rename above it moved is all that the target has of an item that it refuses under its new key,
+/// and waits for that one though another that had its old name meanwhile is gone.
+#[test]
+fn r6_what_a_rename_moved_waits_for_its_new_key_though_another_of_its_old_name_is_gone() {
+    assert_agrees(
+        FRAME,
+        &[
+            Run(vec![]),
+            Edit(vec![Put(Section(2, 0, 3), 0)]),
+            Run(vec![]),
+            Edit(vec![Rename(Section(2, 0, 3), Section(0, 0, 3)), Put(Section(2, 0, 3), 0)]),
+            Edit(vec![Delete(Section(2, 0, 3))]),
+            Edit(vec![Rename(Section(0, 0, 3), Section(1, 0, 3))]),
+            Edit(vec![Rename(Session(3), Session(2))]),
+            Refuse(Refused::Item(Section(1, 0, 2))),
+            Run(vec![]),
+        ],
+    );
+}
+
+/// R14: what commits late under a name that another gave up in the same transaction comes with the overlap.
+#[test]
+fn r14_what_takes_over_a_name_and_its_content_late_comes_with_the_overlap() {
+    assert_agrees(
+        Frame { page_size: 3, descriptors: true, ..FRAME },
+        &[
+            Edit(vec![Put(Period(0), 0), Put(Offering(0, 0), 0)]),
+            Refuse(Refused::Item(Period(0))),
+            Begin(3),
+            Run(vec![Crash(Source, 39)]),
+            End(vec![Rename(Period(0), Period(1)), Put(Period(0), 0)]),
+            Run(vec![]),
+        ],
+    );
+}
