@@ -124,6 +124,21 @@ pub(super) fn keys_of_other_items(
     items.iter().filter(is_other).map(|shown| key_of(resource, shown.body())).collect()
 }
 
+/// Whether a transaction went on when a view was seen, that had been given its versions before the last
+/// so many: it has committed since, and the view does not show it.
+pub(super) fn hides_what_came_late(view: &View, now: &View, last: i64) -> bool {
+    let through = view.newest() - last;
+    GRAPH.resources().any(|resource| {
+        let name = resource.as_str();
+        let shown = |shown: &Shown| {
+            let then = view.item(name, &shown.id()).and_then(Result::ok);
+            then.is_some_and(|then| then.version() == shown.version())
+        };
+        !now.items(name, i64::MIN, through).iter().all(shown)
+            || now.deletes(name, i64::MIN, through) != view.deletes(name, i64::MIN, through)
+    })
+}
+
 /// A key in which two views differ, with what each has.
 pub(super) struct Difference {
     pub(super) key: NaturalKey,

@@ -342,8 +342,24 @@ impl Play {
         self.folds_above = self.watermark.map(|_| self.source.newest());
         self.forgotten.extend(self.wrote.keys().cloned());
         self.was_settled = false;
+        if self.watermark.is_none() {
+            self.begin_anew();
+        }
         if let Some(other) = &mut self.elsewhere {
             other.watermark = None;
+        }
+    }
+
+    /// The next run is a first one again, and what `first_overlap_versions` promises holds for its view as
+    /// well: none is served to it from a time at which a transaction went on for longer.
+    fn begin_anew(&mut self) {
+        let FirstOverlap::Versions(versions) = self.frame.first_overlap else { return };
+        self.end_what_the_first_overlap_does_not_reach(self.source.newest());
+        let now = self.source.view();
+        let promised = i64::try_from(versions).unwrap();
+        self.images.retain(|image| !ends::hides_what_came_late(image, &now, promised));
+        if self.images.is_empty() {
+            self.images.push_front(now);
         }
     }
 

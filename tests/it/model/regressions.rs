@@ -1715,3 +1715,22 @@ fn r14_what_takes_over_a_name_and_its_content_late_comes_with_the_overlap() {
         ],
     );
 }
+
+/// R14: a view of a time at which a transaction went on is none that `first_overlap_versions` speaks of, and
+/// is not served to what is a first run again after an import.
+#[test]
+fn r14_what_is_a_first_run_again_after_an_import_sees_no_transaction_under_way() {
+    assert_agrees(
+        Frame { first_overlap: FirstOverlap::Versions(0), ..FRAME },
+        &[
+            Edit(vec![Put(Offering(0, 0), 0)]),
+            Run(vec![Lost(0)]),
+            Run(vec![]),
+            Begin(3),
+            Run(vec![]),
+            Import(2),
+            End(vec![Put(Period(0), 0)]),
+            Run(vec![PutBack(0, 0)]),
+        ],
+    );
+}
