@@ -1,9 +1,10 @@
 //! How many requests an origin is sent at once, found out by watching it.
 //!
-//! The limit grows while it is in use and answers come as fast as before; it is cut when the
-//! origin refuses (429, 503), stalls, or answers far more slowly than it can. It grows once a
-//! *round*, the time it takes to hear from a request that was sent after the last change, and what
-//! was in flight when it was cut does not cut it again: that says nothing about the new limit.
+//! The limit grows while it is in use and answers come as fast as before, and beyond a few dozen only
+//! while more are answered for it ([`super::worth`]); it is cut when the origin refuses (429, 503),
+//! stalls, or answers far more slowly than it can. It grows once a *round*, the time it takes to hear
+//! from a request that was sent after the last change, and what was in flight when it was cut does not
+//! cut it again: that says nothing about the new limit.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::request::Traffic;
+use super::worth::Worth;
 
 /// What an exchange says about the load that its origin bears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +153,7 @@ struct Controller {
     cut_at: Instant,
     reads: Latency,
     writes: Latency,
+    worth: Worth,
 }
 
 impl Controller {
@@ -172,6 +175,7 @@ impl Controller {
             cut_at: Instant::now(),
             reads: Latency::default(),
             writes: Latency::default(),
+            worth: Worth::new(),
         }
     }
 
@@ -184,6 +188,7 @@ impl Controller {
         match load {
             Load::Borne => {
                 self.latency(traffic).add(now - began);
+                self.worth.add(began, now - began);
                 if began >= self.round_began {
                     self.end_round(now);
                 }
@@ -205,21 +210,23 @@ impl Controller {
             return self.cut(Self::CUT_WHEN_SLOW, now);
         }
         if self.reached {
-            self.grow();
+            self.grow(now);
         }
         self.begin_round(now);
     }
 
-    /// By a quarter where nothing is known, by one up to what was too much, and slowly past that:
-    /// every attempt to pass it may cost somebody a refusal.
-    fn grow(&mut self) {
-        let step = match self.too_much {
-            None => (self.limit / 4.0).max(1.0),
-            Some(known) if self.limit + 1.0 < known => 1.0,
-            Some(_) => Self::STEP_WHERE_IT_WAS_TOO_MUCH,
+    /// By a quarter where nothing is known and it is worth it, by one up to what was too much, and
+    /// slowly past that: every attempt to pass it may cost somebody a refusal.
+    fn grow(&mut self, now: Instant) {
+        let ceiling = self.ceiling as f64;
+        let Some(known) = self.too_much else {
+            let wanted = self.limit + (self.limit / 4.0).max(1.0);
+            self.limit = self.worth.next(self.limit, wanted.min(ceiling), now);
+            return;
         };
-        self.limit = (self.limit + step).min(self.ceiling as f64);
-        if self.too_much.is_some_and(|known| self.limit > known + 1.0) {
+        let step = if self.limit + 1.0 < known { 1.0 } else { Self::STEP_WHERE_IT_WAS_TOO_MUCH };
+        self.limit = (self.limit + step).min(ceiling);
+        if self.limit > known + 1.0 {
             self.too_much = None;
         }
     }
@@ -229,6 +236,7 @@ impl Controller {
         let limit = self.limit.floor();
         self.limit = (self.limit * factor).min(self.limit - 1.0).max(1.0);
         self.too_much = Some(limit);
+        self.worth = Worth::new();
         self.cut_at = now;
         self.begin_round(now);
     }
@@ -384,7 +392,7 @@ mod tests {
         round(&limiter, MILLI, Limiter::START).await;
         assert_eq!(limiter.in_force(), 7);
 
-        for _ in 0..100 {
+        for _ in 0..300 {
             round(&limiter, MILLI, 0).await;
         }
 

@@ -22,6 +22,7 @@ mod retry;
 mod shared_limit;
 mod trust;
 mod wire;
+mod worth;
 
 #[cfg(test)]
 mod tests;
