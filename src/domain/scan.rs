@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use wide::u8x16;
+
 use super::key::KeyText;
 
 /// Deeper nesting than this is refused: no body comes near it, and the stack has an end.
@@ -20,8 +22,14 @@ pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
     depth: u32,
-    /// Every bit that was set in a byte of a text, by the place in its chunk.
-    seen: [u8; CHUNK],
+    texts: Texts,
+}
+
+/// What is known of the texts that were passed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Texts {
+    /// One bit for each place in a chunk at which a byte was not ASCII.
+    beyond_ascii: u32,
     /// The text that was passed last holds an escape.
     escaped: bool,
 }
@@ -36,7 +44,7 @@ pub struct Malformed {
 
 impl<'a> Scanner<'a> {
     pub fn new(bytes: &'a [u8]) -> Scanner<'a> {
-        Scanner { bytes, at: 0, depth: 0, seen: [0; CHUNK], escaped: false }
+        Scanner { bytes, at: 0, depth: 0, texts: Texts::default() }
     }
 
     /// How many bytes were passed.
@@ -46,14 +54,9 @@ impl<'a> Scanner<'a> {
 
     /// The first byte of what comes next, white space passed; `None` at the end.
     pub fn peek(&mut self) -> Option<u8> {
-        loop {
-            match self.bytes.get(self.at) {
-                // Nearly always: white space between tokens is rare.
-                Some(byte) if *byte > b' ' => return Some(*byte),
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
-                other => return other.copied(),
-            }
-        }
+        let (found, at) = after_space(self.bytes, self.at);
+        self.at = at;
+        found
     }
 
     /// Steps into an object; true when it has a member.
@@ -78,61 +81,33 @@ impl<'a> Scanner<'a> {
 
     /// A member's name as it is spelt, colon passed. Compare it with [`is_name`].
     pub fn name(&mut self) -> Result<&'a [u8], Malformed> {
-        let name = self.string()?;
-        if self.peek() != Some(b':') {
-            return Err(self.malformed("a colon was due"));
-        }
-        self.at += 1;
-        Ok(name)
+        let start = after_space(self.bytes, self.at).1;
+        let name = name(self.bytes, start, &mut self.texts)?;
+        self.at = name.value;
+        Ok(&self.bytes[start + 1..name.end - 1])
     }
 
     /// Whether `spelt`, the name that was passed last, is this one: [`is_name`] that mostly need not
     /// look for escapes.
     pub fn is_last_name(&self, spelt: &[u8], name: &str) -> bool {
-        if self.escaped { is_name(spelt, name) } else { spelt == name.as_bytes() }
+        if self.texts.escaped { is_name(spelt, name) } else { spelt == name.as_bytes() }
     }
 
     /// Whether the name that was passed last is spelt as it is read.
     pub fn last_name_is_plain(&self) -> bool {
-        !self.escaped
+        !self.texts.escaped
     }
 
     /// Whether everything that was passed is ASCII, so that nobody need look whether it is UTF-8.
     /// False too where it is and what comes next is not.
     pub fn saw_only_ascii(&self) -> bool {
-        self.seen.is_ascii()
+        self.texts.beyond_ascii == 0
     }
 
     /// Passes one value, whatever it is, and gives its bytes.
     pub fn value(&mut self) -> Result<&'a [u8], Malformed> {
-        let first = self.peek();
-        let start = self.at;
-        match first {
-            Some(b'"') => {
-                self.text()?;
-            }
-            Some(b'{') => {
-                let mut more = self.enter_object()?;
-                while more {
-                    self.name()?;
-                    self.value()?;
-                    more = self.next_member()?;
-                }
-            }
-            Some(b'[') => {
-                let mut more = self.enter_array()?;
-                while more {
-                    self.value()?;
-                    more = self.next_element()?;
-                }
-            }
-            Some(b't') => self.word(b"true")?,
-            Some(b'f') => self.word(b"false")?,
-            Some(b'n') => self.word(b"null")?,
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(_) => return Err(self.malformed("a value was due")),
-            None => return Err(self.malformed("the text ends where a value was due")),
-        }
+        let start = after_space(self.bytes, self.at).1;
+        self.at = value(self.bytes, start, MAX_DEPTH - self.depth, &mut self.texts)?;
         Ok(&self.bytes[start..self.at])
     }
 
@@ -180,127 +155,252 @@ impl<'a> Scanner<'a> {
         Ok(false)
     }
 
-    /// The bytes between the quotes, escapes as they are.
-    fn string(&mut self) -> Result<&'a [u8], Malformed> {
-        if self.peek() != Some(b'"') {
-            return Err(self.malformed("a name in quotes was due"));
-        }
-        self.text()
-    }
-
-    /// The same of a text whose first quote is what comes next.
-    fn text(&mut self) -> Result<&'a [u8], Malformed> {
-        self.at += 1;
-        self.escaped = false;
-        let start = self.at;
-        loop {
-            self.pass_plain();
-            match self.bytes.get(self.at) {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(&self.bytes[start..self.at - 1]);
-                }
-                Some(b'\\') => {
-                    self.escaped = true;
-                    self.escape()?;
-                }
-                Some(_) => return Err(self.malformed("a bare control character in a text")),
-                None => return Err(self.malformed("the text ends within quotes")),
-            }
-        }
-    }
-
-    /// Passes the plain part of a text, up to a quote, an escape or a control character. That is
-    /// what reading a body costs.
-    fn pass_plain(&mut self) {
-        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<CHUNK>) {
-            for (seen, byte) in self.seen.iter_mut().zip(chunk) {
-                *seen |= byte;
-            }
-            let ends = ends_plain(chunk);
-            if ends != 0 {
-                self.at += ends.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += CHUNK;
-        }
-        while let Some(byte) = self.bytes.get(self.at).filter(|byte| !is_end_of_plain(**byte)) {
-            self.seen[0] |= byte;
-            self.at += 1;
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Malformed> {
-        let length = match self.bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            Some(b'u') => {
-                let digits = self.bytes.get(self.at + 2..self.at + 6);
-                if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-                    return Err(self.malformed("an escape that is none"));
-                }
-                6
-            }
-            Some(_) | None => return Err(self.malformed("an escape that is none")),
-        };
-        self.at += length;
-        Ok(())
-    }
-
-    fn word(&mut self, word: &'static [u8]) -> Result<(), Malformed> {
-        if !self.bytes[self.at..].starts_with(word) {
-            return Err(self.malformed("a value was due"));
-        }
-        self.at += word.len();
-        Ok(())
-    }
-
-    fn number(&mut self) -> Result<(), Malformed> {
-        if self.bytes.get(self.at) == Some(&b'-') {
-            self.at += 1;
-        }
-        if self.bytes.get(self.at) == Some(&b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.bytes.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.bytes.get(self.at) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), Malformed> {
-        let start = self.at;
-        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
-        }
-        if self.at == start { Err(self.malformed("a digit was due")) } else { Ok(()) }
-    }
-
     fn malformed(&self, what: &'static str) -> Malformed {
         Malformed { at: self.at, what }
     }
 }
 
-/// All bits of every byte at which the plain part of a text ends. Written so that the compiler makes
-/// a handful of instructions of it that look at all bytes together; that it does so is what
-/// `make test-instructions` watches.
-fn ends_plain(chunk: &[u8; CHUNK]) -> u128 {
-    let ends = std::array::from_fn(|at| u8::from(is_end_of_plain(chunk[at])).wrapping_neg());
-    u128::from_le_bytes(ends)
+// What follows goes from place to place and keeps no scanner up to date on its way: a body is a hundred
+// texts of a dozen bytes, and what is done for each of them is what reading costs.
+
+/// Passes the value that begins here, with room for so many levels, and tells where it ends.
+fn value(bytes: &[u8], start: usize, room: u32, texts: &mut Texts) -> Result<usize, Malformed> {
+    let mut within = Levels::default();
+    let mut at = start;
+    loop {
+        let (first, here) = after_space(bytes, at);
+        at = match first {
+            Some(b'"') => text(bytes, here, texts)?,
+            Some(open @ (b'{' | b'[')) => {
+                if within.depth == room {
+                    return Err(Malformed { at: here, what: "nested too deeply" });
+                }
+                let is_object = open == b'{';
+                let (first, inside) = after_space(bytes, here + 1);
+                if first != Some(closing(is_object)) {
+                    within.enter(is_object);
+                    at = match is_object {
+                        true => name(bytes, inside, texts)?.value,
+                        false => inside,
+                    };
+                    continue;
+                }
+                inside + 1
+            }
+            Some(b't') => word(bytes, here, b"true")?,
+            Some(b'f') => word(bytes, here, b"false")?,
+            Some(b'n') => word(bytes, here, b"null")?,
+            Some(b'-' | b'0'..=b'9') => number(bytes, here)?,
+            Some(_) => return Err(Malformed { at: here, what: "a value was due" }),
+            None => {
+                return Err(Malformed { at: here, what: "the text ends where a value was due" });
+            }
+        };
+        match next_within(bytes, at, &mut within, texts)? {
+            Next::Value(begins) => at = begins,
+            Next::End(end) => return Ok(end),
+        }
+    }
+}
+
+enum Next {
+    Value(usize),
+    End(usize),
+}
+
+/// After a value: where the next one begins, or where the outermost ended.
+#[inline]
+fn next_within(
+    bytes: &[u8],
+    mut at: usize,
+    within: &mut Levels,
+    texts: &mut Texts,
+) -> Result<Next, Malformed> {
+    while within.depth > 0 {
+        let is_object = within.is_object();
+        let (found, here) = after_space(bytes, at);
+        if found == Some(b',') {
+            let begins = match is_object {
+                true => name(bytes, after_space(bytes, here + 1).1, texts)?.value,
+                false => here + 1,
+            };
+            return Ok(Next::Value(begins));
+        }
+        if found != Some(closing(is_object)) {
+            let what = match is_object {
+                true => "a comma or the end of the object was due",
+                false => "a comma or the end of the array was due",
+            };
+            return Err(Malformed { at: here, what });
+        }
+        within.leave();
+        at = here + 1;
+    }
+    Ok(Next::End(at))
+}
+
+/// Which of the levels around a place are objects, the innermost last.
+#[derive(Default)]
+struct Levels {
+    objects: u128,
+    depth: u32,
+}
+
+const _: () = assert!(MAX_DEPTH <= u128::BITS);
+
+impl Levels {
+    fn enter(&mut self, is_object: bool) {
+        self.objects = self.objects << 1 | u128::from(is_object);
+        self.depth += 1;
+    }
+
+    fn leave(&mut self) {
+        self.objects >>= 1;
+        self.depth -= 1;
+    }
+
+    fn is_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+}
+
+fn closing(is_object: bool) -> u8 {
+    if is_object { b'}' } else { b']' }
+}
+
+/// The byte that comes next, white space passed, and where it stands.
+#[inline(always)]
+fn after_space(bytes: &[u8], mut at: usize) -> (Option<u8>, usize) {
+    loop {
+        match bytes.get(at) {
+            // Nearly always: white space between tokens is rare.
+            Some(byte) if *byte > b' ' => return (Some(*byte), at),
+            Some(b' ' | b'\t' | b'\n' | b'\r') => at += 1,
+            other => return (other.copied(), at),
+        }
+    }
+}
+
+/// A name that was passed: where its text ends, and where its value begins.
+struct Name {
+    end: usize,
+    value: usize,
+}
+
+#[inline(always)]
+fn name(bytes: &[u8], at: usize, texts: &mut Texts) -> Result<Name, Malformed> {
+    if bytes.get(at) != Some(&b'"') {
+        return Err(Malformed { at, what: "a name in quotes was due" });
+    }
+    let end = text(bytes, at, texts)?;
+    let (found, colon) = after_space(bytes, end);
+    if found != Some(b':') {
+        return Err(Malformed { at: colon, what: "a colon was due" });
+    }
+    Ok(Name { end, value: colon + 1 })
+}
+
+/// Passes the text whose first quote stands here.
+#[inline(always)]
+fn text(bytes: &[u8], at: usize, texts: &mut Texts) -> Result<usize, Malformed> {
+    texts.escaped = false;
+    let ends = pass_plain(bytes, at + 1, texts);
+    match bytes.get(ends) {
+        Some(b'"') => Ok(ends + 1),
+        _ => text_with_escapes(bytes, ends, texts),
+    }
+}
+
+/// The rest of a text from the first place on that is not plain.
+#[cold]
+fn text_with_escapes(bytes: &[u8], mut at: usize, texts: &mut Texts) -> Result<usize, Malformed> {
+    loop {
+        at = match bytes.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => escape(bytes, at)?,
+            Some(_) => return Err(Malformed { at, what: "a bare control character in a text" }),
+            None => return Err(Malformed { at, what: "the text ends within quotes" }),
+        };
+        texts.escaped = true;
+        at = pass_plain(bytes, at, texts);
+    }
+}
+
+/// Passes the plain part of a text, up to a quote, an escape or a control character: sixteen bytes
+/// at a time.
+#[inline(always)]
+fn pass_plain(bytes: &[u8], mut at: usize, texts: &mut Texts) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<CHUNK>) {
+        let chunk = u8x16::from(*chunk);
+        texts.beyond_ascii |= chunk.to_bitmask();
+        let is_control = chunk.min(u8x16::splat(0x1f)).simd_eq(chunk);
+        let is_quote = chunk.simd_eq(u8x16::splat(b'"'));
+        let is_escape = chunk.simd_eq(u8x16::splat(b'\\'));
+        let ends = (is_control | is_quote | is_escape).to_bitmask();
+        if ends != 0 {
+            return at + ends.trailing_zeros() as usize;
+        }
+        at += CHUNK;
+    }
+    while let Some(byte) = bytes.get(at).filter(|byte| !is_end_of_plain(**byte)) {
+        texts.beyond_ascii |= u32::from(!byte.is_ascii());
+        at += 1;
+    }
+    at
 }
 
 /// Quote, escape, control characters.
 fn is_end_of_plain(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
+    matches!(byte, b'"' | b'\\' | 0..0x20)
+}
+
+fn escape(bytes: &[u8], at: usize) -> Result<usize, Malformed> {
+    let none = Malformed { at, what: "an escape that is none" };
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => {
+            let digits = bytes.get(at + 2..at + 6);
+            let is_one = digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+            if is_one { Ok(at + 6) } else { Err(none) }
+        }
+        Some(_) | None => Err(none),
+    }
+}
+
+fn word(bytes: &[u8], at: usize, word: &[u8]) -> Result<usize, Malformed> {
+    if bytes[at..].starts_with(word) {
+        return Ok(at + word.len());
+    }
+    Err(Malformed { at, what: "a value was due" })
+}
+
+fn number(bytes: &[u8], mut at: usize) -> Result<usize, Malformed> {
+    if bytes.get(at) == Some(&b'-') {
+        at += 1;
+    }
+    at = match bytes.get(at) {
+        Some(b'0') => at + 1,
+        _ => digits(bytes, at)?,
+    };
+    if bytes.get(at) == Some(&b'.') {
+        at = digits(bytes, at + 1)?;
+    }
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        at += 1;
+        if let Some(b'+' | b'-') = bytes.get(at) {
+            at += 1;
+        }
+        at = digits(bytes, at)?;
+    }
+    Ok(at)
+}
+
+fn digits(bytes: &[u8], start: usize) -> Result<usize, Malformed> {
+    let mut at = start;
+    while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+    }
+    if at == start { Err(Malformed { at, what: "a digit was due" }) } else { Ok(at) }
 }
 
 /// Whether a name as it is spelt is this one: escapes are read, case counts.
@@ -381,11 +481,10 @@ mod tests {
                 let mut text = vec![b'x'; length];
                 text.push(byte);
                 text.extend_from_slice(b"n\"yyyyyyyyyyy\"");
-                let mut scanner = Scanner::new(&text);
-                scanner.pass_plain();
+                let passed = pass_plain(&text, 0, &mut Texts::default());
 
                 let ends = matches!(byte, b'"' | b'\\' | 0x1f);
-                assert_eq!(scanner.position(), if ends { length } else { length + 2 }, "{byte}");
+                assert_eq!(passed, if ends { length } else { length + 2 }, "{byte}");
             }
         }
     }

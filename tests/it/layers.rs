@@ -108,6 +108,7 @@ const HOMES: &[(&str, &[&str])] = &[
     // What is served describes itself, also where it is made of what the state and a run tell.
     ("utoipa", &["desk/", "domain/", "server/", "state/"]),
     ("utoipa_axum", &["server/"]),
+    ("wide", &["domain/scan.rs"]),
     ("x509_parser", &["certificate.rs"]),
 ];
 
