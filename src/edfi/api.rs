@@ -150,7 +150,11 @@ impl Api {
 
     /// What the root document tells. A version that this program does not work with is an error.
     pub async fn discovered(&self) -> Result<Arc<Discovery>, ApiError> {
-        self.discovery.get_or_try_init(|| self.discovered_lately()).await.cloned()
+        if let Some(discovery) = self.discovery.get() {
+            return Ok(Arc::clone(discovery));
+        }
+        // Once a run, and asked of every request: what it needs is not part of theirs.
+        Box::pin(self.discovery.get_or_try_init(|| self.discovered_lately())).await.cloned()
     }
 
     async fn discovered_lately(&self) -> Result<Arc<Discovery>, ApiError> {

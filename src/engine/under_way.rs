@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -409,14 +410,21 @@ impl Run {
         progress: Option<Progress>,
     ) -> Result<(), RunError> {
         let _saving = self.saving.lock().await;
+        let step = self.take_step(progress);
+        let Some(written) = step.map(|step| self.write(step)) else { return Ok(()) };
+        written.await
+    }
+
+    /// What is to be put on disk; nothing, where nothing is.
+    fn take_step(&self, progress: Option<Progress>) -> Option<Step> {
         let parked = self.book().take_step();
         let is_empty = parked.is_none() && progress.is_none();
         let mut step = parked.unwrap_or_default();
         step.progress.extend(progress);
         if !lock(&self.learnt).take_into(&mut step) && is_empty {
-            return Ok(());
+            return None;
         }
-        self.write(step).await
+        Some(step)
     }
 
     /// Something of `resource` was taken up and is settled later in the run.
@@ -623,9 +631,12 @@ impl Run {
         self.around.observers.want_totals()
     }
 
-    pub(super) async fn write(&self, mut step: Step) -> Result<(), RunError> {
-        let _turn = self.organizations.join(&mut step, || self.coverage_with_begun()).await;
-        self.around.store.commit(&self.pair.id, step).await.map_err(RunError::State)
+    /// A step is large, and what waits for its turn would each have room for one: it has a box.
+    pub(super) fn write(&self, mut step: Step) -> BoxFuture<'_, Result<(), RunError>> {
+        Box::pin(async move {
+            let _turn = self.organizations.join(&mut step, || self.coverage_with_begun()).await;
+            self.around.store.commit(&self.pair.id, step).await.map_err(RunError::State)
+        })
     }
 }
 

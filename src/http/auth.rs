@@ -144,17 +144,29 @@ impl TokenKeeper {
         };
         if let Some(token) = usable {
             if due {
-                return Ok(Some(self.renew_early(client, &credentials, token).await));
+                let renewed = Box::pin(self.renew_early(client, &credentials, token));
+                return Ok(Some(renewed.await));
             }
             return Ok(Some(token));
         }
+        // Rare, and asked of every request: what it needs is not part of theirs.
+        Box::pin(self.renew_in_turn(client, &credentials, refused, failures)).await.map(Some)
+    }
 
+    /// One caller renews, and the others wait for what comes of it.
+    async fn renew_in_turn(
+        &self,
+        client: &ApiClient,
+        credentials: &Credentials,
+        refused: Option<u64>,
+        failures: u64,
+    ) -> Result<Arc<Token>, HttpError> {
         let _turn = client.until_stopped(self.renewing.lock()).await?;
         // Somebody may have renewed it, or failed to, while we waited for our turn.
         {
             let held = self.held();
             if let Some(token) = held.usable(refused) {
-                return Ok(Some(token));
+                return Ok(token);
             }
             if held.failures > failures
                 && let Some(error) = &held.last_failure
@@ -162,7 +174,7 @@ impl TokenKeeper {
                 return Err(error.clone());
             }
         }
-        self.renew(client, &credentials).await.map(Some)
+        self.renew(client, credentials).await
     }
 
     /// One caller renews while the others go on with the old token, and if that fails, all do.
