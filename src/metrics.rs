@@ -18,13 +18,14 @@ mod process;
 mod tests;
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{Registry, TextEncoder};
 
 use crate::clock::Timestamp;
 use crate::engine::observe::{Event, Observer};
-use crate::http::{CertificateOf, Endpoint, HttpObserver, Method};
+use crate::http::{CertificateOf, Endpoint, Exchanges, HttpObserver};
 use crate::state::PairId;
 use catalogue::{Catalogue, Declared, Detail};
 use pairs::PairFamilies;
@@ -181,22 +182,8 @@ impl Observer for Metrics {
 }
 
 impl HttpObserver for Metrics {
-    fn exchanged(
-        &self,
-        at: Endpoint<'_>,
-        method: &Method,
-        answer: Result<u16, &'static str>,
-        took: Duration,
-    ) {
-        self.peers.exchanged(at, method, answer, took);
-    }
-
-    fn in_flight(&self, at: Endpoint<'_>, more: i64) {
-        self.peers.in_flight(at, more);
-    }
-
-    fn carried(&self, at: Endpoint<'_>, sent: usize, received: usize) {
-        self.peers.carried(at, sent, received);
+    fn exchanges(&self, at: Endpoint<'_>) -> Arc<dyn Exchanges> {
+        self.peers.exchanges(at)
     }
 
     fn retried(&self, at: Endpoint<'_>, why: &'static str) {

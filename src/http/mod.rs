@@ -51,7 +51,7 @@ pub use url::Url;
 pub use auth::{Credentials, SecretSource};
 pub use error::{Cause, Disposition, HttpError, NoToken, Place, Refusal};
 pub use hours::ClosedUntil;
-pub use observer::{CertificateOf, Endpoint, HttpObserver, Unobserved};
+pub use observer::{CertificateOf, Endpoint, Exchange, Exchanges, HttpObserver, Unobserved};
 pub use origin::Origins;
 pub use request::{ApiRequest, ApiResponse};
 pub use retry::{RetryPolicy, parse_retry_after};
@@ -146,6 +146,8 @@ struct Shared {
     /// By origin, what its server showed last.
     certificates: Mutex<HashMap<String, Vec<u8>>>,
     observer: Arc<dyn HttpObserver>,
+    /// With the home origin.
+    exchanges: Arc<dyn Exchanges>,
 }
 
 impl ApiClient {
@@ -156,18 +158,20 @@ impl ApiClient {
     ) -> Result<ApiClient, HttpError> {
         let name: Arc<str> = Arc::from(options.name);
         let max_concurrency = options.max_concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        let home = origins.of(&options.url, max_concurrency);
         let wire = Wire::new(
             Arc::clone(&name),
             &options.url,
             &options.user_agent,
             options.timeout,
             options.max_body_bytes,
-            max_concurrency,
             &options.tls,
+            &home.clients,
         )?;
+        let exchanges = observer.exchanges(Endpoint { connection: &name, origin: &home.name });
         let shared = Shared {
             name,
-            home: origins.of(&options.url, max_concurrency),
+            home,
             url: options.url,
             max_concurrency,
             retry: options.retry,
@@ -182,6 +186,7 @@ impl ApiClient {
             tls: options.tls,
             certificates: Mutex::default(),
             observer,
+            exchanges,
         };
         let client = ApiClient {
             shared: Arc::new(shared),
@@ -383,7 +388,8 @@ impl ApiClient {
         let correlation =
             self.run.as_ref().and_then(|run| HeaderValue::try_from(format!("{run}-{number}")).ok());
         let began = Instant::now();
-        let flight = InFlight::begin(self, origin);
+        let exchanges = self.exchanges_with(origin);
+        let flight = InFlight::begin(&*exchanges);
         let mut answer = self.shared.wire.exchange(request, authorization, correlation).await;
         drop(flight);
         if let Ok(response) = &mut answer {
@@ -400,11 +406,13 @@ impl ApiClient {
             }
             Err(error) => Err(error.kind()),
         };
-        let endpoint = self.endpoint(origin);
-        self.shared.observer.exchanged(endpoint, &request.method, outcome, began.elapsed());
-        let sent = request.body.as_ref().map_or(0, bytes::Bytes::len);
-        let received = answer.as_ref().map_or(0, |response| response.body.len());
-        self.shared.observer.carried(endpoint, sent, received);
+        exchanges.ended(&Exchange {
+            method: &request.method,
+            outcome,
+            took: began.elapsed(),
+            sent: request.body.as_ref().map_or(0, bytes::Bytes::len),
+            received: answer.as_ref().map_or(0, |response| response.body.len()),
+        });
         answer
     }
 
@@ -504,6 +512,13 @@ impl ApiClient {
         self.shared.observer.token_renewed(self.endpoint(&origin), outcome);
     }
 
+    fn exchanges_with(&self, origin: &Origin) -> Arc<dyn Exchanges> {
+        if std::ptr::eq(origin, &*self.shared.home) {
+            return Arc::clone(&self.shared.exchanges);
+        }
+        self.shared.observer.exchanges(self.endpoint(origin))
+    }
+
     fn endpoint<'a>(&'a self, origin: &'a Origin) -> Endpoint<'a> {
         Endpoint { connection: &self.shared.name, origin: &origin.name }
     }
@@ -545,20 +560,19 @@ struct Admission {
 
 /// An exchange that is under way, counted until it is answered or given up.
 struct InFlight<'a> {
-    client: &'a ApiClient,
-    origin: &'a Origin,
+    exchanges: &'a dyn Exchanges,
 }
 
 impl<'a> InFlight<'a> {
-    fn begin(client: &'a ApiClient, origin: &'a Origin) -> InFlight<'a> {
-        client.shared.observer.in_flight(client.endpoint(origin), 1);
-        InFlight { client, origin }
+    fn begin(exchanges: &'a dyn Exchanges) -> InFlight<'a> {
+        exchanges.in_flight(1);
+        InFlight { exchanges }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.client.shared.observer.in_flight(self.client.endpoint(self.origin), -1);
+        self.exchanges.in_flight(-1);
     }
 }
 

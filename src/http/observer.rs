@@ -1,5 +1,6 @@
 //! What this module tells whoever counts: numbers and short words, never a path or a key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -37,14 +38,11 @@ impl CertificateOf {
 
 /// Told of everything that is worth a metric. Calls come from many tasks and must be quick.
 pub trait HttpObserver: Send + Sync {
-    /// One exchange ended: with a status, or with the [`kind`](super::HttpError::kind) of an error.
-    fn exchanged(&self, _: Endpoint<'_>, _: &Method, _: Result<u16, &'static str>, _: Duration) {}
-
-    /// So many more exchanges are under way; fewer, where it is negative.
-    fn in_flight(&self, _: Endpoint<'_>, _more: i64) {}
-
-    /// An exchange ended whose bodies were so long.
-    fn carried(&self, _: Endpoint<'_>, _sent: usize, _received: usize) {}
+    /// Who is told of the exchanges with this place; a client asks once for the origin of its address,
+    /// so that nobody is looked for by name a few times for each request.
+    fn exchanges(&self, _: Endpoint<'_>) -> Arc<dyn Exchanges> {
+        Arc::new(Unobserved)
+    }
 
     /// A request will be sent again; the word is `429`'s or the error's kind.
     fn retried(&self, _: Endpoint<'_>, _why: &'static str) {}
@@ -65,8 +63,32 @@ pub trait HttpObserver: Send + Sync {
     fn certificate(&self, _: Endpoint<'_>, _: CertificateOf, _ends: DateTime<Utc>) {}
 }
 
+/// Told of each exchange with one place.
+pub trait Exchanges: Send + Sync {
+    /// So many more are under way; fewer, where it is negative.
+    fn in_flight(&self, _more: i64) {}
+
+    /// One ended.
+    fn ended(&self, _: &Exchange<'_>) {}
+}
+
+/// How an exchange went.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    pub method: &'a Method,
+    /// A status, or the [`kind`](super::HttpError::kind) of an error.
+    pub outcome: Result<u16, &'static str>,
+    pub took: Duration,
+    /// Of the body, in bytes.
+    pub sent: usize,
+    /// Of the body, in decompressed bytes; nothing without a usable answer.
+    pub received: usize,
+}
+
 /// Counts nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unobserved;
 
 impl HttpObserver for Unobserved {}
+
+impl Exchanges for Unobserved {}

@@ -1,5 +1,5 @@
 //! What belongs to a host rather than to a connection: the adaptive limit, the moment before which
-//! nobody sends, and the budget of retries. Six hundred connections to one host share one of each.
+//! nobody sends, the budget of retries, and sockets. Six hundred connections to one host share one of each.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use url::Url;
 use super::concurrency::Limiter;
 use super::error::{HttpError, bare_origin};
 use super::retry::RetryBudget;
+use super::wire::Clients;
 use crate::clock::Clock;
 
 /// Every origin that this process talks to. One for the process; clones are the same one.
@@ -48,6 +49,7 @@ impl Origins {
 pub(super) struct Origin {
     pub(super) name: String,
     pub(super) limiter: Arc<Limiter>,
+    pub(super) clients: Clients,
     not_before: Mutex<Option<Instant>>,
     budget: Mutex<RetryBudget>,
     answered: AtomicBool,
@@ -58,6 +60,7 @@ impl Origin {
         Origin {
             name,
             limiter: Arc::new(Limiter::new(ceiling)),
+            clients: Clients::default(),
             not_before: Mutex::new(None),
             budget: Mutex::new(RetryBudget::new()),
             answered: AtomicBool::new(false),

@@ -12,7 +12,8 @@ use url::Url;
 pub struct ApiRequest {
     pub(super) method: Method,
     pub(super) url: Url,
-    pub(super) headers: HeaderMap,
+    /// A few, each of another name; a map is made of them when they are sent.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Option<Bytes>,
     pub(super) anonymous: bool,
     pub(super) max_body_bytes: Option<usize>,
@@ -25,8 +26,8 @@ pub struct ApiRequest {
 impl ApiRequest {
     /// A request with the connection's token that accepts JSON unless told otherwise.
     pub fn new(method: Method, url: Url) -> ApiRequest {
-        let mut headers = HeaderMap::with_capacity(6);
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let mut headers = Vec::with_capacity(3);
+        headers.push((ACCEPT, HeaderValue::from_static("application/json")));
         ApiRequest {
             method,
             url,
@@ -65,9 +66,7 @@ impl ApiRequest {
     /// Sets a header in place of an earlier one of this name. The name is in lower case.
     pub fn header(mut self, name: &'static str, value: &str) -> ApiRequest {
         match HeaderValue::from_str(value) {
-            Ok(value) => {
-                self.headers.insert(HeaderName::from_static(name), value);
-            }
+            Ok(value) => self.set(HeaderName::from_static(name), value),
             Err(_) => self.flaw = Some("a header's value holds characters that no header may hold"),
         }
         self
@@ -80,29 +79,28 @@ impl ApiRequest {
 
     /// A body that is JSON already.
     pub fn json(mut self, body: Bytes) -> ApiRequest {
-        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.set(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.body = Some(body);
         self
     }
 
     /// A body of lines, each of them JSON.
     pub fn lines(mut self, body: Bytes) -> ApiRequest {
-        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        self.set(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         self.body = Some(body);
         self
     }
 
     /// A body in protobuf.
     pub fn protobuf(mut self, body: Bytes) -> ApiRequest {
-        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        self.set(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         self.body = Some(body);
         self
     }
 
     /// A form, `name=value` pairs already escaped.
     pub fn form(mut self, body: String) -> ApiRequest {
-        self.headers
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        self.set(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         self.body = Some(Bytes::from(body));
         self
     }
@@ -124,6 +122,13 @@ impl ApiRequest {
     pub fn any_status(mut self) -> ApiRequest {
         self.any_status = true;
         self
+    }
+
+    fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        match self.headers.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, before)) => *before = value,
+            None => self.headers.push((name, value)),
+        }
     }
 
     pub fn url(&self) -> &Url {

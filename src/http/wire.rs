@@ -25,11 +25,14 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Below the keep-alive of common servers, so that we rarely write to a connection that the
 /// server is closing.
 const IDLE_FOR: Duration = Duration::from_secs(20);
+/// What is read of the system for one connection is good for those that are made so soon after it.
+const MADE_TOGETHER: Duration = Duration::from_secs(60);
 
 /// The header that Ed-Fi hosts echo in their error bodies (edfi-wire §12).
 const CORRELATION_ID: HeaderName = HeaderName::from_static("correlation-id");
 
-/// A connection's own pool, so that a sick host holds nobody else's sockets.
+/// Connections that are made together and are alike share the sockets of their origin: a few hundred
+/// districts of one host would each keep as many open as any of them ever needed.
 #[derive(Debug)]
 pub(super) struct Wire {
     client: Client,
@@ -49,14 +52,54 @@ enum Client {
 }
 
 /// What every client of a connection is like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Profile {
     user_agent: String,
     connect_within: Duration,
-    max_idle: usize,
+}
+
+/// The clients of one origin that were made a moment ago. Later connections get one of their own: by then
+/// the system may trust others.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    made: Mutex<Vec<(Instant, Profile, reqwest::Client)>>,
+}
+
+impl Clients {
+    /// One that is like this, made now unless there is one.
+    fn like(
+        &self,
+        profile: &Profile,
+        make: impl FnOnce() -> Result<reqwest::Client, HttpError>,
+    ) -> Result<reqwest::Client, HttpError> {
+        let mut made = self.made.lock().expect("nothing panics while it holds the clients");
+        made.retain(|(since, ..)| since.elapsed() < MADE_TOGETHER);
+        if let Some((.., client)) = made.iter().find(|(_, known, _)| known == profile) {
+            return Ok(client.clone());
+        }
+        let client = make()?;
+        made.push((Instant::now(), profile.clone(), client.clone()));
+        Ok(client)
+    }
 }
 
 impl Profile {
+    fn usual_client(&self, connection: &Arc<str>, url: &Url) -> Result<reqwest::Client, HttpError> {
+        let with_trust = match trust() {
+            Some(tls) => self.builder().tls_backend_preconfigured(tls),
+            None => self.builder(),
+        };
+        let client = match with_trust.build() {
+            // A machine without CA certificates can still speak plain http.
+            Err(_) if url.scheme() == "http" => self.builder().tls_certs_only([]).build(),
+            built => built,
+        };
+        client.map_err(|error| HttpError::Setup {
+            connection: Arc::clone(connection),
+            cause: Arc::new(error.without_url()),
+        })
+    }
+
     fn builder(&self) -> reqwest::ClientBuilder {
         reqwest::Client::builder()
             .user_agent(&self.user_agent)
@@ -70,7 +113,6 @@ impl Profile {
             .tls_info(true)
             .connect_timeout(self.connect_within)
             .pool_idle_timeout(IDLE_FOR)
-            .pool_max_idle_per_host(self.max_idle)
     }
 }
 
@@ -81,33 +123,20 @@ impl Wire {
         user_agent: &str,
         timeout: Duration,
         max_body_bytes: usize,
-        max_idle: usize,
         tls: &ClientTls,
+        clients: &Clients,
     ) -> Result<Wire, HttpError> {
         // Another part of the process may have chosen a provider already; any will do.
         let _chosen_before = rustls::crypto::ring::default_provider().install_default();
         let profile = Profile {
             user_agent: user_agent.to_owned(),
             connect_within: CONNECT_WITHIN.min(timeout),
-            max_idle,
         };
         if !tls.is_usual() {
             let client = Client::Renewed { profile, renewed: Renewed::new(tls.clone()) };
             return Ok(Wire { client, connection, timeout, max_body_bytes });
         }
-        let with_trust = || match trust() {
-            Some(tls) => profile.builder().tls_backend_preconfigured(tls),
-            None => profile.builder(),
-        };
-        let client = match with_trust().build() {
-            // A machine without CA certificates can still speak plain http.
-            Err(_) if url.scheme() == "http" => profile.builder().tls_certs_only([]).build(),
-            built => built,
-        };
-        let client = client.map_err(|error| HttpError::Setup {
-            connection: Arc::clone(&connection),
-            cause: Arc::new(error.without_url()),
-        })?;
+        let client = clients.like(&profile, || profile.usual_client(&connection, url))?;
         Ok(Wire { client: Client::Usual(client), connection, timeout, max_body_bytes })
     }
 
@@ -247,12 +276,11 @@ impl Wire {
 /// each connection that is made: connections that are made together share them. Later ones read them
 /// again, for they change. Nothing where there are none.
 fn trust() -> Option<rustls::ClientConfig> {
-    const GOOD_FOR: Duration = Duration::from_secs(60);
     static READ: Mutex<Option<(Instant, rustls::ClientConfig)>> = Mutex::new(None);
 
     let mut read = READ.lock().expect("nothing panics while it holds the certificates");
     if let Some((since, config)) = read.as_ref()
-        && since.elapsed() < GOOD_FOR
+        && since.elapsed() < MADE_TOGETHER
     {
         return Some(config.clone());
     }
@@ -270,7 +298,11 @@ fn outgoing(
 ) -> reqwest::Request {
     let mut outgoing = reqwest::Request::new(request.method.clone(), request.url.clone());
     let headers = outgoing.headers_mut();
-    headers.clone_from(&request.headers);
+    // These, the two below, and the two that the client adds.
+    headers.reserve(request.headers.len() + 4);
+    for (name, value) in &request.headers {
+        headers.insert(name.clone(), value.clone());
+    }
     if let Some(authorization) = authorization {
         headers.insert(AUTHORIZATION, authorization.clone());
     }
@@ -352,6 +384,31 @@ fn connect_reason(error: &reqwest::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_are_shared_while_what_they_read_of_the_system_is_good() {
+        let _chosen_before = rustls::crypto::ring::default_provider().install_default();
+        let clients = Clients::default();
+        let profile = |user_agent: &str| Profile {
+            user_agent: user_agent.to_owned(),
+            connect_within: IDLE_FOR,
+        };
+        let makes = |user_agent: &str| {
+            let mut made = false;
+            let new = || {
+                made = true;
+                Ok(profile(user_agent).builder().tls_certs_only([]).build().unwrap())
+            };
+            clients.like(&profile(user_agent), new).unwrap();
+            made
+        };
+
+        assert!(makes("one"));
+        assert!(!makes("one"));
+        assert!(makes("other"));
+        tokio::time::advance(MADE_TOGETHER).await;
+        assert!(makes("one"));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_has_to_bring_a_kibibyte_a_second_over_half_a_minute() {

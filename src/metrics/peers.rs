@@ -2,13 +2,16 @@
 //!
 //! Labels are the connection's name, the origin, and words of closed lists.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus::{CounterVec, HistogramVec, IntCounterVec, IntGaugeVec};
+use prometheus::{
+    CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 use super::catalogue::{Catalogue, Detail};
 use crate::clock::Timestamp;
-use crate::http::{CertificateOf, Endpoint, HttpObserver, Method};
+use crate::http::{CertificateOf, Endpoint, Exchange, Exchanges, HttpObserver, Method};
 
 const REQUEST_SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
 const REQUEST_SECONDS_OF_A_FLEET: [f64; 4] = [0.1, 0.5, 2.0, 15.0];
@@ -118,35 +121,18 @@ impl PeerFamilies {
 }
 
 impl HttpObserver for PeerFamilies {
-    fn exchanged(
-        &self,
-        at: Endpoint<'_>,
-        method: &Method,
-        answer: Result<u16, &'static str>,
-        took: Duration,
-    ) {
-        let status = match answer {
-            Ok(status) => class_of(status),
-            Err(kind) => {
-                self.errors.with_label_values(&[at.connection, at.origin, kind]).inc();
-                "none"
-            }
-        };
-        let labels = [at.connection, at.origin, method.as_str(), status];
-        self.requests.with_label_values(&labels).inc();
-        let labels = [at.connection, at.origin];
-        self.request_seconds.with_label_values(&labels).observe(took.as_secs_f64());
-    }
-
-    fn in_flight(&self, at: Endpoint<'_>, more: i64) {
-        self.in_flight.with_label_values(&[at.connection, at.origin]).add(more);
-    }
-
-    fn carried(&self, at: Endpoint<'_>, sent: usize, received: usize) {
-        for (direction, bytes) in [("sent", sent), ("received", received)] {
-            let labels = [at.connection, at.origin, direction];
-            self.body_bytes.with_label_values(&labels).inc_by(bytes as u64);
-        }
+    fn exchanges(&self, at: Endpoint<'_>) -> Arc<dyn Exchanges> {
+        Arc::new(CountedExchanges {
+            connection: at.connection.to_owned(),
+            origin: at.origin.to_owned(),
+            requests: self.requests.clone(),
+            errors: self.errors.clone(),
+            request_seconds: self.request_seconds.clone(),
+            in_flight: self.in_flight.clone(),
+            body_bytes: self.body_bytes.clone(),
+            of_all: OnceLock::new(),
+            answered: Default::default(),
+        })
     }
 
     fn retried(&self, at: Endpoint<'_>, why: &'static str) {
@@ -190,13 +176,82 @@ impl HttpObserver for PeerFamilies {
     }
 }
 
-fn class_of(status: u16) -> &'static str {
+/// The exchanges with one place. Its series are looked for once, when the first exchange begins: a
+/// place that was never asked has none.
+struct CountedExchanges {
+    connection: String,
+    origin: String,
+    requests: IntCounterVec,
+    errors: IntCounterVec,
+    request_seconds: HistogramVec,
+    in_flight: IntGaugeVec,
+    body_bytes: IntCounterVec,
+    of_all: OnceLock<OfAll>,
+    /// By method, and by class of the status.
+    answered: [[OnceLock<IntCounter>; CLASSES.len()]; METHODS.len()],
+}
+
+/// What every exchange changes.
+struct OfAll {
+    seconds: Histogram,
+    in_flight: IntGauge,
+    sent: IntCounter,
+    received: IntCounter,
+}
+
+const METHODS: [Method; 4] = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
+/// The label `status`; the last is that of no answer.
+const CLASSES: [&str; 7] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+
+impl CountedExchanges {
+    fn of_all(&self) -> &OfAll {
+        self.of_all.get_or_init(|| {
+            let at = [self.connection.as_str(), self.origin.as_str()];
+            let carried = |direction| self.body_bytes.with_label_values(&[at[0], at[1], direction]);
+            OfAll {
+                seconds: self.request_seconds.with_label_values(&at),
+                in_flight: self.in_flight.with_label_values(&at),
+                sent: carried("sent"),
+                received: carried("received"),
+            }
+        })
+    }
+
+    fn count(&self, method: &Method, class: usize) {
+        let labels = [&self.connection, &self.origin, method.as_str(), CLASSES[class]];
+        let counter = || self.requests.with_label_values(&labels);
+        match METHODS.iter().position(|known| known == method) {
+            Some(known) => self.answered[known][class].get_or_init(counter).inc(),
+            None => counter().inc(),
+        }
+    }
+}
+
+impl Exchanges for CountedExchanges {
+    fn in_flight(&self, more: i64) {
+        self.of_all().in_flight.add(more);
+    }
+
+    fn ended(&self, exchange: &Exchange<'_>) {
+        let class = match exchange.outcome {
+            Ok(status) => class_of(status),
+            Err(kind) => {
+                self.errors.with_label_values(&[&self.connection, &self.origin, kind]).inc();
+                CLASSES.len() - 1
+            }
+        };
+        self.count(exchange.method, class);
+        let of_all = self.of_all();
+        of_all.seconds.observe(exchange.took.as_secs_f64());
+        of_all.sent.inc_by(exchange.sent as u64);
+        of_all.received.inc_by(exchange.received as u64);
+    }
+}
+
+/// Its place in [`CLASSES`].
+fn class_of(status: u16) -> usize {
     match status {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        500..=599 => "5xx",
-        _ => "other",
+        100..=599 => usize::from(status / 100),
+        _ => 0,
     }
 }

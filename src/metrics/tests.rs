@@ -8,6 +8,7 @@ use crate::domain::{
 };
 use crate::engine::observe::{Anomaly, Noted};
 use crate::engine::report::{ReportedError, Requests, RunReport};
+use crate::http::{Exchange, Method};
 use crate::state::{ComparedWhole, Unlike};
 
 fn pair() -> PairId {
@@ -173,13 +174,17 @@ fn a_pair_is_in_one_state_at_a_time() {
     assert_eq!(sample(&metrics, "tidemark_pair_state", &[r#"state="failing""#]), Some(0.0));
 }
 
+fn exchange<'a>(method: &'a Method, outcome: Result<u16, &'static str>) -> Exchange<'a> {
+    Exchange { method, outcome, took: Duration::from_millis(3), sent: 7, received: 40 }
+}
+
 #[test]
 fn requests_count_by_class_and_failures_by_kind() {
     let metrics = Metrics::new(&[], &[], 1);
     let at = Endpoint { connection: "state", origin: "http://127.0.0.1:1" };
 
-    metrics.exchanged(at, &Method::POST, Ok(201), Duration::from_millis(3));
-    metrics.exchanged(at, &Method::POST, Err("timeout"), Duration::from_secs(1));
+    metrics.exchanges(at).ended(&exchange(&Method::POST, Ok(201)));
+    metrics.exchanges(at).ended(&exchange(&Method::POST, Err("timeout")));
 
     let requests = "tidemark_http_requests_total";
     assert_eq!(sample(&metrics, requests, &[r#"status="2xx""#]), Some(1.0));
@@ -243,19 +248,19 @@ fn six_hundred_pairs_stay_under_fifty_thousand_series() {
         let at = Endpoint { connection: &connection, origin: &origin };
         let failed = report(Outcome::Failed, Tally::default(), Some("unreachable"));
         metrics.observe(&Event::RunEnded { pair, report: &failed });
+        let exchanges = metrics.exchanges(at);
         for answer in [Ok(200), Ok(429), Ok(500), Err("timeout"), Err("unreachable")] {
-            metrics.exchanged(at, &Method::GET, answer, Duration::from_millis(3));
+            exchanges.ended(&exchange(&Method::GET, answer));
         }
         for answer in [Ok(200), Ok(401)] {
-            metrics.exchanged(at, &Method::POST, answer, Duration::from_millis(3));
+            exchanges.ended(&exchange(&Method::POST, answer));
         }
         for why in ["429", "timeout"] {
             metrics.retried(at, why);
         }
         metrics.paused(at, Duration::from_secs(1), moment(1));
         metrics.limit(at, 3);
-        metrics.in_flight(at, 1);
-        metrics.carried(at, 10, 1000);
+        exchanges.in_flight(1);
         metrics.budget_exhausted(at);
         metrics.certificate(at, CertificateOf::Server, moment(1));
         metrics.show(pair, &in_every_trouble());
@@ -354,10 +359,11 @@ fn what_an_api_asked_for_and_what_is_shown_to_it_is_told_by_moments() {
     metrics.paused(at, Duration::from_secs(5), moment(550));
     metrics.token_renewed(at, Ok(moment(1800)));
     metrics.certificate(at, CertificateOf::Client, moment(9000));
-    metrics.in_flight(at, 1);
-    metrics.in_flight(at, 1);
-    metrics.in_flight(at, -1);
-    metrics.carried(at, 7, 40);
+    let exchanges = metrics.exchanges(at);
+    exchanges.in_flight(1);
+    exchanges.in_flight(1);
+    exchanges.in_flight(-1);
+    exchanges.ended(&exchange(&Method::GET, Ok(200)));
 
     let value = |name, labels: &[&str]| sample(&metrics, name, labels);
     assert_eq!(value("tidemark_http_not_before_timestamp_seconds", &[]), Some(600.0));

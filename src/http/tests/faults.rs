@@ -247,7 +247,7 @@ fn requests_and_answers_print_neither_query_nor_headers_nor_body() {
     let response = ApiResponse {
         certificate: None,
         status: StatusCode::OK,
-        headers: request.headers.clone(),
+        headers: request.headers.iter().cloned().collect(),
         body: request.body.clone().expect("it has one"),
     };
 

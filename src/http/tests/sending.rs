@@ -312,18 +312,20 @@ impl HttpObserver for Limits {
 
 #[tokio::test]
 async fn an_observer_hears_of_exchanges_and_retries_without_paths() {
-    #[derive(Default)]
-    struct Heard(Mutex<Vec<String>>);
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<Vec<String>>>);
+    struct At(Heard, String, String);
+    impl Exchanges for At {
+        fn ended(&self, exchange: &Exchange<'_>) {
+            let At(heard, connection, origin) = self;
+            let Exchange { method, outcome, .. } = exchange;
+            let line = format!("{connection} {method} {outcome:?} {origin}");
+            heard.0.lock().expect("no test panics here").push(line);
+        }
+    }
     impl HttpObserver for Heard {
-        fn exchanged(
-            &self,
-            at: Endpoint<'_>,
-            method: &Method,
-            outcome: Result<u16, &'static str>,
-            _: Duration,
-        ) {
-            let line = format!("{} {method} {outcome:?} {}", at.connection, at.origin);
-            self.0.lock().expect("no test panics here").push(line);
+        fn exchanges(&self, at: Endpoint<'_>) -> Arc<dyn Exchanges> {
+            Arc::new(At(self.clone(), at.connection.to_owned(), at.origin.to_owned()))
         }
         fn retried(&self, _: Endpoint<'_>, why: &'static str) {
             self.0.lock().expect("no test panics here").push(format!("again: {why}"));

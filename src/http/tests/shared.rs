@@ -1,4 +1,4 @@
-//! What connections share that name one limit, and the hours in which they are left alone.
+//! What connections share that name one limit or one origin, and the hours in which they are left alone.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -173,4 +173,35 @@ async fn connections_share_the_requests_a_second_of_one_limit() {
 
     // Never sooner: four spacings of a twentieth of a second.
     assert!(began.elapsed() >= Duration::from_millis(200));
+}
+
+#[tokio::test]
+async fn connections_that_are_made_together_share_the_sockets_of_their_origin() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let (url, opened) = (address_of(&listener), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&opened);
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while socket.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                    socket.write_all(answer).await.expect("the client listens");
+                }
+            });
+        }
+    });
+    let origins = origins();
+    let new = || ApiClient::new(options(&url), &origins, Arc::new(Unobserved)).expect("a client");
+
+    for client in [new(), new(), new()] {
+        client.send(ApiRequest::get(url.clone())).await.expect("an answer");
+        // The socket is free again a moment after its answer is here.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
 }
