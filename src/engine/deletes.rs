@@ -305,8 +305,11 @@ async fn agree_that_gone(
     }
     if new_key_is_parked(run, resource, named) {
         // The old item is all that the target has of it (R6); a rename above it may have moved it to
-        // a key that nothing names (R5).
-        let id = remembered_id(run, resource, named, key).await?;
+        // a key that nothing names (R5), or it was written under one that the feed folds away (R7).
+        let id = match remembered_id(run, resource, named, key).await? {
+            Some(id) => Some(id),
+            None => id_it_was_written_under(run, resource, named).await?,
+        };
         return park(run, resource, named, ParkReason::WaitsForNewKey, Refusal::default(), id)
             .map(Gone::Settled);
     }

@@ -110,27 +110,37 @@ pub(super) struct Permit {
 
 impl Permit {
     /// Gives the permit back with what was learnt; tells the new limit if it moved.
-    pub(super) fn finish(self, load: Load, traffic: Traffic) -> Option<usize> {
+    pub(super) fn finish(mut self, load: Load, traffic: Traffic) -> Option<usize> {
+        let held = self.held.take();
         let mut controller = self.limiter.controller();
         let before = controller.in_force;
         controller.learn(load, traffic, self.began, Instant::now());
         self.limiter.settle(&mut controller);
         let after = controller.in_force;
-        // The permit itself is given back when `self` goes, which needs the lock.
-        drop(controller);
+        give_back(held, controller);
         (after != before).then_some(after)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Some(held) = self.held.take() else { return };
-        let mut controller = self.limiter.controller();
-        if controller.owed > 0 {
-            controller.owed -= 1;
-            held.forget();
+        let held = self.held.take();
+        if held.is_some() {
+            give_back(held, self.limiter.controller());
         }
     }
+}
+
+/// To whoever waits, once the controller is free, or to nobody, where one is owed.
+fn give_back(held: Option<OwnedSemaphorePermit>, mut controller: MutexGuard<'_, Controller>) {
+    let Some(held) = held else { return };
+    if controller.owed > 0 {
+        controller.owed -= 1;
+        held.forget();
+        return;
+    }
+    drop(controller);
+    drop(held);
 }
 
 /// The arithmetic, without permits and waiting.

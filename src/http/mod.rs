@@ -388,8 +388,15 @@ impl ApiClient {
         let correlation =
             self.run.as_ref().and_then(|run| HeaderValue::try_from(format!("{run}-{number}")).ok());
         let began = Instant::now();
-        let exchanges = self.exchanges_with(origin);
-        let flight = InFlight::begin(&*exchanges);
+        let elsewhere;
+        let exchanges = match std::ptr::eq(origin, &*self.shared.home) {
+            true => &*self.shared.exchanges,
+            false => {
+                elsewhere = self.shared.observer.exchanges(self.endpoint(origin));
+                &*elsewhere
+            }
+        };
+        let flight = InFlight::begin(exchanges);
         let mut answer = self.shared.wire.exchange(request, authorization, correlation).await;
         drop(flight);
         if let Ok(response) = &mut answer {
@@ -510,13 +517,6 @@ impl ApiClient {
         let ends = |grant: &Grant| self.wall_time() + grant.lifetime();
         let outcome = outcome.as_ref().map(ends).map_err(HttpError::kind);
         self.shared.observer.token_renewed(self.endpoint(&origin), outcome);
-    }
-
-    fn exchanges_with(&self, origin: &Origin) -> Arc<dyn Exchanges> {
-        if std::ptr::eq(origin, &*self.shared.home) {
-            return Arc::clone(&self.shared.exchanges);
-        }
-        self.shared.observer.exchanges(self.endpoint(origin))
     }
 
     fn endpoint<'a>(&'a self, origin: &'a Origin) -> Endpoint<'a> {

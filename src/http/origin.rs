@@ -51,6 +51,8 @@ pub(super) struct Origin {
     pub(super) limiter: Arc<Limiter>,
     pub(super) clients: Clients,
     not_before: Mutex<Option<Instant>>,
+    /// There is such a moment, and it may lie ahead: asked of every request, twice.
+    was_closed: AtomicBool,
     budget: Mutex<RetryBudget>,
     answered: AtomicBool,
 }
@@ -62,6 +64,7 @@ impl Origin {
             limiter: Arc::new(Limiter::new(ceiling)),
             clients: Clients::default(),
             not_before: Mutex::new(None),
+            was_closed: AtomicBool::new(false),
             budget: Mutex::new(RetryBudget::new()),
             answered: AtomicBool::new(false),
         }
@@ -69,6 +72,9 @@ impl Origin {
 
     /// The moment before which nobody sends, while it lies ahead.
     pub(super) fn closed_until(&self) -> Option<Instant> {
+        if !self.was_closed.load(Ordering::Acquire) {
+            return None;
+        }
         let not_before = self.not_before.lock().expect("nothing panics while it holds the moment");
         not_before.filter(|moment| *moment > Instant::now())
     }
@@ -79,6 +85,7 @@ impl Origin {
         let mut not_before =
             self.not_before.lock().expect("nothing panics while it holds the moment");
         *not_before = Some(not_before.map_or(until, |earlier| earlier.max(until)));
+        self.was_closed.store(true, Ordering::Release);
     }
 
     /// Whether it ever answered: only then is a refused connection worth another attempt.

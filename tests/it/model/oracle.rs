@@ -204,8 +204,12 @@ pub(super) async fn check_renamed(play: &Play, script: &Script) -> Result<(), St
         if was_deleted(&source, script, resource, &gone.key) {
             continue; // Another item of that name was.
         }
+        let last = play.wrote_for.get(&(gone.resource.clone(), gone.id.clone()));
         for record in parked.iter().filter(|record| is_upsert_of(record, &gone.resource)) {
             let Some(id) = &record.source_id else { continue };
+            if last.is_some_and(|last| *last != id.0) {
+                continue; // What was under that id was another one's: a rename above it moved it there.
+            }
             let Some(Ok(renamed)) = source.item(resource, &id.0) else { continue };
             let changes = source.key_changes(resource, 0, i64::MAX);
             let (own, others): (Vec<_>, Vec<_>) =

@@ -1734,3 +1734,48 @@ fn r14_what_is_a_first_run_again_after_an_import_sees_no_transaction_under_way()
         ],
     );
 }
+
+/// R6, R7: what waits for its new key was written under a name of a moment, which the feed folds away: that
+/// name waits by the id that was remembered.
+#[test]
+fn r6_what_was_written_under_a_folded_name_waits_by_its_id_while_its_new_key_is_refused() {
+    assert_agrees(
+        Frame { isolation: Isolation::Open, folds: true, ..FRAME },
+        &[
+            Edit(vec![Put(Section(1, 0, 2), 0)]),
+            Run(vec![]),
+            Edit(vec![Delete(Offering(0, 2)), Rename(Session(2), Session(0))]),
+            Refuse(Refused::Item(Session(2))),
+            Edit(vec![Put(Session(1), 0)]),
+            Edit(vec![Put(Student(0), 0)]),
+            Run(vec![Meanwhile(6, vec![Rename(Session(1), Session(3))])]),
+            Edit(vec![
+                Delete(Session(0)),
+                Rename(Session(2), Session(0)),
+                Rename(Session(3), Session(2)),
+            ]),
+            Run(vec![]),
+        ],
+    );
+}
+
+/// R5, R6: a rename above it moves what was deleted to an old name of an item that is parked under its new
+/// key. It goes all the same: the target has nothing of that other item.
+#[test]
+fn r5_what_was_deleted_goes_though_a_rename_moved_it_to_an_old_name_of_a_parked_item() {
+    assert_agrees(
+        FRAME,
+        &[
+            Run(vec![]),
+            Edit(vec![Put(Offering(1, 2), 0)]),
+            Refuse(Refused::Item(Session(2))),
+            Edit(vec![Rename(Session(2), Session(3)), Rename(Session(3), Session(2))]),
+            Run(vec![]),
+            Run(vec![]),
+            Edit(vec![Put(Offering(1, 1), 0)]),
+            Run(vec![]),
+            Edit(vec![Delete(Offering(1, 1)), Rename(Session(1), Session(3))]),
+            Run(vec![]),
+        ],
+    );
+}
