@@ -57,8 +57,8 @@ impl Token {
         self.text.clone()
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        Instant::now() >= self.ends_at
+    pub(super) fn has_ended(&self, now: Instant) -> bool {
+        now >= self.ends_at
     }
 }
 
@@ -83,14 +83,14 @@ struct Held {
 
 impl Held {
     /// The token, unless it is the refused one, or an older one, or has ended.
-    fn usable(&self, refused: Option<u64>) -> Option<Arc<Token>> {
+    fn usable(&self, refused: Option<u64>, now: Instant) -> Option<Arc<Token>> {
         let token = self.token.as_ref()?;
         let newer = refused.is_none_or(|refused| token.generation > refused);
-        (newer && !token.has_ended()).then(|| Arc::clone(token))
+        (newer && !token.has_ended(now)).then(|| Arc::clone(token))
     }
 
-    fn is_due(&self) -> bool {
-        self.renew_at.is_some_and(|moment| Instant::now() >= moment)
+    fn is_due(&self, now: Instant) -> bool {
+        self.renew_at.is_some_and(|moment| now >= moment)
     }
 
     fn accept(&mut self, grant: Grant) -> Arc<Token> {
@@ -140,7 +140,8 @@ impl TokenKeeper {
         let (credentials, usable, due, failures) = {
             let held = self.held();
             let Some(credentials) = held.credentials.clone() else { return Ok(None) };
-            (credentials, held.usable(refused), held.is_due(), held.failures)
+            let now = Instant::now();
+            (credentials, held.usable(refused, now), held.is_due(now), held.failures)
         };
         if let Some(token) = usable {
             if due {
@@ -165,7 +166,7 @@ impl TokenKeeper {
         // Somebody may have renewed it, or failed to, while we waited for our turn.
         {
             let held = self.held();
-            if let Some(token) = held.usable(refused) {
+            if let Some(token) = held.usable(refused, Instant::now()) {
                 return Ok(token);
             }
             if held.failures > failures
@@ -186,8 +187,9 @@ impl TokenKeeper {
     ) -> Arc<Token> {
         let Ok(_turn) = self.renewing.try_lock() else { return old };
         // It may have been renewed between the look and the lock.
-        if !self.held().is_due() {
-            return self.held().usable(None).unwrap_or(old);
+        let now = Instant::now();
+        if !self.held().is_due(now) {
+            return self.held().usable(None, now).unwrap_or(old);
         }
         match self.renew(client, credentials).await {
             Ok(token) => token,
@@ -266,7 +268,7 @@ async fn fetch(client: &ApiClient, credentials: &Credentials) -> Result<Grant, H
         {
             return Err(HttpError::TooManyTokens { place: place() });
         }
-        match judge(answer, &request, place, origin.is_alive(), client.wall_time()) {
+        match judge(answer, &request, place, origin.is_alive(), || client.wall_time()) {
             Verdict::Final(response) => return granted(&response, place()),
             Verdict::TokenRefused(response) => return Err(refused(&response, place())),
             Verdict::Failed(error) => return Err(error),

@@ -281,7 +281,7 @@ impl ApiClient {
             let answer = self.exchange(&origin, &request, authorization).await;
             let token = self.dismiss(admission, &origin, &request, &answer);
 
-            match judge(answer, &request, place, origin.is_alive(), self.wall_time()) {
+            match judge(answer, &request, place, origin.is_alive(), || self.wall_time()) {
                 Verdict::Final(response) => return Ok(response),
                 Verdict::Failed(error) => return Err(error),
                 Verdict::TokenRefused(response) => {
@@ -344,7 +344,7 @@ impl ApiClient {
             };
 
             // What was true before a long wait need not be any more.
-            let token_is_good = token.as_ref().is_none_or(|token| !token.has_ended());
+            let token_is_good = token.as_ref().is_none_or(|token| !token.has_ended(Instant::now()));
             if token_is_good && origin.closed_until().is_none() {
                 return Ok(Admission { token, permit, _own: own, _shared: shared });
             }

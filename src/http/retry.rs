@@ -74,7 +74,7 @@ pub(super) fn judge(
     request: &ApiRequest,
     place: impl Fn() -> Place,
     alive: bool,
-    now: DateTime<Utc>,
+    now: impl Fn() -> DateTime<Utc>,
 ) -> Verdict {
     match answer {
         Ok(response) => judge_status(response, request, place, now),
@@ -89,7 +89,7 @@ fn judge_status(
     response: ApiResponse,
     request: &ApiRequest,
     place: impl Fn() -> Place,
-    now: DateTime<Utc>,
+    now: impl Fn() -> DateTime<Utc>,
 ) -> Verdict {
     let status = response.status;
     if request.any_status {
@@ -105,7 +105,7 @@ fn judge_status(
             .map(|url| bare_address(&url));
         return Verdict::Failed(HttpError::Redirected { place: place(), status, to });
     }
-    let retry_after = || retry_after(&response, now);
+    let retry_after = || retry_after(&response, now());
     if status == StatusCode::TOO_MANY_REQUESTS {
         let error = HttpError::Throttled { place: place(), status, attempts: 1 };
         return Verdict::Again { error, retry_after: retry_after() };

@@ -183,9 +183,9 @@ pub(super) fn naming(id: &TargetId, body: &Bytes) -> Bytes {
 
 /// The id at the end of a `Location`.
 pub(super) fn id_of_location(location: &str) -> Option<TargetId> {
-    let path = location.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    let path = memchr::memchr2(b'?', b'#', location.as_bytes());
     let path = path.map_or(location, |end| &location[..end]).trim_end_matches('/');
-    let id = &path[path.bytes().rposition(|byte| byte == b'/').filter(|at| *at > 0)? + 1..];
+    let id = &path[memchr::memrchr(b'/', path.as_bytes()).filter(|at| *at > 0)? + 1..];
     let is_id = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     is_id.then(|| TargetId(id.to_owned()))
 }
