@@ -280,6 +280,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_found_wherever_it_stands() {
+        for length in 0..40 {
+            let filling = "x".repeat(length);
+            for (body, left) in [
+                (format!(r#"{{"a":"{filling}","id":1}}"#), format!(r#"{{"a":"{filling}"}}"#)),
+                (format!(r#"{{"_etag":"{filling}","b":2}}"#), r#"{"b":2}"#.to_owned()),
+                (
+                    format!(r#"{{"a":"{filling}\"id","link":{{}}}}"#),
+                    format!(r#"{{"a":"{filling}\"id"}}"#),
+                ),
+            ] {
+                assert_eq!(cut_text("students", &body), left);
+            }
+        }
+    }
+
+    #[test]
     fn a_body_is_named_by_the_targets_id_and_nothing_else_of_it_changes() {
         for (body, named) in [
             (r#"{"a":1.10,"b":{"c":2}}"#, r#"{"id":"x\"1","a":1.10,"b":{"c":2}}"#),
