@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Far above what anything that a test waits for takes.
@@ -21,6 +22,8 @@ pub(crate) struct Process {
     /// The rest, until somebody else reads it.
     lines: Option<Lines<BufReader<ChildStderr>>>,
     rest: Option<JoinHandle<String>>,
+    /// What is read by itself, up to now.
+    heard: watch::Sender<String>,
 }
 
 impl Process {
@@ -33,7 +36,13 @@ impl Process {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        Process { child, said: String::new(), lines: Some(lines), rest: None }
+        Process {
+            child,
+            said: String::new(),
+            lines: Some(lines),
+            rest: None,
+            heard: watch::Sender::default(),
+        }
     }
 
     /// Reads the log to the next line that holds `text`.
@@ -68,14 +77,24 @@ impl Process {
     /// From here on the log is read by itself.
     pub(crate) fn read_on(&mut self) {
         let Some(mut lines) = self.lines.take() else { return };
+        let heard = self.heard.clone();
         self.rest = Some(tokio::spawn(async move {
-            let mut said = String::new();
             while let Some(line) = lines.next_line().await.unwrap() {
-                said.push_str(&line);
-                said.push('\n');
+                heard.send_modify(|said| {
+                    said.push_str(&line);
+                    said.push('\n');
+                });
             }
-            said
+            heard.send_replace(String::new())
         }));
+    }
+
+    /// Waits until it has said so since the log is read by itself.
+    pub(crate) async fn is_heard_to_say(&self, text: &str) {
+        let mut heard = self.heard.subscribe();
+        let said = heard.wait_for(|said| said.contains(text));
+        let said = tokio::time::timeout(BOUND, said).await;
+        said.unwrap_or_else(|_| panic!("never said: {text}")).expect("it is still read");
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -35,6 +35,8 @@ impl Daemon {
     }
 
     async fn ends_with_0(self) {
+        // A signal that was sent is not heeded yet, and the run would end by itself.
+        self.serving.process.is_heard_to_say("stopping").await;
         self.held.open();
         let (code, said) = self.serving.process.end().await;
         assert_eq!(code, Some(0), "{said}");
