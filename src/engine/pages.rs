@@ -10,8 +10,10 @@
 //! page of another.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::future::join;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
@@ -22,6 +24,12 @@ use crate::state::Progress;
 use super::RunError;
 use super::under_way::{Run, lock};
 use super::{ahead, resume, upserts};
+
+/// So many moves are journalled together where the target has enough to do meanwhile.
+const TOGETHER: u64 = 4;
+/// Whether it has is looked at so often, and so many times: a move waits for others no longer than that.
+const LOOKS: u32 = 12;
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Pages that follow each other.
 pub(super) struct Stretch {
@@ -75,7 +83,8 @@ pub(super) async fn publish(
         Some(gone_on) => gone_on,
         None => (begin(run, resource, window).await?, Tally::default()),
     };
-    let come = Arc::new(HowFar::of(&stretches, before));
+    let places = stretches.iter().map(Stretch::place).collect();
+    let come = Arc::new(HowFar::of(places, before));
     let mut at_work = JoinSet::new();
     for (which, stretch) in stretches.into_iter().enumerate() {
         let (run, resource, come) = (Arc::clone(run), resource.clone(), Arc::clone(&come));
@@ -159,6 +168,8 @@ async fn publish_stretch(
 /// How far every stretch of a resource has come.
 struct HowFar {
     now: Mutex<Places>,
+    /// A stretch has moved or ended.
+    moved: Notify,
     /// The last move that is on disk; held by whoever writes.
     written: tokio::sync::Mutex<u64>,
 }
@@ -185,26 +196,50 @@ impl Place {
 }
 
 impl HowFar {
-    fn of(stretches: &[Stretch], before: Tally) -> HowFar {
-        let at = stretches.iter().map(Stretch::place).collect();
+    fn of(at: Vec<Place>, before: Tally) -> HowFar {
         let places = Places { at, tally: before, moves: 0 };
-        HowFar { now: Mutex::new(places), written: tokio::sync::Mutex::default() }
+        HowFar {
+            now: Mutex::new(places),
+            moved: Notify::new(),
+            written: tokio::sync::Mutex::default(),
+        }
     }
 
     /// A page of a stretch is settled and the next one begins. Gives the number of this move.
     fn moved(&self, which: usize, position: Option<Position>, settled: Tally) -> u64 {
-        let mut now = lock(&self.now);
-        now.at[which] = Place::of(position);
-        now.tally.add(settled);
-        now.moves += 1;
-        now.moves
+        self.put(which, Place::of(position), settled)
     }
 
     fn ended(&self, which: usize, settled: Tally) {
+        self.put(which, Place::Ended, settled);
+    }
+
+    fn put(&self, which: usize, place: Place, settled: Tally) -> u64 {
         let mut now = lock(&self.now);
-        now.at[which] = Place::Ended;
+        now.at[which] = place;
         now.tally.add(settled);
         now.moves += 1;
+        self.moved.notify_one();
+        now.moves
+    }
+
+    /// Waits a moment for other stretches to move, so that a flush is for several pages. Not where
+    /// there is too little to do without the stretch that waits.
+    async fn gather(&self, written: u64, enough_to_do: impl Fn() -> bool) {
+        for _ in 0..LOOKS {
+            if !enough_to_do() || self.has_gathered(written) {
+                return;
+            }
+            // Whoever moved meanwhile, or nobody: it is looked at again.
+            let _moved = tokio::time::timeout(LOOK_EVERY, self.moved.notified()).await;
+        }
+    }
+
+    /// Half of those at work are not waited for by the other half.
+    fn has_gathered(&self, written: u64) -> bool {
+        let now = lock(&self.now);
+        let at_work = now.at.iter().filter(|place| !matches!(place, Place::Ended)).count();
+        now.moves - written >= TOGETHER.min(at_work as u64 / 2)
     }
 
     /// The places to go on from, what became of what lies before them, and the last move in it;
@@ -225,8 +260,8 @@ impl HowFar {
 
 /// Journals that everything before the page that begins is settled, unless something of it waits
 /// for what comes later in the run. Every page but the first is journalled, before it is worked on:
-/// that is two small requests and one flush for so many writes as a page has items. Stretches that
-/// wait for each other here are journalled together.
+/// that is two small requests and one flush for so many writes as a page has items, or as several
+/// have: stretches that wait here at the same time are journalled together.
 ///
 /// A page may have come from a snapshot that took the place of the one that was opened, so the view
 /// is looked at once more (R11).
@@ -240,6 +275,9 @@ async fn journal(
     if *written >= turn {
         return Ok(());
     }
+    // A half is what may be left of the work for an instant whenever a page ends.
+    let enough_to_do = || 2 * run.items_begun() >= run.pair.target.at_once();
+    come.gather(*written, enough_to_do).await;
     let Some((mut positions, tally, moves)) =
         come.places().filter(|_| !run.waits_for_later(resource))
     else {
@@ -260,4 +298,65 @@ async fn journal(
     run.commit_parked_with(progress).await?;
     *written = moves;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn at_work(stretches: usize) -> HowFar {
+        HowFar::of((0..stretches).map(|_| Place::Beginning).collect(), Tally::default())
+    }
+
+    fn moves(come: &HowFar, stretches: std::ops::Range<usize>) {
+        for which in stretches {
+            come.moved(which, None, Tally::default());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_is_for_several_pages_while_the_target_has_enough_to_do() {
+        let come = at_work(8);
+        moves(&come, 0..1);
+        let began = Instant::now();
+
+        let others = async {
+            tokio::time::sleep(LOOK_EVERY / 2).await;
+            moves(&come, 1..4);
+        };
+        tokio::join!(come.gather(0, || true), others);
+
+        assert_eq!(began.elapsed(), LOOK_EVERY / 2, "neither before the fourth move nor after it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_move_waits_for_others_a_moment_and_no_longer() {
+        let come = at_work(8);
+        moves(&come, 0..1);
+        let began = Instant::now();
+
+        come.gather(0, || true).await;
+
+        assert!(began.elapsed() >= LOOK_EVERY, "others were waited for");
+        assert!(began.elapsed() <= (LOOKS + 1) * LOOK_EVERY, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_alone_or_needed_at_work_waits_for_nobody() {
+        for (stretches, ended, enough_to_do) in [(1, 0, true), (8, 7, true), (8, 0, false)] {
+            let come = at_work(stretches);
+            moves(&come, 0..1);
+            for which in 1..=ended {
+                come.ended(which, Tally::default());
+            }
+            let written = ended as u64;
+            let began = Instant::now();
+
+            come.gather(written, || enough_to_do).await;
+
+            assert!(began.elapsed().is_zero(), "{stretches} of which {ended} ended");
+        }
+    }
 }
