@@ -10,6 +10,7 @@
 //! `docs/metrics.md` is made from the declarations; a test holds the two together.
 
 mod catalogue;
+mod changes;
 mod pairs;
 mod peers;
 mod process;

@@ -124,9 +124,7 @@ impl ResourceGraph {
     pub fn restricted_to(&self, selected: &BTreeSet<ResourcePath>) -> ResourceGraph {
         let mut restricted = ResourceGraph::default();
         for resource in selected {
-            let mut before = self.with_prerequisites(resource);
-            before.remove(resource);
-            before.retain(|other| selected.contains(other));
+            let before = self.nearest_before(resource, selected);
             restricted.prerequisites.insert(resource.clone(), before);
             if let Some(associations) = self.people.get(resource) {
                 let kept = associations.intersection(selected).cloned().collect();
@@ -134,6 +132,28 @@ impl ResourceGraph {
             }
         }
         restricted
+    }
+
+    /// Of `selected` what comes next before `resource`. Those that are left out are looked through; what
+    /// lies behind a selected one comes before that.
+    fn nearest_before(
+        &self,
+        resource: &ResourcePath,
+        selected: &BTreeSet<ResourcePath>,
+    ) -> BTreeSet<ResourcePath> {
+        let mut nearest = BTreeSet::new();
+        let mut left_out = BTreeSet::new();
+        let mut open = vec![resource];
+        while let Some(at) = open.pop() {
+            for before in self.prerequisites(at) {
+                if selected.contains(before) {
+                    nearest.insert(before.clone());
+                } else if left_out.insert(before) {
+                    open.push(before);
+                }
+            }
+        }
+        nearest
     }
 
     /// This graph and the resources that only `other` has. Edges of this one stand; a resource
@@ -249,5 +269,16 @@ mod tests {
         let ends = graph.restricted_to(&BTreeSet::from([path("a"), path("c")]));
 
         assert_eq!(ends.prerequisites(&path("c")).collect::<Vec<_>>(), [&path("a")]);
+    }
+    #[test]
+    fn of_a_long_chain_each_is_ordered_by_the_one_before_it() {
+        let graph = graph(&[("a", "b"), ("b", "c"), ("c", "d"), ("d", "e")]).unwrap();
+
+        let some = graph.restricted_to(&["a", "b", "d", "e"].map(path).into());
+
+        assert_eq!(some.prerequisites(&path("d")).collect::<Vec<_>>(), [&path("b")]);
+        assert_eq!(some.prerequisites(&path("e")).collect::<Vec<_>>(), [&path("d")]);
+        let all: BTreeSet<_> = graph.resources().cloned().collect();
+        assert_eq!(graph.restricted_to(&all), graph);
     }
 }

@@ -5,6 +5,8 @@ use prometheus::{
     CounterVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
+use super::changes::Changes;
+
 /// One family, for the page about them.
 pub(super) struct Declared {
     pub(super) name: String,
@@ -49,6 +51,18 @@ impl Catalogue {
     ) -> CounterVec {
         let (options, labels) = self.declare(name, "counter", labels, help);
         self.register(CounterVec::new(options, &labels))
+    }
+
+    pub(super) fn changes(
+        &mut self,
+        name: &str,
+        labels: &[&[&'static str]],
+        detail: Detail,
+        help: &'static str,
+    ) -> Changes {
+        let (options, labels) = self.declare(name, "counter", labels, help);
+        let labels = labels.into_iter().map(str::to_owned).collect();
+        self.register(Changes::new(&options.variable_labels(labels), detail))
     }
 
     pub(super) fn gauge(

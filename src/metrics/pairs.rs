@@ -11,9 +11,10 @@ use chrono::TimeDelta;
 use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 use super::catalogue::{Catalogue, Detail};
+use super::changes::{Changes, SETTLED};
 use super::{seconds_of, signed};
 use crate::clock::Timestamp;
-use crate::domain::{ChangeVersion, Outcome, ParkReason, ResourcePath, Stage, Tally};
+use crate::domain::{ChangeVersion, Outcome, ParkReason, Stage, Tally};
 use crate::engine::observe::{Anomaly, Event, Noted};
 use crate::engine::report::RunReport;
 use crate::state::{ComparedWhole, PairId, Unlike};
@@ -21,8 +22,6 @@ use crate::state::{ComparedWhole, PairId, Unlike};
 /// The outcome of a run that was told to end, which reports call failed.
 const STOPPED: &str = "stopped";
 
-/// What became of a change: the label `outcome` of `tidemark_changes_total`.
-const SETTLED: [&str; 3] = ["applied", "skipped", "parked"];
 const RESOURCES: [&str; 2] = ["started", "finished"];
 
 /// From a run with nothing new to a first load. Every pair has them, so they are few.
@@ -97,7 +96,7 @@ pub(super) struct PairFamilies {
     shown_blocks: Mutex<BTreeMap<PairId, String>>,
     shown_reasons: Mutex<BTreeMap<PairId, Vec<ParkReason>>>,
 
-    changes: IntCounterVec,
+    changes: Changes,
     changes_read: IntCounterVec,
     unaccounted: IntCounterVec,
     not_visible: IntCounterVec,
@@ -152,9 +151,10 @@ impl PairFamilies {
             shown_errors: Mutex::default(),
             shown_blocks: Mutex::default(),
             shown_reasons: Mutex::default(),
-            changes: c.counter(
+            changes: c.changes(
                 "changes_total",
                 &[&PAIR[..], &["stage", "outcome"], by_resource],
+                detail,
                 "Changes that were settled. `outcome`: `applied` was acknowledged by the target, \
                  `skipped` needed nothing, `parked` waits for another attempt. `resource` is left \
                  out above `server.metrics_resource_pairs` pairs.",
@@ -443,15 +443,10 @@ impl PairFamilies {
     pub(super) fn start_counting(&self, pair: &PairId) {
         let labels = labels_of(pair);
         let [publication, target] = labels;
+        self.changes.start_counting(pair);
         for stage in Stage::ALL {
             let read = [publication, target, stage.as_str()];
             self.changes_read.with_label_values(self.labels_of_read(&read));
-            if self.detail == Detail::Coarse {
-                for outcome in SETTLED {
-                    let labels = [publication, target, stage.as_str(), outcome];
-                    self.changes.with_label_values(&labels);
-                }
-            }
         }
         for outcome in Outcome::ALL {
             self.runs.with_label_values(&[publication, target, outcome.as_str()]);
@@ -477,11 +472,11 @@ impl PairFamilies {
     pub(super) fn observe(&self, event: &Event<'_>) {
         match event {
             Event::ResourceStarted { pair, stage, resource, .. } => {
-                self.count_changes(pair, *stage, resource, Tally::default());
+                self.changes.count(pair, *stage, resource, Tally::default());
                 self.count_resource(pair, "started");
             }
             Event::Settled { pair, stage, resource, tally } => {
-                self.count_changes(pair, *stage, resource, *tally);
+                self.changes.count(pair, *stage, resource, *tally);
             }
             Event::ResourceFinished { pair, .. } => self.count_resource(pair, "finished"),
             Event::RunEnded { pair, report } => self.count_run(pair, report),
@@ -540,30 +535,6 @@ impl PairFamilies {
     fn count_resource(&self, pair: &PairId, state: &str) {
         let [publication, target] = labels_of(pair);
         self.run_resources.with_label_values(&[publication, target, state]).inc();
-    }
-
-    /// A tally of nothing brings every outcome there at zero; otherwise what did not happen is not
-    /// looked up, since this is told of every item.
-    fn count_changes(&self, pair: &PairId, stage: Stage, resource: &ResourcePath, tally: Tally) {
-        for (outcome, count) in
-            SETTLED.into_iter().zip([tally.applied, tally.skipped, tally.parked])
-        {
-            if count == 0 && tally != Tally::default() {
-                continue;
-            }
-            let labels = [
-                pair.publication.as_str(),
-                &pair.target,
-                stage.as_str(),
-                outcome,
-                resource.as_str(),
-            ];
-            let used = match self.detail {
-                Detail::Fine => &labels[..],
-                Detail::Coarse => &labels[..4],
-            };
-            self.changes.with_label_values(used).inc_by(count);
-        }
     }
 
     fn count_run(&self, pair: &PairId, report: &RunReport) {

@@ -100,6 +100,33 @@ fn what_is_seldom_is_there_at_zero_where_pairs_are_few() {
 }
 
 #[test]
+fn what_became_of_changes_is_told_by_resource_and_stage_and_adds_up() {
+    let metrics = Metrics::new(&[pair()], &[], 1);
+    let pair = &pair();
+    let resource = &students();
+    let tally = Tally { read: 3, applied: 2, skipped: 1, parked: 0 };
+
+    metrics.observe(&Event::Settled { pair, stage: Stage::Upserts, resource, tally });
+    metrics.observe(&Event::Settled { pair, stage: Stage::Upserts, resource, tally });
+    metrics.observe(&Event::Settled { pair, stage: Stage::Deletes, resource, tally });
+
+    let text = metrics.text();
+    let told: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("tidemark_changes_total")).collect();
+    let expected = [("applied", "deletes", 2), ("applied", "upserts", 4)]
+        .into_iter()
+        .chain([("parked", "deletes", 0), ("parked", "upserts", 0)])
+        .chain([("skipped", "deletes", 1), ("skipped", "upserts", 2)])
+        .map(|(outcome, stage, count)| {
+            format!(
+                "tidemark_changes_total{{outcome=\"{outcome}\",publication=\"district-to-state\",\
+                 resource=\"/ed-fi/students\",stage=\"{stage}\",target=\"state\"}} {count}"
+            )
+        });
+    assert_eq!(told, expected.collect::<Vec<_>>());
+}
+
+#[test]
 fn the_label_resource_is_left_out_above_so_many_pairs() {
     let tally = Tally { read: 3, applied: 2, skipped: 1, parked: 0 };
     for (resource_pairs, labelled) in [(1, true), (0, false)] {
