@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use super::limit::PageLimit;
 use super::position::{Place, Question};
 use super::room::{Room, Taken};
-use crate::domain::{Item, Position, Window};
+use crate::domain::{Item, Position, ResourcePath, Window};
 use crate::sources::{ItemPages, SourceError};
 use crate::tasks::Tasks;
 
@@ -121,6 +121,7 @@ impl<R: CursorRequests> Feed for CursorFeed<R> {
 /// is wanted, and dropping it ends the reading.
 pub(super) struct ReadAhead {
     tasks: Tasks,
+    resource: ResourcePath,
     reading: Reading,
     room: Room,
     /// Of the page that was handed out last: it is worked on until the next one is wanted.
@@ -145,6 +146,7 @@ struct Page {
 
 impl ReadAhead {
     pub(super) fn new(
+        resource: &ResourcePath,
         feed: Box<dyn Feed>,
         question: Question,
         room: Room,
@@ -153,6 +155,7 @@ impl ReadAhead {
     ) -> ReadAhead {
         ReadAhead {
             tasks,
+            resource: resource.clone(),
             reading: Reading::NotBegun(feed),
             room,
             taken: None,
@@ -172,10 +175,9 @@ impl ItemPages for ReadAhead {
             Reading::Ahead(pages) => pages,
             Reading::NotBegun(feed) => {
                 let (sender, pages) = mpsc::channel(1);
-                self.tasks.spawn(
-                    "read ahead",
-                    read_into(feed, self.room.clone(), self.question.window, sender),
-                );
+                let (resource, window) = (self.resource.clone(), self.question.window);
+                let room = self.room.clone();
+                self.tasks.spawn("read ahead", read_into(feed, room, resource, window, sender));
                 pages
             }
         };
@@ -196,10 +198,11 @@ impl ItemPages for ReadAhead {
 async fn read_into(
     mut feed: Box<dyn Feed>,
     room: Room,
+    resource: ResourcePath,
     window: Window,
     sender: mpsc::Sender<Result<Option<Page>, SourceError>>,
 ) {
-    let mut expected = room.of_a_first_page(window);
+    let mut expected = room.of_a_first_page(&resource, window);
     loop {
         // A place first: with one place in the channel one page is ahead, and no more.
         let Ok(place) = sender.reserve().await else { return };
@@ -211,9 +214,7 @@ async fn read_into(
         if let Ok(Some(items)) = &page {
             expected = items.iter().map(|item| item.body.len()).sum();
             taken.is_really(expected);
-            if window.after.is_some() {
-                room.saw_changes(expected);
-            }
+            room.saw_page(&resource, window, expected);
         }
         let place_of_page = feed.place();
         let page = page.map(|items| items.map(|items| Page { items, place: place_of_page, taken }));
@@ -424,7 +425,9 @@ mod tests {
     }
 
     fn read_ahead(feed: impl Feed + 'static, tasks: Tasks) -> ReadAhead {
-        ReadAhead::new(Box::new(feed), question(), PageRoom::new().of_a_run(), tasks, "test")
+        let resource = ResourcePath::parse("/ed-fi/students").unwrap();
+        let room = PageRoom::new().of_a_run();
+        ReadAhead::new(&resource, Box::new(feed), question(), room, tasks, "test")
     }
 
     #[tokio::test]

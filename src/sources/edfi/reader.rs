@@ -83,10 +83,15 @@ impl EdfiReader {
         Requests::items(view, resource, limit, self.range_of_items(window))
     }
 
-    fn ahead(&self, window: Window, feed: Box<dyn Feed>) -> Box<dyn ItemPages> {
+    fn ahead(
+        &self,
+        resource: &ResourcePath,
+        window: Window,
+        feed: Box<dyn Feed>,
+    ) -> Box<dyn ItemPages> {
         let (question, connection) = (self.question(window), self.view.connection());
         let (room, tasks) = (self.room.clone(), self.tasks.clone());
-        Box::new(ReadAhead::new(feed, question, room, tasks, connection))
+        Box::new(ReadAhead::new(resource, feed, question, room, tasks, connection))
     }
 
     /// What the pages of a window are asked with.
@@ -181,6 +186,7 @@ impl Reader for EdfiReader {
     fn upserts(&self, resource: &ResourcePath, window: Window) -> Box<dyn ItemPages> {
         let (requests, up_to_edge) = (self.requests_of_items(resource, window), range_of(window));
         self.ahead(
+            resource,
             window,
             if self.view.discovery().dialect.cursor_paging {
                 Box::new(CursorFeed::new(requests))
@@ -209,7 +215,7 @@ impl Reader for EdfiReader {
             // The server has learnt cursors since, or lost them.
             Place::Cursor(_) | Place::Ranges { .. } => return None,
         };
-        Some(self.ahead(window, feed))
+        Some(self.ahead(resource, window, feed))
     }
 
     async fn parts_of_upserts(

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
-use crate::domain::Window;
+use crate::domain::{ResourcePath, Window};
 
 /// What the pages of all runs may hold together, beyond what each of them may hold always.
 const BYTES: usize = 12 << 20;
@@ -65,6 +65,8 @@ struct Share {
     /// Who waits stands in line here: first come, first let in.
     line: tokio::sync::Mutex<()>,
     of_changes: AtomicUsize,
+    /// How large pages are of the resources that have larger ones than [`FIRST_PAGE`].
+    larger: Mutex<BTreeMap<ResourcePath, usize>>,
 }
 
 /// Room that a page has taken; dropping it gives it back.
@@ -87,22 +89,31 @@ impl PageRoom {
             process: Arc::clone(&self.process),
             line: tokio::sync::Mutex::default(),
             of_changes: AtomicUsize::new(FIRST_PAGE_OF_CHANGES),
+            larger: Mutex::default(),
         };
         Room { share: Arc::new(share) }
     }
 }
 
 impl Room {
-    pub(super) fn of_a_first_page(&self, window: Window) -> usize {
-        match window.after {
+    /// What a page is taken for of which nothing is known, or of which others of its resource are: where
+    /// a large resource is read in parts, each part has a first page.
+    pub(super) fn of_a_first_page(&self, resource: &ResourcePath, window: Window) -> usize {
+        let larger = self.share.larger().get(resource).copied();
+        larger.unwrap_or_else(|| match window.after {
             None => FIRST_PAGE,
             Some(_) => self.share.of_changes.load(Ordering::Relaxed),
-        }
+        })
     }
 
-    /// A page of changes had so many bytes.
-    pub(super) fn saw_changes(&self, bytes: usize) {
-        self.share.of_changes.fetch_max(bytes.min(FIRST_PAGE), Ordering::Relaxed);
+    /// A page had so many bytes.
+    pub(super) fn saw_page(&self, resource: &ResourcePath, window: Window, bytes: usize) {
+        if window.after.is_some() {
+            self.share.of_changes.fetch_max(bytes.min(FIRST_PAGE), Ordering::Relaxed);
+        }
+        if bytes > FIRST_PAGE {
+            self.share.larger().insert(resource.clone(), bytes);
+        }
     }
 
     /// Waits until there is room for so many bytes.
@@ -133,6 +144,12 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         self.share.process.change(self.share.run, self.bytes, 0);
+    }
+}
+
+impl Share {
+    fn larger(&self) -> MutexGuard<'_, BTreeMap<ResourcePath, usize>> {
+        self.larger.lock().expect("nothing panics while it holds these")
     }
 }
 
@@ -184,6 +201,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::domain::ChangeVersion;
 
     const PAGE: usize = ALWAYS / 2;
 
@@ -235,6 +253,20 @@ mod tests {
 
         taken.is_really(30);
         assert_eq!(held(&room), 30);
+    }
+
+    #[test]
+    fn the_parts_of_a_resource_are_taken_for_what_its_pages_have() {
+        let run = PageRoom::new().of_a_run();
+        let [large, other] =
+            ["/ed-fi/students", "/ed-fi/grades"].map(|name| ResourcePath::parse(name).unwrap());
+        let whole = Window { after: None, through: ChangeVersion(7) };
+
+        run.saw_page(&large, whole, 3 * FIRST_PAGE);
+        run.saw_page(&other, whole, 10);
+
+        assert_eq!(run.of_a_first_page(&large, whole), 3 * FIRST_PAGE);
+        assert_eq!(run.of_a_first_page(&other, whole), FIRST_PAGE);
     }
 
     #[tokio::test(start_paused = true)]
